@@ -1,0 +1,69 @@
+//! A batch's dictionary: each distinct name or key once.
+
+/// A term's number in its batch. [`TermId::EMPTY`] is the empty text in every batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TermId(pub(super) u32);
+
+impl TermId {
+    /// The empty text.
+    pub const EMPTY: Self = Self(0);
+
+    /// The number, from 0 to [`Terms::len`] − 1: an index for tables beside the dictionary.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The distinct texts of a batch.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    text: String,
+    /// Term `i` is `text[end[i - 1]..end[i]]`; term 0 is empty.
+    end: Vec<u32>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { text: String::new(), end: vec![0] }
+    }
+}
+
+impl Terms {
+    /// How many, the empty one included.
+    #[allow(clippy::len_without_is_empty)] // Never empty.
+    pub fn len(&self) -> usize {
+        self.end.len()
+    }
+
+    /// The text of a term.
+    ///
+    /// # Panics
+    /// If the term is of another, larger batch.
+    #[inline]
+    pub fn get(&self, term: TermId) -> &str {
+        let index = term.index();
+        let start = if index == 0 { 0 } else { self.end[index - 1] as usize };
+        &self.text[start..self.end[index] as usize]
+    }
+
+    /// All terms with their texts.
+    pub fn iter(&self) -> impl Iterator<Item = (TermId, &str)> {
+        (0..self.end.len() as u32).map(|index| (TermId(index), self.get(TermId(index))))
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> TermId {
+        self.text.push_str(text);
+        self.end.push(self.text.len() as u32);
+        TermId(self.end.len() as u32 - 1)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.end.truncate(1);
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.text.capacity() + self.end.capacity() * size_of::<u32>()
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+use crate::{KeyValue, ValueRef};
+
+fn ids(n: u8) -> (TraceId, SpanId) {
+    (TraceId::from_bytes(&[n; 16]).expect("not zero"), SpanId::from_bytes(&[n; 8]).expect("not zero"))
+}
+
+fn scalars(builder: &mut SpanBatchBuilder, n: u8) -> SpanScalars {
+    let (trace_id, span_id) = ids(n);
+    SpanScalars {
+        trace_id,
+        span_id,
+        parent_span_id: None,
+        start_unix_nano: 1_000 + u64::from(n),
+        end_unix_nano: 2_000,
+        kind: 2,
+        status_code: 0,
+        flags: 0x101,
+        dropped_attributes_count: 1,
+        dropped_events_count: 2,
+        dropped_links_count: 3,
+        name: builder.known_term("GET /cart"),
+        trace_state: TermId::EMPTY,
+        status_message: TermId::EMPTY,
+        resource: 0,
+        scope: 0,
+    }
+}
+
+fn begin(builder: &mut SpanBatchBuilder) {
+    builder.resource(Arc::new(Resource::default()));
+    builder.scope(Arc::new(Scope::default()));
+}
+
+/// A span whose attributes are `attributes`, in that order.
+fn span_with(builder: &mut SpanBatchBuilder, n: u8, attributes: &[(&str, Value)]) {
+    for (key, value) in attributes {
+        let key = builder.key(key.as_bytes()).expect("UTF-8");
+        match value {
+            Value::Text(text) => {
+                builder.push_text(Owner::Span, key, text.as_bytes()).expect("UTF-8");
+            }
+            value => builder.push_value(Owner::Span, key, value.clone()),
+        }
+    }
+    let scalars = scalars(builder, n);
+    builder.finish_span(scalars);
+}
+
+fn some_attributes() -> Vec<(&'static str, Value)> {
+    vec![
+        ("http.route", Value::Text("/cart".into())),
+        ("http.status", Value::Int(-7)),
+        ("", Value::Text("empty key".into())),
+        ("ratio", Value::Double(-0.0)),
+        ("nan", Value::Double(f64::from_bits(0x7ff8_0000_0000_0001))),
+        ("flag", Value::Bool(true)),
+        ("raw", Value::Bytes(Box::from([0u8, 255]))),
+        ("unset", Value::Empty),
+        ("twice", Value::Int(1)),
+        ("twice", Value::Int(2)),
+        (
+            "nested",
+            Value::Array(vec![
+                Value::Int(1),
+                Value::Map(vec![KeyValue { key: "k".into(), value: Value::Empty }]),
+            ]),
+        ),
+    ]
+}
+
+#[test]
+fn attributes_read_back_bit_for_bit() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    let attributes = some_attributes();
+    span_with(&mut builder, 1, &attributes);
+    span_with(&mut builder, 2, &attributes);
+    let batch = builder.finish();
+    for span in batch.spans() {
+        let read: Vec<_> = span.attributes().map(|(key, value)| (key, value.to_value())).collect();
+        assert_eq!(read, attributes);
+    }
+}
+
+#[test]
+fn the_builder_forgets_the_last_batch() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    span_with(&mut builder, 1, &[("http.route", Value::Text("/cart".into()))]);
+    builder.finish();
+    begin(&mut builder);
+    span_with(&mut builder, 2, &[("a", Value::Text("/cart".into())), ("b", Value::Int(3))]);
+    let batch = builder.finish();
+    assert_eq!(batch.len(), 1);
+    let read: Vec<_> = batch.span(0).attributes().collect();
+    assert_eq!(read, [("a", ValueRef::Text("/cart")), ("b", ValueRef::Int(3))]);
+    assert_eq!(batch.terms().iter().map(|(_, text)| text).collect::<Vec<_>>(), ["", "a", "b", "GET /cart"]);
+}
+
+#[test]
+fn a_discarded_span_leaves_nothing() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    span_with(&mut builder, 1, &[("kept", Value::Int(1))]);
+    let key = builder.key(b"lost").expect("UTF-8");
+    builder.push_int(Owner::Span, key, 1);
+    builder.push_int(Owner::Event, key, 1);
+    builder.finish_event(5, TermId::EMPTY, 0);
+    builder.push_int(Owner::Link, key, 1);
+    builder.finish_link(&[1; 16], &[2; 8], TermId::EMPTY, 0, 0);
+    builder.discard_span();
+    span_with(&mut builder, 2, &[("also kept", Value::Int(2))]);
+    let batch = builder.finish();
+    assert_eq!(batch.len(), 2);
+    let second = batch.span(1);
+    assert_eq!(second.attributes().collect::<Vec<_>>(), [("also kept", ValueRef::Int(2))]);
+    assert_eq!((second.events().len(), second.links().len()), (0, 0));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let mut builder = SpanBatchBuilder::new();
+    assert_eq!(builder.term(&[0xff]), Err(InvalidUtf8));
+    let key = builder.key(b"k").expect("UTF-8");
+    assert_eq!(builder.push_text(Owner::Span, key, &[0xc3]), Err(InvalidUtf8));
+}
+
+#[test]
+fn the_order_of_attributes_does_not_make_a_span_another_one() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    let mut attributes = some_attributes();
+    span_with(&mut builder, 1, &attributes);
+    attributes.reverse();
+    span_with(&mut builder, 1, &attributes);
+    attributes[0].0 = "another";
+    span_with(&mut builder, 1, &attributes);
+    let batch = builder.finish();
+    assert!(batch.span(0).is_duplicate_of(&batch.span(1)));
+    assert!(!batch.span(1).is_duplicate_of(&batch.span(2)));
+}
+
+#[test]
+fn a_copy_is_a_duplicate() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    let key = builder.key(b"exception.type").expect("UTF-8");
+    builder.push_text(Owner::Event, key, b"io").expect("UTF-8");
+    let name = builder.known_term("exception");
+    builder.finish_event(u64::MAX, name, 4);
+    builder.finish_link(&[1; 3], &[], name, 1, 2);
+    span_with(&mut builder, 1, &some_attributes());
+    let batch = builder.finish();
+    let resource = builder.resource(Arc::clone(&batch.resources()[0]));
+    let scope = builder.scope(Arc::clone(&batch.scopes()[0]));
+    builder.copy_span(batch.span(0), resource, scope);
+    let copy = builder.finish();
+    assert!(copy.span(0).is_duplicate_of(&batch.span(0)), "{:?}\n{:?}", copy.span(0), batch.span(0));
+    assert_eq!(copy.span(0).links().next().map(|link| link.trace_id()), Some(&[1u8; 3][..]));
+}

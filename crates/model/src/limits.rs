@@ -1,0 +1,146 @@
+//! Every limit of Tracelake in one table: name, unit, default, why, and what the user sees when it
+//! is hit. Where a limit is a setting, the setting has the limit's name.
+
+/// One limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Its name; the last word is the unit's where the unit is not a count.
+    pub name: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
+    /// The value if nothing else is set.
+    pub default: u64,
+    /// Why this number.
+    pub why: &'static str,
+    /// What the user sees when it is hit.
+    pub when_hit: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $unit:literal = $default:expr, $why:literal, $when_hit:literal;)*) => {
+        $($(#[$doc])* pub const $name: u64 = $default;)*
+
+        /// All limits, in the order of the table in docs/limits.md.
+        pub const ALL: &[Limit] = &[$(Limit {
+            name: stringify!($name),
+            unit: $unit,
+            default: $default,
+            why: $why,
+            when_hit: $when_hit,
+        },)*];
+    };
+}
+
+limits! {
+    /// An OTLP request as it arrives.
+    REQUEST_BYTES_MAX: "bytes" = 64 << 20,
+        "what OTLP 1.11 recommends",
+        "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
+    /// An OTLP request after decompression.
+    REQUEST_DECODED_BYTES_MAX: "bytes" = 64 << 20,
+        "the same, so that compression buys no memory",
+        "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
+    /// Spans in one OTLP request.
+    REQUEST_SPANS_MAX: "spans" = 100_000,
+        "an empty span is two bytes on the wire: size alone does not bound what is built of it",
+        "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
+    /// Resources, scopes, events, links and attributes in one OTLP request, together.
+    REQUEST_ITEMS_MAX: "items" = 8_000_000,
+        "like spans: an empty one is two bytes on the wire and some 20 in memory",
+        "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
+    /// Bytes of all OTLP requests being worked on at once, decompressed.
+    IN_FLIGHT_BYTES_MAX: "bytes" = 128 << 20,
+        "twice the largest request",
+        "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
+    /// Connections of all listeners together.
+    CONNECTIONS_MAX: "connections" = 4_096,
+        "each may hold a buffer and a file descriptor",
+        "a new connection waits in the kernel's queue until one ends";
+    /// Streams of one HTTP/2 connection.
+    CONNECTION_STREAMS_MAX: "streams" = 256,
+        "more than a sender needs, fewer than an attack",
+        "further streams wait, as HTTP/2 lets the server say";
+    /// Depth of arrays and maps inside an attribute's value.
+    VALUE_DEPTH_MAX: "levels" = 32,
+        "decoding recurses, and real values are two or three deep",
+        "HTTP 400 or INVALID_ARGUMENT naming the depth";
+    /// One attribute's value: text, bytes, or a nested value's encoding.
+    ATTRIBUTE_VALUE_BYTES_MAX: "bytes" = 16 << 20,
+        "a whole stack trace or statement fits; a file does not",
+        "the span is rejected, counted and reported as partial success";
+    /// Attributes of one span, event, link, resource or scope.
+    ATTRIBUTES_MAX: "attributes" = 4_096,
+        "SDKs send 128 by default",
+        "the span is rejected, counted and reported as partial success";
+    /// Events of one span.
+    SPAN_EVENTS_MAX: "events" = 65_536,
+        "SDKs send 128 by default; long jobs log more",
+        "the span is rejected, counted and reported as partial success";
+    /// Links of one span.
+    SPAN_LINKS_MAX: "links" = 65_536,
+        "SDKs send 128 by default; a batch consumer links its batch",
+        "the span is rejected, counted and reported as partial success";
+    /// Tenants with spans in one generation.
+    GENERATION_TENANTS_MAX: "tenants" = 1_024,
+        "each costs a memtable; a name in a header must not buy memory without a bound",
+        "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
+    /// Memory of the memtable before it is frozen and flushed.
+    GENERATION_BYTES_MAX: "bytes" = 96 << 20,
+        "some 300,000 spans: a segment worth its file, two of them within the memory budget",
+        "nothing: it is flushed";
+    /// Age of the memtable before it is frozen and flushed.
+    GENERATION_AGE_SECONDS_MAX: "seconds" = 60,
+        "bounds what a start replays, and keeps files few under light load",
+        "nothing: it is flushed";
+    /// Frozen memtables that wait to be flushed.
+    FROZEN_GENERATIONS_MAX: "generations" = 2,
+        "a slow disk or object store must slow senders, not fill memory",
+        "HTTP 503 with Retry-After or UNAVAILABLE with RetryInfo";
+    /// Requests that wait for the WAL at once.
+    WAL_QUEUE_REQUESTS_MAX: "requests" = 1_024,
+        "bounded channel; the bytes are bounded by those in flight",
+        "the request waits";
+    /// One WAL frame's payload.
+    WAL_FRAME_BYTES_MAX: "bytes" = 256 << 20,
+        "above the largest request re-encoded; what says more is damage",
+        "a recovered file with such a frame is treated as damaged";
+    /// Hashes of requests kept to recognise one that is sent again.
+    DEDUP_REQUESTS_MAX: "requests" = 200_000,
+        "ten minutes at 300 requests a second, in 10 MB",
+        "the oldest are forgotten: such a request would be stored again, and shown once";
+    /// How long a request that is sent again is recognised.
+    DEDUP_SECONDS_MAX: "seconds" = 600,
+        "longer than clients keep trying",
+        "such a request would be stored again, and shown once";
+    /// Attribute columns in a store.
+    ATTRIBUTE_COLUMNS_MAX: "columns" = 64,
+        "each costs a lookup a page to decode",
+        "nothing: further keys stay in the residual";
+    /// Spans of one trace in one answer.
+    TRACE_SPANS_MAX: "spans" = 100_000,
+        "a trace ID may be reused without end; an answer must fit into memory",
+        "HTTP 206, marked as partial";
+    /// Memory of the spans of one trace in one answer.
+    TRACE_BYTES_MAX: "bytes" = 128 << 20,
+        "as above",
+        "HTTP 206, marked as partial";
+    /// Lookups worked on at once.
+    CONCURRENT_LOOKUPS_MAX: "requests" = 64,
+        "each may hold a trace in memory",
+        "the request waits, then HTTP 429 with Retry-After";
+    /// Open segments' metadata kept in memory.
+    METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
+        "some 200 KB a segment; beyond it footers are read again",
+        "nothing: lookups get slower";
+    /// Trace-ID filters kept in memory.
+    FILTER_CACHE_BYTES_MAX: "bytes" = 64 << 20,
+        "4.5 bytes a trace: 14 million traces",
+        "nothing: lookups get slower";
+    /// Bytes of one line that `tracelake import` reads.
+    IMPORT_LINE_BYTES_MAX: "bytes" = 256 << 20,
+        "a line is one request of the Collector's file exporter",
+        "the line is reported and skipped";
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! OTLP on the wire to columns and back.

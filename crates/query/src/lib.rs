@@ -1,0 +1,1 @@
+//! Finding traces: lookup by ID.

@@ -1,0 +1,1 @@
+//! Receives OTLP, serves the API, configuration and telemetry.

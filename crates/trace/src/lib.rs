@@ -1,0 +1,1 @@
+//! What a set of spans means: the tree of a trace.

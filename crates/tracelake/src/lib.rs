@@ -1,0 +1,1 @@
+//! The library: spans in over OTLP, durable; a trace out by its ID.
