@@ -9,6 +9,7 @@
 
 mod attributes;
 mod builder;
+mod content;
 mod terms;
 mod view;
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::SpanBatch;
 use super::attributes::{AttributeTable, Owner, Tag, pack};
 use super::terms::TermId;
 use super::view::{AttributeIter, SpanView};
-use super::SpanBatch;
 use crate::{Resource, Scope, SpanId, TraceId, Value, ValueRef};
 
 /// A text that is not UTF-8.

@@ -139,6 +139,8 @@ fn the_order_of_attributes_does_not_make_a_span_another_one() {
     let batch = builder.finish();
     assert!(batch.span(0).is_duplicate_of(&batch.span(1)));
     assert!(!batch.span(1).is_duplicate_of(&batch.span(2)));
+    assert_eq!(batch.span(0).content_hash(), batch.span(1).content_hash());
+    assert_ne!(batch.span(1).content_hash(), batch.span(2).content_hash());
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! One span, event or link of a batch, read in place; and when two spans have the same content.
+//! One span, event or link of a batch, read in place.
 
 use std::sync::Arc;
 
+use super::SpanBatch;
 use super::attributes::{AttributeTable, Tag, unpack};
 use super::terms::TermId;
-use super::SpanBatch;
 use crate::{Resource, Scope, SpanId, TraceId, ValueRef};
 
 /// A span of a batch.
@@ -207,44 +207,6 @@ impl<'a> SpanView<'a> {
         let start = if self.row == 0 { 0 } else { end[self.row - 1] as usize };
         (start..end[self.row] as usize).map(move |index| LinkView { batch, index })
     }
-
-    /// Whether both have the same identity and content (span, resource, scope; the order of
-    /// attributes aside): then they are one span that came twice.
-    pub fn is_duplicate_of(&self, other: &SpanView<'_>) -> bool {
-        self.span_id() == other.span_id()
-            && self.trace_id() == other.trace_id()
-            && self.parent_span_id() == other.parent_span_id()
-            && self.start_unix_nano() == other.start_unix_nano()
-            && self.end_unix_nano() == other.end_unix_nano()
-            && self.kind() == other.kind()
-            && self.status_code() == other.status_code()
-            && self.flags() == other.flags()
-            && self.dropped_attributes_count() == other.dropped_attributes_count()
-            && self.dropped_events_count() == other.dropped_events_count()
-            && self.dropped_links_count() == other.dropped_links_count()
-            && self.name() == other.name()
-            && self.trace_state() == other.trace_state()
-            && self.status_message() == other.status_message()
-            && same_resource(self.resource(), other.resource())
-            && same_scope(self.scope(), other.scope())
-            && same_attributes(self.attributes(), other.attributes())
-            && self.events().len() == other.events().len()
-            && self.events().zip(other.events()).all(|(a, b)| {
-                a.time_unix_nano() == b.time_unix_nano()
-                    && a.name() == b.name()
-                    && a.dropped_attributes_count() == b.dropped_attributes_count()
-                    && same_attributes(a.attributes(), b.attributes())
-            })
-            && self.links().len() == other.links().len()
-            && self.links().zip(other.links()).all(|(a, b)| {
-                a.trace_id() == b.trace_id()
-                    && a.span_id() == b.span_id()
-                    && a.trace_state() == b.trace_state()
-                    && a.flags() == b.flags()
-                    && a.dropped_attributes_count() == b.dropped_attributes_count()
-                    && same_attributes(a.attributes(), b.attributes())
-            })
-    }
 }
 
 impl<'a> EventView<'a> {
@@ -303,61 +265,6 @@ impl<'a> LinkView<'a> {
     }
 }
 
-/// Equal as multisets. Same order is the common case and costs no allocation.
-fn same_attributes(a: AttributeIter<'_>, b: AttributeIter<'_>) -> bool {
-    same_multiset(a, b)
-}
-
-fn same_multiset<'a>(
-    a: impl ExactSizeIterator<Item = (&'a str, ValueRef<'a>)> + Clone,
-    b: impl ExactSizeIterator<Item = (&'a str, ValueRef<'a>)> + Clone,
-) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    if a.clone().zip(b.clone()).all(|(a, b)| a == b) {
-        return true;
-    }
-    // Group by key first: values need no order, only groups of one key are compared pairwise.
-    let mut rest: Vec<_> = b.collect();
-    rest.sort_by(|a, b| a.0.cmp(b.0));
-    let mut taken = vec![false; rest.len()];
-    a.into_iter().all(|(key, value)| {
-        let first = rest.partition_point(|(other, _)| *other < key);
-        let hit = (first..rest.len())
-            .take_while(|index| rest[*index].0 == key)
-            .find(|index| !taken[*index] && rest[*index].1 == value);
-        hit.is_some_and(|index| {
-            taken[index] = true;
-            true
-        })
-    })
-}
-
-fn same_key_values(a: &[crate::KeyValue], b: &[crate::KeyValue]) -> bool {
-    same_multiset(
-        a.iter().map(|attribute| (&*attribute.key, attribute.value.as_ref())),
-        b.iter().map(|attribute| (&*attribute.key, attribute.value.as_ref())),
-    )
-}
-
-fn same_resource(a: &Arc<Resource>, b: &Arc<Resource>) -> bool {
-    Arc::ptr_eq(a, b)
-        || (a.dropped_attributes_count == b.dropped_attributes_count
-            && a.schema_url == b.schema_url
-            && a.entity_refs == b.entity_refs
-            && same_key_values(&a.attributes, &b.attributes))
-}
-
-fn same_scope(a: &Arc<Scope>, b: &Arc<Scope>) -> bool {
-    Arc::ptr_eq(a, b)
-        || (a.name == b.name
-            && a.version == b.version
-            && a.dropped_attributes_count == b.dropped_attributes_count
-            && a.schema_url == b.schema_url
-            && same_key_values(&a.attributes, &b.attributes))
-}
-
 impl std::fmt::Debug for SpanView<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Span")
@@ -373,11 +280,7 @@ impl std::fmt::Debug for SpanView<'_> {
             .field("flags", &self.flags())
             .field(
                 "dropped",
-                &(
-                    self.dropped_attributes_count(),
-                    self.dropped_events_count(),
-                    self.dropped_links_count(),
-                ),
+                &(self.dropped_attributes_count(), self.dropped_events_count(), self.dropped_links_count()),
             )
             .field("attributes", &self.attributes())
             .field("events", &self.events().collect::<Vec<_>>())
