@@ -1,1 +1,19 @@
-//! (being written)
+//! The manifest's objects: entries of its log, checkpoints, their names, and what a sequence of
+//! entries adds up to. docs/formats/manifest.md specifies them.
+//!
+//! What contradicts its checksum, its name or the entries before it is refused, never repaired.
+
+mod entry;
+mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
+mod name;
+mod state;
+
+pub use entry::{Change, Commit, Entry, Flushed, Open, SegmentEntry};
+pub use frame::{FORMAT_VERSION, HEADER_BYTES, PAYLOAD_BYTES_MAX};
+pub use name::ObjectName;
+pub use state::State;
+
+#[cfg(test)]
+mod tests;

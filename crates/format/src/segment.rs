@@ -1,1 +1,49 @@
-//! (being written)
+//! A segment: the rows of a generation as one Parquet file with a trace directory, a trace-ID filter
+//! and checksums of its own. docs/formats/segment.md specifies it.
+//!
+//! Pure: [`write_segment`] gives bytes; [`OpenSegment`] says which bytes it needs and decodes them.
+//! Nothing is parsed before its checksum was verified, so damaged bytes give an error, never a wrong
+//! answer.
+
+mod check;
+pub mod columns;
+mod directory;
+mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
+mod gather;
+pub mod meta;
+mod open;
+mod read;
+mod residual;
+mod rows;
+mod schema;
+mod unpack;
+mod write;
+
+pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeType};
+pub use directory::{RootSpan, TraceEntry};
+pub use filter::TraceFilter;
+pub use meta::{Section, SegmentMeta, SegmentTenant};
+pub use open::OpenSegment;
+pub use write::{SegmentInput, SegmentWriterOptions, WrittenSegment, write_segment};
+
+/// The version of the format that is written, and the newest that is read.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The key of the footer's metadata under which a segment describes itself.
+const METADATA_KEY: &str = "tracelake";
+
+/// What errors call it.
+const WHAT: &str = "segment";
+
+/// What a segment says of itself in its footer.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Description {
+    segment: SegmentMeta,
+    attribute_columns: Vec<AttributeColumn>,
+}
+
+fn parquet_error(what: &'static str) -> impl FnOnce(parquet::errors::ParquetError) -> crate::FormatError {
+    move |source| crate::FormatError::Parquet { what, source }
+}

@@ -3,7 +3,11 @@
 
 mod clock;
 mod crash;
+#[doc(hidden)]
+pub mod fault_store;
 mod files;
+#[doc(hidden)]
+pub mod sim;
 
 pub use clock::{Clock, SystemClock};
 pub use crash::{CrashPoint, CrashPoints, NoCrashes};

@@ -4,6 +4,18 @@
 //! from outside ([`env`]), so that crashes and faults can be played through from a seed.
 
 pub mod env;
+mod error;
 pub mod local_store;
 pub mod manifest_log;
+pub mod memtable;
+pub mod segments;
+pub mod snapshot;
+pub mod store;
 pub mod wal;
+
+pub use error::StoreError;
+pub use memtable::TraceRows;
+pub use segments::FoundInSegment;
+pub use snapshot::Snapshot;
+pub use store::{Encoding, Ingested, Store, StoreOptions, StoreStatus};
+pub use tracelake_format as format;

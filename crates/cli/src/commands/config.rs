@@ -1,0 +1,45 @@
+//! `tracelake config`: what the server would run with, and who said so.
+
+use std::io::{self, Write};
+
+use tracelake_server::settings::Described;
+use tracelake_server::{Settings, SettingsArgs};
+
+use crate::outcome::{Failure, Outcome};
+
+/// Flags of `tracelake config`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Prints every setting.
+pub(crate) fn run(args: &ConfigArgs) -> Result<Outcome, Failure> {
+    let settings = Settings::load(&args.settings).map_err(|error| Failure::Usage(error.to_string()))?;
+    let described = settings.describe();
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&described);
+        json.map_err(|error| Failure::Failed(format!("the settings cannot be printed: {error}")))? + "\n"
+    } else {
+        table(&described)
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(Outcome::Done)
+}
+
+/// Name, value and origin in columns.
+fn table(described: &[Described]) -> String {
+    let rows: Vec<[String; 3]> = std::iter::once(["setting".into(), "value".into(), "from".into()])
+        .chain(described.iter().map(|setting| {
+            let value = if setting.value.is_empty() { "(none)" } else { &setting.value };
+            [setting.name.into(), value.into(), setting.origin.to_string()]
+        }))
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (names, values) = (width(0), width(1));
+    rows.iter().map(|[name, value, from]| format!("{name:names$}  {value:values$}  {from}\n")).collect()
+}

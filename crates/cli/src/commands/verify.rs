@@ -1,0 +1,59 @@
+//! `tracelake verify`: everything that is wrong with a store, what it means, and what to do.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use tracelake::VerifyReport;
+
+use crate::outcome::{Failure, Outcome};
+use crate::time::grouped;
+
+/// Flags of `tracelake verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder of the store
+    #[arg(long, value_name = "DIR", default_value = "./tracelake-data")]
+    data_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks a store.
+pub(crate) async fn run(args: VerifyArgs) -> Result<Outcome, Failure> {
+    super::require_folder(&args.data_dir)?;
+    let report = tracelake::verify(&args.data_dir).await?;
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&report);
+        json.map_err(|error| Failure::Failed(format!("the report cannot be printed: {error}")))? + "\n"
+    } else {
+        describe(&report)
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(Outcome::partly_if(!report.findings.is_empty()))
+}
+
+fn describe(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    for finding in &report.findings {
+        let mark = if finding.data_loss { "LOSS" } else { "note" };
+        text += &format!("{mark}  {}: {}\n      {}\n", finding.object, finding.what, finding.meaning);
+    }
+    let checked = format!(
+        "{} segments with {} rows, {} WAL files with {} frames, manifest version {}",
+        grouped(report.segments_checked),
+        grouped(report.rows_checked),
+        grouped(report.wal_files_checked),
+        grouped(report.wal_frames_checked),
+        report.manifest_version,
+    );
+    let losses = report.findings.iter().filter(|finding| finding.data_loss).count();
+    let verdict = match report.findings.len() {
+        0 => "nothing is wrong".to_owned(),
+        findings => format!("{findings} things are wrong, {losses} of them with loss of data"),
+    };
+    text + &format!("checked {checked}: {verdict}\n")
+}
+
+#[cfg(test)]
+mod tests;

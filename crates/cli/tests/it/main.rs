@@ -1,0 +1,12 @@
+//! The real binary, spawned, spoken to over its ports, told to stop and killed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod acked;
+mod boutique;
+mod commands;
+mod crash;
+mod disk_full;
+mod harness;
+mod http;
+mod oracle;
+mod stop;

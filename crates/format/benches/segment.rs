@@ -1,0 +1,106 @@
+//! Writing a segment, and reading one trace of it, on a realistic generation.
+
+#[path = "../tests/it/realistic.rs"]
+mod realistic;
+
+use std::hint::black_box;
+use std::ops::Range;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tracelake_format::segment::{
+    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentWriterOptions, WrittenSegment, write_segment,
+};
+use tracelake_model::{SpanBatch, TenantId, TraceId};
+use ulid::Ulid;
+
+const SPANS: usize = 200_000;
+
+fn write(batches: &[SpanBatch], columns: &AttributeColumns) -> WrittenSegment {
+    let input = SegmentInput {
+        segment_id: Ulid::nil(),
+        generation: 1,
+        tenants: vec![(TenantId::default(), batches.iter().collect())],
+    };
+    write_segment(&input, columns, &SegmentWriterOptions::default()).expect("valid spans")
+}
+
+fn slice(file: &Bytes, range: Range<u64>) -> Bytes {
+    // Copied, as from a file.
+    Bytes::copy_from_slice(&file[range.start as usize..range.end as usize])
+}
+
+fn lookup(segment: &OpenSegment, file: &Bytes, tenant: &TenantId, id: &TraceId) -> SpanBatch {
+    let range = segment.directory_block_range(tenant, id).expect("a block");
+    let entry = segment.find_trace(&slice(file, range), tenant, id).expect("own bytes").expect("there");
+    let ranges = segment.ranges_for_rows(entry.row_range());
+    let fetched = ranges.into_iter().map(|range| (range.clone(), slice(file, range))).collect();
+    segment.decode_trace(&entry, fetched).expect("own bytes")
+}
+
+fn benches(criterion: &mut Criterion) {
+    let batches = realistic::batches(1, SPANS);
+    let rows: usize = batches.iter().map(SpanBatch::len).sum();
+    let mut columns = AttributeColumns::default();
+    columns.extend_from(&AttributeCounts::of(&batches));
+    let segment = write(&batches, &columns);
+    let tail = segment.bytes.slice(OpenSegment::tail_range(&segment.meta).start as usize..);
+    let opened = OpenSegment::open(&segment.meta, tail.clone()).expect("own bytes");
+    println!(
+        "{rows} spans, {} traces, {} attribute columns: {:.1} bytes a span, tail {} bytes, open {} bytes",
+        segment.meta.traces,
+        columns.columns.len(),
+        segment.bytes.len() as f64 / rows as f64,
+        tail.len(),
+        opened.heap_bytes(),
+    );
+    let memory: usize = batches.iter().map(SpanBatch::heap_bytes).sum();
+    println!("in memory {:.0} bytes a span", memory as f64 / rows as f64);
+    report_columns(&segment, rows);
+
+    let mut group = criterion.benchmark_group("segment");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(rows as u64));
+    group.bench_function("count attributes", |bencher| bencher.iter(|| AttributeCounts::of(black_box(&batches))));
+    group.bench_function("write", |bencher| bencher.iter(|| write(black_box(&batches), &columns)));
+    group.finish();
+
+    let tenant = TenantId::default();
+    let ids: Vec<TraceId> = batches.iter().filter_map(|batch| batch.trace_ids().first().copied()).collect();
+    let mut next = ids.iter().cycle();
+    let mut group = criterion.benchmark_group("segment");
+    group.bench_function("open", |bencher| {
+        bencher.iter(|| OpenSegment::open(&segment.meta, tail.clone()).expect("own bytes"));
+    });
+    group.bench_function("one trace", |bencher| {
+        bencher.iter(|| lookup(&opened, &segment.bytes, &tenant, next.next().expect("endless")));
+    });
+    group.bench_function("plan one trace", |bencher| {
+        bencher.iter(|| opened.ranges_for_rows(black_box(100_000..100_030)));
+    });
+    group.finish();
+}
+
+fn report_columns(segment: &WrittenSegment, rows: usize) {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let reader = SerializedFileReader::new(segment.bytes.clone()).expect("a Parquet file");
+    let mut sizes = std::collections::BTreeMap::<String, i64>::new();
+    for group in reader.metadata().row_groups() {
+        for column in group.columns() {
+            *sizes.entry(column.column_path().string()).or_default() += column.compressed_size();
+        }
+    }
+    let mut sizes: Vec<_> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(_, size)| -size);
+    for (name, size) in sizes.iter().take(30) {
+        println!("  {:6.2} B  {name}", *size as f64 / rows as f64);
+    }
+    let filter = segment.meta.filter.len as f64 / rows as f64;
+    let footer = segment.meta.footer.len as f64 / rows as f64;
+    let data: i64 = sizes.iter().map(|(_, size)| size).sum();
+    let directory = (segment.meta.filter.offset as f64 - data as f64) / rows as f64;
+    println!("  columns {:.2}, directory {directory:.2}, filter {filter:.2}, page index and footer {footer:.2}", data as f64 / rows as f64);
+}
+
+criterion_group!(segment, benches);
+criterion_main!(segment);

@@ -1,0 +1,346 @@
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use ulid::Ulid;
+
+use super::*;
+use crate::FormatError;
+use crate::segment::{AttributeColumn, AttributeType, Section, SegmentMeta, SegmentTenant};
+
+fn seed() -> u64 {
+    let seed = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("TRACELAKE_TEST_SEED={seed}");
+    seed
+}
+
+fn segment(id: u128) -> SegmentEntry {
+    let id = Ulid(id);
+    SegmentEntry {
+        path: format!("segments/{id}.parquet"),
+        meta: SegmentMeta {
+            format_version: 1,
+            id,
+            generation: 7,
+            size_bytes: 123_456,
+            rows: 1_000,
+            traces: 40,
+            start_unix_nano_min: 1_763_773_200_000_000_001,
+            start_unix_nano_max: u64::MAX,
+            end_unix_nano_max: i64::MAX as u64,
+            trace_hash_min: 0,
+            trace_hash_max: u64::MAX,
+            tenants: vec![SegmentTenant {
+                tenant: "default".parse().expect("a tenant"),
+                first_row: 0,
+                rows: 1_000,
+                traces: 40,
+            }],
+            filter: Section { offset: 4, len: 100, crc32c: u32::MAX },
+            directory: Section { offset: 104, len: 1_000, crc32c: 1 },
+            checksums: Section { offset: 1_104, len: 64, crc32c: 2 },
+            footer: Section { offset: 120_000, len: 3_456, crc32c: 3 },
+        },
+    }
+}
+
+fn column(key: &str) -> AttributeColumn {
+    AttributeColumn { key: key.to_owned(), kind: AttributeType::String }
+}
+
+fn entry(version: u64, epoch: u64, change: Change) -> Entry {
+    Entry {
+        version,
+        commit_id: Ulid(u128::from(version) + 1_000),
+        writer_epoch: epoch,
+        writer: format!("writer-{epoch}"),
+        committed_unix_nano: 1_763_773_200_000_000_000u64.wrapping_add(version),
+        change,
+    }
+}
+
+fn open(version: u64, epoch: u64) -> Entry {
+    entry(version, epoch, Change::Open(Open {}))
+}
+
+fn commit(version: u64, commit: Commit) -> Entry {
+    entry(version, 1, Change::Commit(commit))
+}
+
+fn flush(generation: u64, wal_covered: u64, ids: &[u128]) -> Commit {
+    Commit {
+        flushed: Some(Flushed { generation, wal_covered }),
+        segments_added: ids.iter().copied().map(segment).collect(),
+        ..Commit::default()
+    }
+}
+
+/// Version 2: opened, and one flush with two segments and a column.
+fn small_state() -> State {
+    let mut state = State::default();
+    state.apply(&open(1, 1)).expect("the first entry");
+    let change = Commit { attribute_columns_added: vec![column("http.route")], ..flush(3, 9, &[1, 2]) };
+    state.apply(&commit(2, change)).expect("the second entry");
+    state
+}
+
+#[test]
+fn entries_and_checkpoints_read_back_as_they_were_written() {
+    let change = Commit {
+        segments_removed: vec![Ulid(1), Ulid(u128::MAX)],
+        attribute_columns_added: vec![column("a"), column("\"\\\u{1f600}\n")],
+        ..flush(u64::MAX, u64::MAX, &[3, 4])
+    };
+    for entry in [open(1, 1), open(u64::MAX, u64::MAX), commit(2, change), commit(3, Commit::default())] {
+        let bytes = entry.encode().expect("encode");
+        assert_eq!(Entry::decode(&bytes).expect("decode"), entry);
+    }
+    let state = small_state();
+    let bytes = state.encode_checkpoint().expect("encode");
+    assert_eq!(State::decode_checkpoint(&bytes).expect("decode"), state);
+}
+
+#[test]
+fn the_bytes_of_an_entry_are_those_of_the_specification() {
+    let bytes = open(17, 3).encode().expect("encode");
+    let payload = concat!(
+        r#"{"version":17,"commit_id":"000000000000000000000000ZS","writer_epoch":3,"writer":"writer-3","#,
+        r#""committed_unix_nano":1763773200000000017,"change":{"open":{}}}"#
+    );
+    let mut expected = b"TLKMANIF\x01\0\0\0\x01\0\0\0".to_vec();
+    expected.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    expected.extend_from_slice(&crc32c::crc32c(payload.as_bytes()).to_le_bytes());
+    let header_crc = crc32c::crc32c(&expected);
+    expected.extend_from_slice(&header_crc.to_le_bytes());
+    expected.extend_from_slice(payload.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&expected));
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_detected() {
+    let entry = commit(2, flush(3, 9, &[1])).encode().expect("encode");
+    let checkpoint = small_state().encode_checkpoint().expect("encode");
+    for object in [&entry, &checkpoint] {
+        for bit in 0..object.len() * 8 {
+            let mut damaged = object.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Entry::decode(&damaged).is_err(), "bit {bit} of an entry");
+            assert!(State::decode_checkpoint(&damaged).is_err(), "bit {bit} of a checkpoint");
+        }
+        for len in 0..object.len() {
+            assert!(Entry::decode(&object[..len]).is_err(), "an entry cut to {len} bytes");
+            assert!(State::decode_checkpoint(&object[..len]).is_err(), "a checkpoint cut to {len} bytes");
+        }
+        let longer = [object.as_slice(), &[0]].concat();
+        assert!(Entry::decode(&longer).is_err());
+        assert!(State::decode_checkpoint(&longer).is_err());
+    }
+    assert!(Entry::decode(&checkpoint).is_err());
+    assert!(State::decode_checkpoint(&entry).is_err());
+}
+
+#[test]
+fn a_newer_format_is_named_as_such() {
+    let mut bytes = open(1, 1).encode().expect("encode");
+    bytes[8] = 2;
+    let header: [u8; HEADER_BYTES] = *bytes.first_chunk().expect("a header");
+    bytes[28..32].copy_from_slice(&frame::header_checksum(&header).to_le_bytes());
+    let error = Entry::decode(&bytes).expect_err("a newer format");
+    assert!(matches!(error, FormatError::Version { found: 2, supported: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_unknown_field_is_refused() {
+    let good = serde_json::to_string(&commit(2, flush(3, 9, &[1]))).expect("JSON");
+    let read = |json: &str| Entry::decode(&frame::seal(frame::Kind::Entry, json.as_bytes()).expect("seal"));
+    assert!(read(&good).is_ok());
+    for place in [r#"{"version":"#, r#"{"flushed":"#, r#"{"generation":3,"wal"#, r#"{"path":"#] {
+        let unknown = good.replacen(place, &place.replacen('{', r#"{"surprise":1,"#, 1), 1);
+        assert_ne!(unknown, good);
+        let error = read(&unknown).expect_err(place);
+        assert!(error.to_string().contains("surprise"), "{error}");
+    }
+    assert!(read(&good.replacen("\"commit\":{", "\"compact\":{", 1)).is_err());
+    assert!(read(&good.replacen("\"version\":2", "\"version\":2,\"version\":2", 1)).is_err());
+}
+
+#[test]
+fn names_sort_as_versions_and_only_exact_names_are_read() {
+    assert_eq!(ObjectName::Entry(17).to_string(), "00000000000000000017.entry");
+    assert_eq!(ObjectName::Checkpoint(u64::MAX).to_string(), "18446744073709551615.checkpoint");
+    for name in [ObjectName::Entry(0), ObjectName::Entry(u64::MAX), ObjectName::Checkpoint(64)] {
+        assert_eq!(ObjectName::parse(&name.to_string()), Some(name));
+    }
+    for name in [
+        "",
+        "17.entry",
+        "00000000000000000017",
+        "00000000000000000017.",
+        "00000000000000000017.entry~",
+        "00000000000000000017.Entry",
+        "000000000000000000017.entry",
+        "+0000000000000000017.entry",
+        "99999999999999999999.entry",
+    ] {
+        assert_eq!(ObjectName::parse(name), None, "{name}");
+    }
+}
+
+#[test]
+fn entries_that_do_not_fit_are_refused_and_leave_no_trace() {
+    let state = small_state();
+    let added = |ids: &[u128]| Commit {
+        segments_added: ids.iter().copied().map(segment).collect(),
+        ..Commit::default()
+    };
+    let removed = |ids: &[u128]| Commit {
+        segments_removed: ids.iter().copied().map(Ulid).collect(),
+        ..Commit::default()
+    };
+    let columns = |keys: &[&str]| Commit {
+        attribute_columns_added: keys.iter().map(|key| column(key)).collect(),
+        ..Commit::default()
+    };
+    let mut same_path = segment(5);
+    same_path.path = segment(1).path;
+    let mut no_path = segment(5);
+    no_path.path.clear();
+    let with = |segment: SegmentEntry| Commit { segments_added: vec![segment], ..Commit::default() };
+    let mut stranger = commit(3, Commit::default());
+    stranger.writer = "somebody".to_owned();
+    let mut nameless = open(3, 2);
+    nameless.writer.clear();
+    let wrong = [
+        ("a version left out", commit(4, Commit::default())),
+        ("the same version", commit(2, Commit::default())),
+        ("the same epoch opened", open(3, 1)),
+        ("an epoch left out", open(3, 3)),
+        ("an earlier epoch opened", open(3, 0)),
+        ("a nameless writer", nameless),
+        ("a commit of a later epoch", entry(3, 2, Change::Commit(Commit::default()))),
+        ("a commit of an earlier epoch", entry(3, 0, Change::Commit(Commit::default()))),
+        ("another writer in the same epoch", stranger),
+        ("the same generation", commit(3, flush(3, 9, &[]))),
+        ("an earlier generation", commit(3, flush(2, 9, &[]))),
+        ("less of the WAL covered", commit(3, flush(4, 8, &[]))),
+        ("a live segment added", commit(3, added(&[2]))),
+        ("a segment added twice", commit(3, added(&[5, 5]))),
+        ("a live path added", commit(3, with(same_path))),
+        ("no path", commit(3, with(no_path))),
+        ("a segment removed that is not live", commit(3, removed(&[3]))),
+        ("a segment removed twice", commit(3, removed(&[1, 1]))),
+        ("a column again", commit(3, columns(&["http.route"]))),
+        ("a column twice", commit(3, columns(&["x", "x"]))),
+    ];
+    for (what, entry) in wrong {
+        let mut next = state.clone();
+        assert!(next.apply(&entry).is_err(), "{what}");
+        assert_eq!(next, state, "{what}");
+    }
+    for (what, entry) in [
+        ("an opening", open(3, 2)),
+        ("nothing", commit(3, Commit::default())),
+        ("a flush without segments", commit(3, flush(4, 9, &[]))),
+        ("generations left out", commit(3, flush(40, 90, &[5]))),
+        ("a replacement", commit(3, Commit { segments_removed: vec![Ulid(1)], ..added(&[5, 6]) })),
+    ] {
+        state.clone().apply(&entry).expect(what);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_no_log_adds_up_to_is_refused() {
+    let state = small_state();
+    let mut twice = state.clone();
+    twice.segments.push(segment(1));
+    let mut column_twice = state.clone();
+    column_twice.attribute_columns.columns.push(column("http.route"));
+    let no_version = State { version: 0, ..state.clone() };
+    let no_epoch = State { epoch: 0, ..state.clone() };
+    let too_many_epochs = State { epoch: 3, ..state };
+    for wrong in [twice, column_twice, no_version, no_epoch, too_many_epochs, State::default()] {
+        let bytes = wrong.encode_checkpoint().expect("encode");
+        assert!(State::decode_checkpoint(&bytes).is_err(), "{wrong:?}");
+    }
+}
+
+/// What a log adds up to, said in another way: sets instead of rules.
+#[test]
+fn a_log_adds_up_to_what_was_done_from_any_checkpoint_on() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    for _ in 0..100 {
+        let mut state = State::default();
+        let mut entries = Vec::new();
+        let mut checkpoints = vec![State::default()];
+        let (mut epoch, mut next_id, mut generation, mut covered) = (0, 1u128, 0, 0);
+        let mut live: Vec<Ulid> = Vec::new();
+        for version in 1..=rng.random_range(1..40) {
+            let change = if epoch == 0 || rng.random_bool(0.1) {
+                epoch += 1;
+                Change::Open(Open {})
+            } else {
+                let mut change = Commit::default();
+                if rng.random_bool(0.6) {
+                    generation += rng.random_range(1..3);
+                    covered += rng.random_range(0..3);
+                    change.flushed = Some(Flushed { generation, wal_covered: covered });
+                }
+                for _ in 0..rng.random_range(0..4) {
+                    if live.is_empty() {
+                        break;
+                    }
+                    change.segments_removed.push(live.remove(rng.random_range(0..live.len())));
+                }
+                for _ in 0..rng.random_range(0..4) {
+                    change.segments_added.push(segment(next_id));
+                    live.push(Ulid(next_id));
+                    next_id += 1;
+                }
+                if rng.random_bool(0.2) {
+                    change.attribute_columns_added.push(column(&format!("key.{version}")));
+                }
+                Change::Commit(change)
+            };
+            let entry = entry(version, epoch, change);
+            state.apply(&entry).expect("it fits");
+            entries.push(entry.encode().expect("encode"));
+            checkpoints.push(state.clone());
+        }
+        let ids: Vec<_> = state.segments.iter().map(|segment| segment.meta.id).collect();
+        assert_eq!(ids, live);
+        assert_eq!((state.epoch, state.generation, state.wal_covered), (epoch, generation, covered));
+        for (at, checkpoint) in checkpoints.iter().enumerate() {
+            let mut replayed = match at {
+                0 => State::default(),
+                _ => State::decode_checkpoint(&checkpoint.encode_checkpoint().expect("encode"))
+                    .expect("decode"),
+            };
+            for bytes in &entries[at..] {
+                replayed.apply(&Entry::decode(bytes).expect("decode")).expect("it fits");
+            }
+            assert_eq!(replayed, state);
+        }
+    }
+}
+
+#[test]
+fn random_and_mutated_bytes_never_panic() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let good = [
+        commit(2, flush(3, 9, &[1])).encode().expect("encode"),
+        small_state().encode_checkpoint().expect("encode"),
+        open(1, 1).encode().expect("encode"),
+    ];
+    for round in 0..3_000 {
+        let mut bytes = good[round % good.len()].clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..4) {
+                0 => bytes[at] = rng.random(),
+                1 => bytes[at] = b"0123456789\"{}[],:"[rng.random_range(0..17)],
+                2 => bytes.truncate(at.max(1)),
+                _ => bytes.insert(at, rng.random()),
+            }
+        }
+        fuzzing::manifest(&bytes);
+        fuzzing::manifest(bytes.get(HEADER_BYTES..).unwrap_or_default());
+    }
+}

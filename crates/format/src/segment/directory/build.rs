@@ -1,0 +1,157 @@
+//! Collects the directory while rows are written in their order.
+
+use std::collections::HashMap;
+
+use tracelake_model::SpanView;
+use tracelake_model::hash::trace_hash;
+
+use super::block::{Summary, encode_block};
+use super::{BLOCK_TRACES, Block, DirectoryIndex, NAME_BYTES_MAX, SERVICES_MAX};
+use crate::FormatError;
+
+/// Directory blocks and their index, of rows given in the segment's order.
+#[derive(Debug)]
+pub(in crate::segment) struct DirectoryBuilder<'a> {
+    /// Finished blocks, one after the other; offsets in the index are still relative to them.
+    bytes: Vec<u8>,
+    index: DirectoryIndex,
+    tenant: u32,
+    row: u64,
+    block_first_row: u64,
+    traces: Vec<Summary>,
+    /// Hash of the first and of the newest trace of the block.
+    first_hash: u64,
+    newest_hash: u64,
+    root_start: Option<u64>,
+    texts: Vec<&'a str>,
+    places: HashMap<&'a str, u32>,
+}
+
+impl<'a> DirectoryBuilder<'a> {
+    pub(in crate::segment) fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            index: DirectoryIndex::default(),
+            tenant: 0,
+            row: 0,
+            block_first_row: 0,
+            traces: Vec::new(),
+            first_hash: 0,
+            newest_hash: 0,
+            root_start: None,
+            texts: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// The next row.
+    #[inline]
+    pub(in crate::segment) fn push(
+        &mut self,
+        tenant: u32,
+        span: SpanView<'a>,
+        service: Option<&'a str>,
+    ) -> Result<(), FormatError> {
+        let trace_id = span.trace_id();
+        let same = self.tenant == tenant
+            && self.traces.last().is_some_and(|trace| trace.trace_id == *trace_id.as_bytes());
+        if !same {
+            self.begin_trace(tenant, span)?;
+        }
+        let root = span.parent_span_id().is_none()
+            && self.root_start.is_none_or(|start| span.start_unix_nano() < start);
+        let service = service.map(|service| self.place(service));
+        let root = root.then(|| {
+            self.root_start = Some(span.start_unix_nano());
+            (1 + self.place(span.name()), service.map_or(0, |service| 1 + service))
+        });
+        self.row += 1;
+        let Some(trace) = self.traces.last_mut() else { return Ok(()) };
+        trace.rows += 1;
+        trace.start_min = trace.start_min.min(span.start_unix_nano());
+        trace.end_max = trace.end_max.max(span.end_unix_nano());
+        trace.errors += u64::from(span.status_code() == 2);
+        if let Some((name, service)) = root {
+            trace.root_name = name;
+            trace.root_service = service;
+        }
+        if let Some(service) = service
+            && !trace.services.contains(&service)
+        {
+            if trace.services.len() < SERVICES_MAX {
+                trace.services.push(service);
+            } else {
+                trace.more_services = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_trace(&mut self, tenant: u32, span: SpanView<'a>) -> Result<(), FormatError> {
+        let hash = trace_hash(&span.trace_id());
+        let full = self.traces.len() >= BLOCK_TRACES && hash != self.newest_hash;
+        if full || tenant != self.tenant {
+            self.end_block()?;
+        }
+        if self.traces.is_empty() {
+            self.first_hash = hash;
+        }
+        self.tenant = tenant;
+        self.newest_hash = hash;
+        self.root_start = None;
+        self.traces.push(Summary {
+            trace_id: *span.trace_id().as_bytes(),
+            start_min: u64::MAX,
+            ..Summary::default()
+        });
+        Ok(())
+    }
+
+    fn place(&mut self, text: &'a str) -> u32 {
+        let text = text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
+        *self.places.entry(text).or_insert_with(|| {
+            self.texts.push(text);
+            self.texts.len() as u32 - 1
+        })
+    }
+
+    fn end_block(&mut self) -> Result<(), FormatError> {
+        if self.traces.is_empty() {
+            return Ok(());
+        }
+        let plain = encode_block(&self.traces, &self.texts);
+        let packed = zstd::bulk::compress(&plain, 1).map_err(|error| FormatError::Parquet {
+            what: "compressing a directory block",
+            source: error.into(),
+        })?;
+        self.index.blocks.push(Block {
+            tenant: self.tenant,
+            traces: self.traces.len() as u32,
+            first_hash: self.first_hash,
+            first_row: self.block_first_row,
+            rows: self.row - self.block_first_row,
+            offset: self.bytes.len() as u64,
+            len: u32::try_from(packed.len()).map_err(|_| FormatError::TooLarge {
+                what: "directory block",
+                size: packed.len() as u64,
+                max: u64::from(u32::MAX),
+            })?,
+            crc32c: crc32c::crc32c(&packed),
+        });
+        self.bytes.extend_from_slice(&packed);
+        self.block_first_row = self.row;
+        self.traces.clear();
+        self.texts.clear();
+        self.places.clear();
+        Ok(())
+    }
+
+    /// The blocks as they lie at `offset` of the file, and their index.
+    pub(in crate::segment) fn finish(mut self, offset: u64) -> Result<(Vec<u8>, DirectoryIndex), FormatError> {
+        self.end_block()?;
+        for block in &mut self.index.blocks {
+            block.offset += offset;
+        }
+        Ok((self.bytes, self.index))
+    }
+}

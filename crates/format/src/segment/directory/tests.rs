@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId};
+
+use super::*;
+
+/// One span a trace, so many traces, in the segment's order.
+fn batch(traces: u64, name: &str) -> SpanBatch {
+    let mut ids: Vec<TraceId> = (1..=traces)
+        .map(|index| TraceId::from_bytes(&(u128::from(index)).to_be_bytes()).expect("not zero"))
+        .collect();
+    ids.sort_by_key(trace_hash);
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let name = builder.known_term(name);
+    for trace_id in ids {
+        builder.finish_span(SpanScalars {
+            trace_id,
+            span_id: SpanId::from_bytes(&[1; 8]).expect("not zero"),
+            parent_span_id: None,
+            start_unix_nano: i64::MAX as u64,
+            end_unix_nano: 0,
+            kind: 0,
+            status_code: 2,
+            flags: 0,
+            dropped_attributes_count: 0,
+            dropped_events_count: 0,
+            dropped_links_count: 0,
+            name,
+            trace_state: TermId::EMPTY,
+            status_message: TermId::EMPTY,
+            resource,
+            scope,
+        });
+    }
+    builder.finish()
+}
+
+fn build(batch: &SpanBatch) -> (Vec<u8>, DirectoryIndex) {
+    let mut builder = DirectoryBuilder::new();
+    for tenant in 0..2 {
+        for span in batch.spans() {
+            builder.push(tenant, span, Some("shop")).expect("small");
+        }
+    }
+    builder.finish(1_000).expect("small")
+}
+
+fn bytes_of<'b>(bytes: &'b [u8], block: &Block) -> &'b [u8] {
+    let from = (block.offset - 1_000) as usize;
+    &bytes[from..from + block.len as usize]
+}
+
+#[test]
+fn each_trace_is_in_the_block_that_the_index_names() {
+    let batch = batch(700, "GET /");
+    let (bytes, index) = build(&batch);
+    assert_eq!(DirectoryIndex::parse(&index.to_bytes()).expect("own bytes"), index);
+    assert_eq!(index.blocks().iter().map(|block| block.traces).collect::<Vec<_>>(), [256, 256, 188, 256, 256, 188]);
+    for tenant in 0..2 {
+        for (row, span) in batch.spans().enumerate() {
+            let block = index.block_of(tenant, &span.trace_id()).expect("listed");
+            let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+            let entry = entries.iter().find(|entry| entry.trace_id == span.trace_id()).expect("in its block");
+            assert_eq!(entry.row_range(), (u64::from(tenant) * 700 + row as u64)..(u64::from(tenant) * 700 + row as u64 + 1));
+            assert_eq!((entry.start_unix_nano_min, entry.end_unix_nano_max, entry.errors), (i64::MAX as u64, 0, 1));
+            assert_eq!(entry.services, [Box::from("shop")]);
+        }
+    }
+    assert_eq!(index.block_of(2, &batch.span(0).trace_id()), None);
+    assert_eq!(DirectoryIndex::default().block_of(0, &batch.span(0).trace_id()), None);
+}
+
+#[test]
+fn long_names_are_cut_between_characters() {
+    let batch = batch(1, &"é".repeat(1_000));
+    let (bytes, index) = build(&batch);
+    let block = index.blocks().first().expect("one");
+    let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+    let root = entries.first().and_then(|entry| entry.root.clone()).expect("a root");
+    assert_eq!(&*root.name, "é".repeat(128));
+}
+
+#[test]
+fn services_beyond_the_limit_are_counted_as_more() {
+    let batch = batch(1, "a");
+    let names: Vec<String> = (0..SERVICES_MAX + 1).map(|index| format!("service-{index}")).collect();
+    let mut builder = DirectoryBuilder::new();
+    for name in &names {
+        builder.push(0, batch.span(0), Some(name)).expect("small");
+    }
+    let (bytes, index) = builder.finish(1_000).expect("small");
+    let block = index.blocks().first().expect("one");
+    let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+    let entry = entries.first().expect("one");
+    assert_eq!((entry.services.len(), entry.more_services, entry.rows), (SERVICES_MAX, true, 65));
+}
+
+#[test]
+fn a_damaged_block_is_refused_whatever_its_checksum_says() {
+    let (bytes, index) = build(&batch(40, "GET /"));
+    let block = *index.blocks().first().expect("some");
+    let packed = bytes_of(&bytes, &block);
+    let plain = zstd::stream::decode_all(packed).expect("own bytes");
+    for byte in 0..plain.len() {
+        let mut damaged = plain.clone();
+        damaged[byte] ^= 0x81;
+        let packed = zstd::bulk::compress(&damaged, 1).expect("small");
+        let honest = Block { len: packed.len() as u32, crc32c: crc32c::crc32c(&packed), ..block };
+        // Either refused, or entries of other values: the checksum is what tells those.
+        drop(decode_block(&honest, &packed));
+        assert!(decode_block(&block, &packed).is_err(), "byte {byte}");
+    }
+    let bomb = zstd::bulk::compress(&vec![0; 300 << 20], 1).expect("zeros");
+    let honest = Block { traces: u32::MAX, len: bomb.len() as u32, crc32c: crc32c::crc32c(&bomb), ..block };
+    assert!(decode_block(&honest, &bomb).is_err());
+}

@@ -1,0 +1,95 @@
+//! For fuzz targets: bytes reach the parsers behind the checksums.
+
+use bytes::Bytes;
+use tracelake_model::TraceId;
+use ulid::Ulid;
+
+use super::directory::{Block, DirectoryIndex, decode_block};
+use super::filter::TraceFilter;
+use super::meta::{Section, SegmentMeta, SegmentTenant};
+use super::open::OpenSegment;
+use super::FORMAT_VERSION;
+use crate::checksum::ChecksumTable;
+
+/// Treats `data` as each part of a segment, with a `SegmentMeta` whose checksums are right. Anything may
+/// be refused; nothing may panic.
+pub fn segment_open(data: &[u8]) {
+    if let Ok(filter) = TraceFilter::parse(Bytes::copy_from_slice(data)) {
+        for key in 0..16u64 {
+            filter.contains(key << 60 | key);
+        }
+    }
+    drop(ChecksumTable::parse(data));
+    drop(DirectoryIndex::parse(data));
+    let packed = zstd::bulk::compress(data, 1).unwrap_or_default();
+    for bytes in [data, &packed] {
+        let traces = data.first().map_or(0, |byte| u32::from(*byte & 0x7f));
+        let block = Block {
+            tenant: 0,
+            traces,
+            first_hash: 0,
+            first_row: 0,
+            rows: u64::from(traces),
+            offset: 0,
+            len: bytes.len() as u32,
+            crc32c: crc32c::crc32c(bytes),
+        };
+        drop(decode_block(&block, bytes));
+    }
+    open_tail(data);
+}
+
+/// `data` as the footer of an empty file, and split into directory index, checksum table and footer.
+fn open_tail(data: &[u8]) {
+    let index = DirectoryIndex::default().to_bytes();
+    let at = index.len() as u64;
+    let table = ChecksumTable::of(&vec![0; index.len()]).to_bytes();
+    let whole = [index.as_slice(), table.as_slice(), data].concat();
+    let meta = meta_of(&whole, 0..index.len(), index.len()..index.len() + table.len());
+    debug_assert_eq!(meta.checksums.offset, at);
+    read(&meta, whole);
+    if let Some((lengths, rest)) = data.split_first_chunk::<4>() {
+        let [a, b, c, d] = lengths.map(usize::from);
+        let first = (a | b << 8).min(rest.len());
+        let second = (first + (c | d << 8)).min(rest.len());
+        read(&meta_of(rest, 0..first, first..second), rest.to_vec());
+    }
+}
+
+fn read(meta: &SegmentMeta, file: Vec<u8>) {
+    let file = Bytes::from(file);
+    let Ok(segment) = OpenSegment::open(meta, file.clone()) else { return };
+    let tenant = tracelake_model::TenantId::default();
+    if let Some(id) = TraceId::from_bytes(&[1; 16]) {
+        segment.directory_block_range(&tenant, &id);
+    }
+    segment.ranges_for_rows(0..u64::MAX);
+}
+
+fn meta_of(file: &[u8], directory: std::ops::Range<usize>, checksums: std::ops::Range<usize>) -> SegmentMeta {
+    let section = |range: std::ops::Range<usize>| Section {
+        offset: range.start as u64,
+        len: range.len() as u64,
+        crc32c: crc32c::crc32c(file.get(range).unwrap_or_default()),
+    };
+    let footer = section(checksums.end..file.len());
+    let tenants = vec![SegmentTenant { tenant: Default::default(), first_row: 0, rows: 0, traces: 0 }];
+    SegmentMeta {
+        format_version: FORMAT_VERSION,
+        id: Ulid::nil(),
+        generation: 0,
+        size_bytes: file.len() as u64,
+        rows: 0,
+        traces: 0,
+        start_unix_nano_min: u64::MAX,
+        start_unix_nano_max: 0,
+        end_unix_nano_max: 0,
+        trace_hash_min: u64::MAX,
+        trace_hash_max: 0,
+        tenants,
+        filter: Section::default(),
+        directory: section(directory),
+        checksums: section(checksums),
+        footer,
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known of a segment without reading it. The manifest holds one for each; the same text,
+//! as far as a file can say it of itself, lies in the Parquet footer.
+
+use serde::{Deserialize, Serialize};
+use tracelake_model::TenantId;
+use ulid::Ulid;
+
+/// Bytes of the file that have a checksum of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Section {
+    /// Where they begin in the file.
+    pub offset: u64,
+    /// How many there are.
+    pub len: u64,
+    /// CRC32C of them.
+    pub crc32c: u32,
+}
+
+impl Section {
+    /// First byte to first byte after.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        self.offset..self.offset.saturating_add(self.len)
+    }
+}
+
+/// A tenant's part of a segment: a range of rows, in order of [`tracelake_model::hash::trace_hash`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentTenant {
+    /// Whose rows they are.
+    #[serde(with = "as_text")]
+    pub tenant: TenantId,
+    /// The first of them.
+    pub first_row: u64,
+    /// How many.
+    pub rows: u64,
+    /// In how many traces.
+    pub traces: u64,
+}
+
+/// A segment as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentMeta {
+    /// Version of the segment format.
+    pub format_version: u32,
+    /// Names the file.
+    #[serde(with = "as_text")]
+    pub id: Ulid,
+    /// The generation whose rows it holds.
+    pub generation: u64,
+    /// Size of the file. In the file itself: 0, as the footer cannot hold what is known after it.
+    pub size_bytes: u64,
+    /// Spans of all tenants.
+    pub rows: u64,
+    /// Traces of all tenants.
+    pub traces: u64,
+    /// The earliest start, in nanoseconds since 1970; `u64::MAX` without rows.
+    pub start_unix_nano_min: u64,
+    /// The latest start, in nanoseconds since 1970; 0 without rows.
+    pub start_unix_nano_max: u64,
+    /// The latest end, in nanoseconds since 1970; 0 without rows.
+    pub end_unix_nano_max: u64,
+    /// The lowest trace hash of any tenant; `u64::MAX` without rows.
+    pub trace_hash_min: u64,
+    /// The highest trace hash of any tenant; 0 without rows.
+    pub trace_hash_max: u64,
+    /// Tenants by name; their rows follow each other without a gap.
+    pub tenants: Vec<SegmentTenant>,
+    /// The trace-ID filter.
+    pub filter: Section,
+    /// The index of the directory's blocks.
+    pub directory: Section,
+    /// The checksum table, which covers everything before it.
+    pub checksums: Section,
+    /// Parquet's page index and footer, to the end of the file. In the file itself: all 0.
+    pub footer: Section,
+}
+
+impl SegmentMeta {
+    /// The tenant's place in [`Self::tenants`] and its part.
+    pub fn tenant(&self, tenant: &TenantId) -> Option<(usize, &SegmentTenant)> {
+        let ordinal = self.tenants.binary_search_by(|part| part.tenant.cmp(tenant)).ok()?;
+        Some((ordinal, self.tenants.get(ordinal)?))
+    }
+
+    /// As it stands in the file's footer: without what only the finished file can tell.
+    pub(super) fn without_footer(&self) -> Self {
+        Self { size_bytes: 0, footer: Section::default(), ..self.clone() }
+    }
+}
+
+/// A type that reads as text, as that text.
+mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,9 @@
+//! Segments from end to end: written, opened, looked up, decoded, damaged.
+
+mod damage;
+mod file;
+mod lookup;
+mod random;
+mod realistic;
+mod round_trip;
+mod support;

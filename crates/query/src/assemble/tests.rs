@@ -1,0 +1,74 @@
+use tracelake_model::{Resource, Scope, SpanBatchBuilder, SpanScalars, TermId, TraceId};
+
+use super::*;
+
+const LIMITS: TraceLimits = TraceLimits { spans_max: 100, heap_bytes_max: 1 << 20 };
+
+/// A batch of one trace with (span, start, name).
+fn batch(spans: &[(u8, u64, &str)]) -> SpanBatch {
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    for (span, start, name) in spans {
+        let name = builder.known_term(name);
+        builder.finish_span(SpanScalars {
+            trace_id: TraceId::from_bytes(&[9; 16]).expect("not zero"),
+            span_id: SpanId::from_bytes(&[*span; 8]).expect("not zero"),
+            parent_span_id: None,
+            start_unix_nano: *start,
+            end_unix_nano: *start,
+            kind: 0,
+            status_code: 0,
+            flags: 0,
+            dropped_attributes_count: 0,
+            dropped_events_count: 0,
+            dropped_links_count: 0,
+            name,
+            trace_state: TermId::EMPTY,
+            status_message: TermId::EMPTY,
+            resource,
+            scope,
+        });
+    }
+    builder.finish()
+}
+
+fn read(trace: &TraceSpans) -> Vec<(u8, &str)> {
+    trace.spans().map(|span| (span.span_id().as_bytes()[0], span.name())).collect()
+}
+
+#[test]
+fn spans_come_by_start_and_each_once() {
+    let mut assembler = Assembler::new(LIMITS);
+    assembler.add_read(batch(&[(3, 30, "c"), (1, 10, "a")]), 100);
+    assembler.add_read(batch(&[(2, 20, "b"), (1, 10, "a"), (1, 10, "a")]), 100);
+    let trace = assembler.finish().expect("there are spans");
+    assert_eq!(read(&trace), [(1, "a"), (2, "b"), (3, "c")]);
+    assert!(trace.conflicting_span_ids().is_empty());
+}
+
+#[test]
+fn one_identifier_with_two_contents_is_shown_twice_and_named() {
+    let mut assembler = Assembler::new(LIMITS);
+    assembler.add_read(batch(&[(1, 10, "a"), (1, 10, "another"), (1, 10, "a"), (1, 11, "third")]), 100);
+    let trace = assembler.finish().expect("there are spans");
+    assert_eq!(read(&trace), [(1, "a"), (1, "another"), (1, "third")]);
+    assert_eq!(trace.conflicting_span_ids(), [SpanId::from_bytes(&[1; 8]).expect("not zero")]);
+}
+
+#[test]
+fn nothing_is_no_trace_unless_something_is_missing() {
+    assert!(Assembler::new(LIMITS).finish().is_none());
+    let mut assembler = Assembler::new(LIMITS);
+    assembler.lacks("a segment".to_owned());
+    let trace = assembler.finish().expect("an answer that says what it lacks");
+    assert_eq!((trace.len(), trace.missing()), (0, &["a segment".to_owned()][..]));
+}
+
+#[test]
+fn memory_that_was_read_counts() {
+    let mut assembler = Assembler::new(TraceLimits { spans_max: 100, heap_bytes_max: 100 });
+    assert_eq!(assembler.spans_left(), 100);
+    assembler.add_read(batch(&[(1, 10, "a")]), 100);
+    assert_eq!(assembler.spans_left(), 0);
+}

@@ -1,0 +1,79 @@
+//! The API port: traces by ID, health, metrics and status. It answers errors as
+//! `{"error":{"kind","message"}}` and lets no web page of another origin read anything.
+
+mod accept;
+mod operations;
+mod times;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Query;
+use axum::response::Response;
+use axum::routing::get;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use tracelake::ErrorKind;
+
+use crate::rejection::Rejection;
+use crate::shared::Shared;
+
+pub(crate) fn router(shared: &Arc<Shared>) -> Router {
+    Router::new()
+        .route("/api/v1/traces/{trace_id}", get(trace::by_id))
+        .route("/api/v1/status", get(operations::status))
+        .route("/livez", get(operations::livez))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(wrong_path)
+        .layer(axum::middleware::map_response(guard))
+        .with_state(Arc::clone(shared))
+}
+
+/// What an answer says about itself to browsers and caches.
+async fn guard(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    // A trace grows, and a partial answer must not outlive what made it partial.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn wrong_path() -> Response {
+    let message = "there is nothing here; a trace is at /api/v1/traces/{trace_id}";
+    Rejection::new(ErrorKind::NotFound, message).into_api()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} takes GET and HEAD, not {method}", uri.path());
+    let rejection = Rejection::new(ErrorKind::Invalid, message).with_status(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = rejection.into_api();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// The query parameters of a request. One that is not in `known`, or is there twice, is refused: a
+/// misspelt one must not be ignored in silence.
+fn parameters(uri: &Uri, known: &[&'static str]) -> Result<BTreeMap<String, String>, Rejection> {
+    let invalid = |message: String| Rejection::new(ErrorKind::Invalid, message);
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| invalid("the query of the address cannot be read".to_owned()))?;
+    let mut parameters = BTreeMap::new();
+    for (name, value) in pairs {
+        if !known.contains(&name.as_str()) {
+            let message = match known {
+                [] => format!("the query parameter '{name}' is not known; there are none here"),
+                _ => format!("the query parameter '{name}' is not known; there are {}", known.join(", ")),
+            };
+            return Err(invalid(message));
+        }
+        if parameters.insert(name.clone(), value).is_some() {
+            return Err(invalid(format!("the query parameter '{name}' is there more than once")));
+        }
+    }
+    Ok(parameters)
+}

@@ -1,0 +1,173 @@
+//! `GET /api/v1/traces/{trace_id}`: one trace as OTLP, piece by piece.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::Stream;
+use http::header::{CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracelake::{Encoding, ErrorKind, TraceId};
+
+use super::{accept, parameters, times};
+use crate::receive::tenant;
+use crate::rejection::Rejection;
+use crate::shared::Shared;
+
+/// How long a lookup waits for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Pieces that wait for a client to read on.
+const PIECES_AHEAD_MAX: usize = 2;
+
+/// What an answer that lacks something says about it.
+const PARTIAL_HEADER: HeaderName = HeaderName::from_static("x-tracelake-partial");
+
+pub(super) async fn by_id(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let started = Instant::now();
+    let (outcome, response) = match look_up(&shared, &id, &uri, &headers).await {
+        Ok(answer) => answer,
+        Err(rejection) => (rejection.outcome(), rejection.into_api()),
+    };
+    shared.metrics.looked_up(outcome, started.elapsed());
+    response
+}
+
+async fn look_up(
+    shared: &Arc<Shared>,
+    id: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(&'static str, Response), Rejection> {
+    let encoding = accept::wanted(headers).ok_or_else(|| {
+        let message = "a trace is answered as application/json or application/x-protobuf";
+        Rejection::new(ErrorKind::UnsupportedMedia, message).with_status(StatusCode::NOT_ACCEPTABLE)
+    })?;
+    let tenant = tenant(headers)?;
+    let hint = times::hint(&parameters(uri, &["start", "end"])?)?;
+    let id: TraceId = id
+        .parse()
+        .map_err(|error| Rejection::new(ErrorKind::Invalid, format!("the trace ID {error}")))?;
+    let store = shared.store()?;
+
+    let turn = Arc::clone(&shared.lookups).acquire_owned();
+    let permit = match tokio::time::timeout(WAIT_MAX, turn).await {
+        Ok(Ok(permit)) => permit,
+        Ok(Err(_)) => return Err(Rejection::new(ErrorKind::Unavailable, "the server is stopping")),
+        Err(_) => {
+            let max = shared.settings.concurrent_lookups_max;
+            let message = format!("concurrent_lookups_max ({max}) lookups are being worked on; try again later");
+            return Err(Rejection::new(ErrorKind::Throttled, message));
+        }
+    };
+    let found = store.trace(&tenant, id, hint).await?;
+    let trace = found.ok_or_else(|| Rejection::new(ErrorKind::NotFound, format!("there is no trace {id}")))?;
+
+    let partial = trace.partial().map(header_text);
+    let (outcome, status) = match partial {
+        Some(_) => ("partial", StatusCode::PARTIAL_CONTENT),
+        None => ("found", StatusCode::OK),
+    };
+    let stall_max = Duration::from_secs(shared.settings.body_read_seconds_max);
+    let (media_type, body) = match encoding {
+        Encoding::Json => ("application/json", stream(trace.into_json_chunks(), permit, stall_max)),
+        Encoding::Protobuf => {
+            ("application/x-protobuf", stream(trace.into_protobuf_chunks(), permit, stall_max))
+        }
+    };
+    let head = [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (VARY, HeaderValue::from_static("accept"))];
+    let mut response = (status, head, body).into_response();
+    if let Some(partial) = partial {
+        response.headers_mut().insert(PARTIAL_HEADER, partial);
+    }
+    Ok((outcome, response))
+}
+
+/// A text as a header can carry it.
+fn header_text(text: &str) -> HeaderValue {
+    let visible = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    let text: String = text.chars().take(500).map(visible).collect();
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("yes"))
+}
+
+/// The pieces of an answer, made as the client reads. A client that stops reading loses its answer:
+/// it would hold a trace in memory, and the turn of another lookup, for as long as it likes.
+fn stream(
+    mut pieces: impl Iterator<Item = Bytes> + Send + 'static,
+    permit: OwnedSemaphorePermit,
+    stall_max: Duration,
+) -> Body {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
+    tokio::spawn(async move {
+        let _permit = permit;
+        loop {
+            let piece = pieces.next();
+            let last = piece.is_none();
+            if sender.send_timeout(piece, stall_max).await.is_err() || last {
+                break;
+            }
+        }
+    });
+    Body::from_stream(received(receiver))
+}
+
+/// What comes through the channel up to the mark of its end. Without the mark the answer broke off,
+/// and so must the connection: a client must not take what it has for the whole.
+fn received(receiver: mpsc::Receiver<Option<Bytes>>) -> impl Stream<Item = std::io::Result<Bytes>> {
+    futures::stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Some(piece)) => Some((Ok(piece), Some(receiver))),
+            Some(None) => None,
+            None => Some((Err(std::io::Error::other("the answer broke off")), None)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn permits() -> (Arc<tokio::sync::Semaphore>, OwnedSemaphorePermit) {
+        let semaphore = Arc::new(tokio::sync::Semaphore::new(1));
+        let permit = Arc::clone(&semaphore).try_acquire_owned().expect("free");
+        (semaphore, permit)
+    }
+
+    #[tokio::test]
+    async fn all_pieces_arrive_and_the_turn_is_given_back() {
+        let (semaphore, permit) = permits();
+        let pieces = (0..10_u8).map(|n| Bytes::copy_from_slice(&[n]));
+        let body = stream(pieces, permit, Duration::from_secs(60));
+        let bytes = axum::body::to_bytes(body, 100).await.expect("whole");
+        assert_eq!(&bytes[..], (0..10).collect::<Vec<u8>>());
+        let _turn = semaphore.acquire().await.expect("open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_is_given_up_and_seen_to_be_broken() {
+        let (semaphore, permit) = permits();
+        let pieces = std::iter::repeat_n(Bytes::from_static(b"x"), 100);
+        let body = stream(pieces, permit, Duration::from_secs(60));
+        drop(semaphore.acquire().await.expect("open"));
+        let received: Vec<_> = body.into_data_stream().collect().await;
+        assert_eq!(received.len(), PIECES_AHEAD_MAX + 1);
+        assert!(received.last().expect("an end").is_err());
+    }
+
+    #[test]
+    fn a_header_carries_only_what_a_header_can() {
+        assert_eq!(header_text("3 segments\nmissing: é"), "3 segments?missing: ?");
+    }
+}

@@ -1,0 +1,36 @@
+use super::*;
+
+#[test]
+fn what_is_counted_is_rendered_with_help_type_and_labels() {
+    let metrics = Metrics::new().expect("valid buckets");
+    metrics.answered(Protocol::Grpc, "ok", Duration::from_millis(3));
+    metrics.answered(Protocol::HttpJson, "too_large", Duration::from_millis(3));
+    metrics.looked_up("found", Duration::from_millis(1));
+    metrics.store_gauges(&serde_json::json!({"wal": {"bytes": 7}, "durability": "fsync"}));
+    let text = metrics.render();
+    for line in [
+        "# TYPE tracelake_ingest_requests_total counter",
+        "tracelake_ingest_requests_total{protocol=\"grpc\",outcome=\"ok\"} 1",
+        "tracelake_ingest_requests_total{protocol=\"http_protobuf\",outcome=\"ok\"} 0",
+        "tracelake_ingest_requests_total{protocol=\"http_json\",outcome=\"too_large\"} 1",
+        "tracelake_ingest_ack_seconds_bucket{protocol=\"grpc\",le=\"0.005\"} 1",
+        "tracelake_lookup_seconds_count 1",
+        "tracelake_store_wal_bytes 7",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");
+    }
+    for (name, _) in COUNTERS.iter().chain(&HISTOGRAMS) {
+        let seen = text.contains(&format!("# HELP {name} "));
+        assert!(seen || *name == REJECTED, "{name} has no help");
+    }
+    assert!(!text.contains("http_json\"} 3"), "an error is no acknowledgement");
+}
+
+#[test]
+fn a_number_that_is_read_is_set_and_not_added_up() {
+    let metrics = Metrics::new().expect("valid buckets");
+    for value in [5.0, 3.0] {
+        metrics.gauge("tracelake_in_flight_bytes".to_owned(), "help", value);
+    }
+    assert!(metrics.render().contains("\ntracelake_in_flight_bytes 3\n"));
+}

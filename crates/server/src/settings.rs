@@ -1,0 +1,207 @@
+//! The settings of the server: one flat struct, each setting written once in one table with its
+//! default, its kind and what it does.
+//!
+//! Later layers win: defaults, then the TOML file, then `TRACELAKE_…` in the environment, then
+//! flags. A key that is not in the table is refused, so that a misspelt setting cannot be ignored
+//! in silence. Every value remembers where it came from. All layers give text and one parser per
+//! kind reads it: a value means the same wherever it is written.
+
+mod kinds;
+mod sources;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracelake::{Options, limits};
+
+use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, OriginList, Seconds, Size};
+pub use sources::{Origin, SettingsArgs, SettingsError};
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The web pages that may send spans to the OTLP/HTTP port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// These, such as `https://shop.example`; nothing if empty.
+    Listed(Vec<String>),
+    /// Every one (`*`).
+    Any,
+}
+
+/// One setting as it is documented.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Its name in the TOML file. In the environment it is upper case behind `TRACELAKE_`; as a
+    /// flag it has hyphens.
+    pub name: &'static str,
+    /// Its default, as it would be written.
+    pub default: String,
+    /// What a value looks like.
+    pub shape: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// One setting as it is in force.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Described {
+    /// Its name in the TOML file.
+    pub name: &'static str,
+    /// Its value, as it would be written.
+    pub value: String,
+    /// Where the value came from.
+    pub origin: Origin,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)*) => {
+        /// What the server runs with.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $name: $type,)*
+            origins: std::collections::BTreeMap<&'static str, Origin>,
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default,)* origins: std::collections::BTreeMap::new() }
+            }
+        }
+
+        impl Settings {
+            /// All settings, in the order in which they are shown.
+            pub fn table() -> Vec<Setting> {
+                let defaults = Self::default();
+                vec![$(Setting {
+                    name: stringify!($name),
+                    default: $kind.print(&defaults.$name),
+                    shape: $kind.shape(),
+                    doc: concat!($($doc),+).trim_ascii(),
+                },)*]
+            }
+
+            /// Each setting in force, with where its value came from.
+            pub fn describe(&self) -> Vec<Described> {
+                vec![$(Described {
+                    name: stringify!($name),
+                    value: $kind.print(&self.$name),
+                    origin: self.origins.get(stringify!($name)).cloned().unwrap_or(Origin::Default),
+                    doc: concat!($($doc),+).trim_ascii(),
+                },)*]
+            }
+
+            /// Sets one value from text; `Ok(false)` if there is no such setting.
+            fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<bool, String> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = $kind.parse(text)?;
+                        self.origins.insert(stringify!($name), origin);
+                    })*
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    };
+}
+
+settings! {
+    /// The folder with everything that is stored; made if it is not there.
+    data_dir: PathBuf = PathBuf::from("./tracelake-data"), Folder;
+    /// Where OTLP/gRPC is received.
+    otlp_grpc_addr: SocketAddr = kinds::loopback(4317), Address;
+    /// Where OTLP/HTTP is received, at /v1/traces.
+    otlp_http_addr: SocketAddr = kinds::loopback(4318), Address;
+    /// Where the API answers, with health and metrics.
+    api_addr: SocketAddr = kinds::loopback(8080), Address;
+    /// How the log on stderr is written.
+    log_format: LogFormat = LogFormat::Text,
+        Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)], "text | json");
+    /// What the log tells: error, warn, info, debug, trace, or per part as in info,tracelake_store=debug.
+    log_level: String = "info".to_owned(), LogLevel;
+    /// Web pages that may send spans from a browser, as origins with commas between; * for all, empty for none.
+    cors_allowed_origins: CorsOrigins = CorsOrigins::Listed(Vec::new()), OriginList;
+    /// An OTLP request as it arrives.
+    request_bytes_max: u64 = limits::REQUEST_BYTES_MAX, Size(1 << 10, 1 << 30);
+    /// An OTLP request after decompression.
+    request_decoded_bytes_max: u64 = limits::REQUEST_DECODED_BYTES_MAX, Size(1 << 10, 1 << 30);
+    /// Spans in one OTLP request.
+    request_spans_max: u64 = limits::REQUEST_SPANS_MAX, Count(1, 10_000_000);
+    /// Bytes of all OTLP requests being worked on at once.
+    in_flight_bytes_max: u64 = limits::IN_FLIGHT_BYTES_MAX, Size(1 << 10, 64 << 30);
+    /// Connections of all three ports together.
+    connections_max: u64 = limits::CONNECTIONS_MAX, Count(8, 1_000_000);
+    /// Memory of the spans not yet flushed.
+    generation_bytes_max: u64 = limits::GENERATION_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// Age of the spans not yet flushed.
+    generation_age_seconds_max: u64 = limits::GENERATION_AGE_SECONDS_MAX, Seconds(1, 86_400);
+    /// Spans of one trace in one answer.
+    trace_spans_max: u64 = limits::TRACE_SPANS_MAX, Count(1, 100_000_000);
+    /// Memory of the spans of one trace in one answer.
+    trace_bytes_max: u64 = limits::TRACE_BYTES_MAX, Size(1 << 10, 64 << 30);
+    /// Lookups worked on at once.
+    concurrent_lookups_max: u64 = limits::CONCURRENT_LOOKUPS_MAX, Count(1, 100_000);
+    /// How long a request's headers may take, and how long an HTTP/1 connection may idle.
+    header_read_seconds_max: u64 = 10, Seconds(1, 3_600);
+    /// How long a request's body may take.
+    body_read_seconds_max: u64 = 30, Seconds(1, 3_600);
+    /// Memory for the metadata of open segments.
+    metadata_cache_bytes_max: u64 = limits::METADATA_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// Memory for trace-ID filters.
+    filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// How long requests in flight and the last flush may take when the server stops.
+    shutdown_seconds_max: u64 = 10, Seconds(1, 3_600);
+}
+
+impl Settings {
+    /// What the store is opened with.
+    pub fn store_options(&self) -> Options {
+        let mut options = Options::new(&self.data_dir);
+        options.generation_bytes_max = self.generation_bytes_max;
+        options.generation_age_max = Duration::from_secs(self.generation_age_seconds_max);
+        options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
+        options.trace_spans_max = self.trace_spans_max;
+        options.trace_bytes_max = self.trace_bytes_max;
+        options.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
+        options.filter_cache_bytes_max = self.filter_cache_bytes_max;
+        options
+    }
+
+    /// Those that are not as they would be if nothing were set.
+    pub fn changed(&self) -> Vec<Described> {
+        let table = Self::table();
+        let mut described = self.describe();
+        described.retain(|now| {
+            table.iter().any(|setting| setting.name == now.name && setting.default != now.value)
+        });
+        described
+    }
+
+    /// What holds between settings; each alone is checked where it is read.
+    fn validate(&self) -> Result<(), SettingsError> {
+        let largest = self.request_bytes_max.max(self.request_decoded_bytes_max);
+        if self.in_flight_bytes_max < largest {
+            return Err(SettingsError::Together {
+                message: format!(
+                    "in_flight_bytes_max is less than one request may have ({}): such a request could never \
+                     be taken; raise it, or lower request_bytes_max and request_decoded_bytes_max",
+                    kinds::print_size(largest)
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

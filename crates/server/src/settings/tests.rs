@@ -1,0 +1,163 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, FromArgMatches};
+
+use super::*;
+
+fn args(flags: &[&str]) -> SettingsArgs {
+    let command = SettingsArgs::augment_args(clap::Command::new("serve"));
+    let matches = command.try_get_matches_from(std::iter::once("serve").chain(flags.iter().copied()));
+    SettingsArgs::from_arg_matches(&matches.expect("known flags")).expect("flags")
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+fn load(file: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Settings, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    if !file.is_empty() {
+        std::fs::write(folder.path().join("tracelake.toml"), file).expect("written");
+    }
+    Settings::load_from(&args(flags), environment(env), folder.path()).map_err(|error| error.to_string())
+}
+
+fn origin(settings: &Settings, name: &str) -> Origin {
+    settings.describe().into_iter().find(|setting| setting.name == name).expect("a setting").origin
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let file = "request_spans_max = 1\nconnections_max = 11\ntrace_spans_max = 1\n";
+    let env = [("TRACELAKE_CONNECTIONS_MAX", "12"), ("TRACELAKE_TRACE_SPANS_MAX", "2"), ("PATH", "/bin")];
+    let settings = load(file, &env, &["--trace-spans-max", "3"]).expect("valid");
+    let spans_default = Settings::default().concurrent_lookups_max;
+    assert_eq!(
+        (
+            settings.concurrent_lookups_max,
+            settings.request_spans_max,
+            settings.connections_max,
+            settings.trace_spans_max
+        ),
+        (spans_default, 1, 12, 3)
+    );
+    assert_eq!(origin(&settings, "concurrent_lookups_max"), Origin::Default);
+    assert!(matches!(origin(&settings, "request_spans_max"), Origin::File(path) if path.ends_with("tracelake.toml")));
+    assert_eq!(
+        origin(&settings, "connections_max"),
+        Origin::Environment("TRACELAKE_CONNECTIONS_MAX".to_owned())
+    );
+    assert_eq!(origin(&settings, "trace_spans_max"), Origin::Flag("--trace-spans-max".to_owned()));
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_right_one_named() {
+    let cases = [
+        (load("data_dirr = \"x\"", &[], &[]), "data_dirr", Some("data_dir?")),
+        (load("otlp-grpc-addr = \"x\"", &[], &[]), "otlp-grpc-addr", Some("otlp_grpc_addr?")),
+        (load("[storage]\ndir = \"x\"", &[], &[]), "storage", None),
+        (load("", &[("TRACELAKE_DATADIR", "x")], &[]), "TRACELAKE_DATADIR", Some("TRACELAKE_DATA_DIR?")),
+        (load("", &[("TRACELAKE_ZZZ", "x")], &[]), "TRACELAKE_ZZZ", None),
+    ];
+    for (result, given, suggestion) in cases {
+        let message = result.expect_err("refused");
+        assert!(message.contains(given), "{message}");
+        match suggestion {
+            Some(name) => assert!(message.contains(name), "{message}"),
+            None => assert!(!message.contains("did you mean"), "{message}"),
+        }
+    }
+}
+
+#[test]
+fn a_value_out_of_its_kind_is_refused_with_its_origin_and_what_was_expected() {
+    for (name, value, expected) in [
+        ("request_bytes_max", "64XB", "such as 64MiB"),
+        ("request_bytes_max", "2GiB", "to 1GiB"),
+        ("request_bytes_max", "99999999999999999999", "to 1GiB"),
+        ("request_bytes_max", "", "such as 64MiB"),
+        ("body_read_seconds_max", "0", "from 1 to 3600"),
+        ("body_read_seconds_max", "é", "from 1 to 3600"),
+        ("otlp_http_addr", "4318", "IP:PORT"),
+        ("otlp_http_addr", "example.com:4318", "IP:PORT"),
+        ("log_format", "xml", "text | json"),
+        ("log_level", "verbose", "debug"),
+        ("cors_allowed_origins", "shop.example", "https://shop.example"),
+        ("cors_allowed_origins", "https://shop.example/", "https://shop.example"),
+        ("cors_allowed_origins", "*,https://shop.example", "* alone"),
+        ("connections_max", "-1", "whole number"),
+        ("data_dir", "", "folder"),
+    ] {
+        let variable = format!("TRACELAKE_{}", name.to_uppercase());
+        let message = load("", &[(&variable, value)], &[]).expect_err(name);
+        assert!(message.contains(&variable) && message.contains(expected), "{name}={value}: {message}");
+    }
+}
+
+#[test]
+fn a_budget_smaller_than_one_request_is_refused() {
+    let message = load("in_flight_bytes_max = '1MiB'", &[], &[]).expect_err("refused");
+    assert!(message.contains("in_flight_bytes_max"), "{message}");
+}
+
+#[test]
+fn sizes_and_seconds_take_units() {
+    let file = "request_bytes_max = '1MB'\nrequest_decoded_bytes_max = 2048\nbody_read_seconds_max = '2m'\n\
+                header_read_seconds_max = 5\ngeneration_age_seconds_max = '60s'\ntrace_bytes_max = '3 kib'\n";
+    let settings = load(file, &[], &[]).expect("valid");
+    assert_eq!(settings.request_bytes_max, 1_000_000);
+    assert_eq!(settings.request_decoded_bytes_max, 2048);
+    assert_eq!(settings.body_read_seconds_max, 120);
+    assert_eq!(settings.header_read_seconds_max, 5);
+    assert_eq!(settings.generation_age_seconds_max, 60);
+    assert_eq!(settings.trace_bytes_max, 3072);
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same() {
+    let file = "cors_allowed_origins = ['https://Shop.example', 'http://localhost:3000']\nlog_format = 'json'\n\
+                log_level = 'info,tracelake_store=debug'\nrequest_bytes_max = 1000001\n";
+    let settings = load(file, &[], &["--otlp-grpc-addr", "[::1]:0", "--data-dir", "/tmp/x y"]).expect("valid");
+    let mut again = Settings::default();
+    for setting in settings.describe() {
+        assert_eq!(again.set(setting.name, &setting.value, Origin::Default), Ok(true), "{}", setting.name);
+    }
+    for (now, then) in settings.describe().iter().zip(again.describe()) {
+        assert_eq!((now.name, &now.value), (then.name, &then.value));
+    }
+    assert_eq!(settings.data_dir, PathBuf::from("/tmp/x y"));
+    let changed: Vec<&str> = settings.changed().iter().map(|setting| setting.name).collect();
+    assert_eq!(
+        changed,
+        ["data_dir", "otlp_grpc_addr", "log_format", "log_level", "cors_allowed_origins", "request_bytes_max"]
+    );
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there_and_be_toml() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("my.toml");
+    let args = args(&["--config", path.to_str().expect("utf-8")]);
+    let load = || Settings::load_from(&args, environment(&[]), folder.path()).map_err(|error| error.to_string());
+    let message = load().expect_err("absent");
+    assert!(message.contains("my.toml") && message.contains("cannot be read"), "{message}");
+    std::fs::write(&path, "data_dir = ").expect("written");
+    let message = load().expect_err("no TOML");
+    assert!(message.contains("not valid TOML") && message.contains("line 1"), "{message}");
+    std::fs::write(&path, "connections_max = 17").expect("written");
+    assert_eq!(load().expect("valid").connections_max, 17);
+}
+
+#[test]
+fn limits_have_the_settings_names() {
+    let names: Vec<String> = limits::ALL.iter().map(|limit| limit.name.to_ascii_lowercase()).collect();
+    let own = ["data_dir", "log_format", "log_level", "cors_allowed_origins"];
+    for setting in Settings::table() {
+        let known = names.iter().any(|name| name == setting.name)
+            || setting.name.ends_with("_addr")
+            || setting.shape == "SECONDS"
+            || own.contains(&setting.name);
+        assert!(known, "{} is a limit without its entry in the table of limits", setting.name);
+    }
+}

@@ -1,0 +1,198 @@
+//! The API: traces by ID, times, encodings, errors, and what those who run the server look at.
+
+use http::{Method, StatusCode};
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+use prost::Message;
+use serde_json::Value;
+
+use crate::harness::{INSTANT, TestServer, names, request, span, spans, trace_id};
+
+/// The error's kind of an answer that is one.
+fn error_kind(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).expect("JSON");
+    assert!(!body["error"]["message"].as_str().expect("a message").is_empty());
+    body["error"]["kind"].as_str().expect("a kind").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_found_by_its_id_in_any_spelling() {
+    let server = TestServer::start().await;
+    let mut small = span(7, 1);
+    small.trace_id = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xbc];
+    server.post_protobuf(request(vec![span(7, 1), span(7, 2), small])).await;
+    let long = trace_id(7);
+    for (id, expected) in [
+        (long.as_str(), StatusCode::OK),
+        (&long.to_uppercase(), StatusCode::OK),
+        ("abc", StatusCode::OK),
+        ("0ABC", StatusCode::OK),
+        ("00000000000000000000000000000abc", StatusCode::OK),
+        ("abd", StatusCode::NOT_FOUND),
+        ("000000000000000000000000000000abc", StatusCode::BAD_REQUEST),
+        ("0", StatusCode::BAD_REQUEST),
+        ("00000000000000000000000000000000", StatusCode::BAD_REQUEST),
+        ("xyz", StatusCode::BAD_REQUEST),
+        ("a%2fb", StatusCode::BAD_REQUEST),
+        ("%ff", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = server.get(&format!("/api/v1/traces/{id}")).await;
+        assert_eq!(answer.status, expected, "{id}: {:?}", answer.body);
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        match expected {
+            StatusCode::NOT_FOUND => assert_eq!(error_kind(&answer.body), "not_found"),
+            StatusCode::BAD_REQUEST => assert_eq!(error_kind(&answer.body), "invalid"),
+            _ => {}
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_comes_in_the_encoding_that_is_asked_for() {
+    let server = TestServer::start().await;
+    let sent: Vec<_> = (1..=500).map(|n| span(1, n)).collect();
+    for part in sent.chunks(100) {
+        server.post_protobuf(request(part.to_vec())).await;
+    }
+    let path = format!("/api/v1/traces/{}", trace_id(1));
+    for accept in ["", "*/*", "application/json", "application/json, application/protobuf;q=0.9"] {
+        let headers: Vec<_> = Some(("accept", accept)).into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let answer = server.get_with(&path, &headers).await;
+        assert_eq!(answer.headers["content-type"], "application/json", "{accept}");
+        assert_eq!(answer.headers["vary"], "accept");
+        let data: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let scopes = data["resourceSpans"].as_array().expect("resources").iter();
+        let scopes = scopes.flat_map(|resource| resource["scopeSpans"].as_array().expect("scopes"));
+        let spans: Vec<_> = scopes.flat_map(|scope| scope["spans"].as_array().expect("spans")).collect();
+        assert_eq!(spans.len(), 500);
+        assert!(spans.iter().all(|span| span["traceId"] == trace_id(1)));
+        assert!(data.get("partial").is_none());
+    }
+    for accept in ["application/x-protobuf", "application/protobuf", "application/protobuf, */*;q=0.1"] {
+        let answer = server.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!(answer.headers["content-type"], "application/x-protobuf", "{accept}");
+        let mut spans = spans(&TracesData::decode(answer.body).expect("protobuf"));
+        spans.sort_by(|a, b| a.span_id.cmp(&b.span_id));
+        assert!(spans == sent, "every span as it was sent");
+    }
+    let answer = server.get_with(&path, &[("accept", "text/html")]).await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_hints_that_change_nothing_and_wrong_ones_are_refused() {
+    let server = TestServer::start().await;
+    server.post_protobuf(request(vec![span(1, 1)])).await;
+    let seconds = INSTANT / 1_000_000_000;
+    let cases = [
+        (String::new(), 200),
+        (format!("?start={seconds}&end={}", seconds + 1), 200),
+        (format!("?start={seconds}000&end={seconds}999"), 200),
+        (format!("?start={seconds}000000"), 200),
+        (format!("?end={seconds}000000000"), 200),
+        ("?start=2023-11-14T22:00:00Z&end=2023-11-14T23:00:00Z".to_owned(), 200),
+        ("?start=2023-11-15T00:00:00%2B02:00".to_owned(), 200),
+        ("?start=2023-11-15T00:00:00+02:00".to_owned(), 200),
+        ("?start=1990-01-01T00:00:00Z&end=1990-01-02T00:00:00Z".to_owned(), 200),
+        (format!("?start={}&end={seconds}", seconds + 1), 400),
+        ("?start=2023-11-14T22:00:00Z&end=2023-11-14T21:00:00Z".to_owned(), 400),
+        ("?start=yesterday".to_owned(), 400),
+        ("?start=".to_owned(), 400),
+        ("?start=1&start=2".to_owned(), 400),
+        ("?since=1".to_owned(), 400),
+        ("?Start=1".to_owned(), 400),
+    ];
+    for (query, status) in cases {
+        let answer = server.get(&format!("/api/v1/traces/{}{query}", trace_id(1))).await;
+        assert_eq!(answer.status.as_u16(), status, "{query}: {:?}", answer.body);
+        if status == 400 {
+            assert_eq!(error_kind(&answer.body), "invalid");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_above_the_limit_is_answered_as_partial() {
+    let server = TestServer::start_with(|settings| settings.trace_spans_max = 10).await;
+    for start in [1, 9] {
+        server.post_protobuf(request((start..start + 8).map(|n| span(1, n)).collect())).await;
+    }
+    let path = format!("/api/v1/traces/{}", trace_id(1));
+    let answer = server.get(&path).await;
+    assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+    assert!(!answer.headers["x-tracelake-partial"].is_empty());
+    let data: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert!(data["partial"].is_object(), "{data}");
+    let answer = server.get_with(&path, &[("accept", "application/x-protobuf")]).await;
+    assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+    let spans = spans(&TracesData::decode(answer.body).expect("protobuf"));
+    assert!((1..=10).contains(&spans.len()) && names(&spans).values().all(|count| *count == 1));
+    assert_eq!(server.metric("tracelake_lookups_total{outcome=\"partial\"}").await, 2.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_and_paths_are_refused_in_json() {
+    let server = TestServer::start().await;
+    server.post_protobuf(request(vec![span(1, 1)])).await;
+    let trace = format!("/api/v1/traces/{}", trace_id(1));
+    for path in [trace.as_str(), "/livez", "/readyz", "/metrics", "/api/v1/status"] {
+        let head = server.send(Method::HEAD, &server.api_url(path), &[], "").await;
+        assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0), "{path}");
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            let answer = server.send(method.clone(), &server.api_url(path), &[], "x").await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_eq!(answer.headers["allow"], "GET, HEAD", "{method} {path}");
+            assert_eq!(error_kind(&answer.body), "invalid");
+            assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        }
+    }
+    for path in ["/", "/api", "/api/v1/traces", "/api/v1/traces/", "/api/v1/traces/1/2", "/v1/traces", "/livez/"] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(error_kind(&answer.body), "not_found");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_status_tell_how_it_is() {
+    let server = TestServer::start_with(|settings| settings.trace_spans_max = 1_234).await;
+    server.post_protobuf(request(vec![span(1, 1), span(1, 2)])).await;
+    server.export(&[], &request(vec![span(1, 3)])).await;
+    server.get(&format!("/api/v1/traces/{}", trace_id(1))).await;
+    server.get(&format!("/api/v1/traces/{}", trace_id(2))).await;
+
+    for path in ["/livez", "/readyz"] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"ok\n"[..]));
+    }
+    let verbose: Value = serde_json::from_slice(&server.get("/readyz?verbose").await.body).expect("JSON");
+    assert_eq!(verbose["ready"], true);
+
+    assert!(server.get("/metrics").await.headers["content-type"].to_str().expect("text").starts_with("text/plain"));
+    for (line, expected) in [
+        ("tracelake_ingest_requests_total{protocol=\"http_protobuf\",outcome=\"ok\"}", 1.0),
+        ("tracelake_ingest_requests_total{protocol=\"grpc\",outcome=\"ok\"}", 1.0),
+        ("tracelake_ingest_requests_total{protocol=\"http_json\",outcome=\"ok\"}", 0.0),
+        ("tracelake_ingest_spans_accepted_total", 3.0),
+        ("tracelake_ingest_ack_seconds_count{protocol=\"grpc\"}", 1.0),
+        ("tracelake_lookups_total{outcome=\"found\"}", 1.0),
+        ("tracelake_lookups_total{outcome=\"not_found\"}", 1.0),
+        ("tracelake_lookup_seconds_count", 2.0),
+        ("tracelake_ready", 1.0),
+    ] {
+        assert_eq!(server.metric(line).await, expected, "{line}");
+    }
+
+    let status: Value = serde_json::from_slice(&server.get("/api/v1/status").await.body).expect("JSON");
+    assert_eq!(status["durability"], "fsync");
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["settings"]["trace_spans_max"]["value"], "1234");
+    assert!(status["store"].is_object(), "{status}");
+    assert_eq!(server.get("/api/v1/status?x=1").await.status, StatusCode::BAD_REQUEST);
+    server.stop().await;
+}

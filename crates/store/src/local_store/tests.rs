@@ -1,0 +1,63 @@
+use std::error::Error as _;
+
+use object_store::ObjectStoreExt;
+
+use super::*;
+
+fn wrapped(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Generic { store: "test", source: Box::new(source) }
+}
+
+#[test]
+fn a_full_disk_is_recognised_wherever_it_is_in_the_chain() {
+    // ENOSPC and EDQUOT.
+    for errno in [28, 122] {
+        let io = || io::Error::from_raw_os_error(errno);
+        let file = FileError::new("writing", PathBuf::from("x"), io());
+        assert!(is_disk_full(&wrapped(io())));
+        assert!(is_disk_full(&file.into()));
+        assert!(is_disk_full(&wrapped(wrapped(io()))));
+    }
+    let other = FileError::new("writing", PathBuf::from("x"), io::Error::from_raw_os_error(5));
+    assert!(!is_disk_full(&other.into()));
+}
+
+#[test]
+fn what_may_have_been_done_is_not_said_to_be_undone() {
+    let error = |kind: io::ErrorKind| FileError::new("writing", PathBuf::from("x"), kind);
+    assert!(is_surely_without_effect(&error(io::ErrorKind::Other).into()));
+    assert!(is_surely_without_effect(&wrapped(io::Error::from(io::ErrorKind::StorageFull))));
+    let unknown = FileError { effect: error::Effect::Unknown, ..error(io::ErrorKind::Other) };
+    assert!(!is_surely_without_effect(&unknown.into()));
+    assert!(!is_surely_without_effect(&wrapped(io::Error::from(io::ErrorKind::TimedOut))));
+    let failed = |refused| error::SyncFailed { what: "x".to_owned(), why: "y".to_owned(), refused };
+    assert!(!is_surely_without_effect(&failed(false).into()));
+    assert!(is_surely_without_effect(&failed(true).into()));
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_written_and_everything_can_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = LocalStore::open(folder.path()).expect("open");
+    let path = Path::from("a/b");
+    store.put(&path, "before".into()).await.expect("put");
+    let mut upload = store.put_multipart(&Path::from("a/upload")).await.expect("an upload");
+
+    store.root.fail_syncs();
+    let errors = [
+        store.put(&Path::from("a/c"), "after".into()).await.expect_err("put"),
+        store.put_opts(&path, "after".into(), PutMode::Create.into()).await.expect_err("put if absent"),
+        store.delete(&path).await.expect_err("delete"),
+        store.copy(&path, &Path::from("a/d")).await.expect_err("copy"),
+        store.put_multipart(&path).await.map(drop).expect_err("an upload"),
+        upload.complete().await.expect_err("the end of an upload"),
+    ];
+    for error in errors {
+        assert!(is_sync_failure(&error), "{error}");
+        assert!(error.source().is_some());
+    }
+    let read = store.get(&path).await.expect("get").bytes().await.expect("bytes");
+    assert_eq!(read, "before");
+    let again = LocalStore::open(folder.path()).expect("a restart");
+    again.put(&path, "after".into()).await.expect("put");
+}

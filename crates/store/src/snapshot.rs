@@ -1,0 +1,79 @@
+//! What a query sees: the segments of one manifest version and the memtables that are not in them.
+//!
+//! A snapshot is taken at once and stays whole: a flush swaps a memtable for its segment in one step,
+//! so every acknowledged span is in exactly one of the two.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tracelake_format::manifest::State as ManifestState;
+
+use crate::memtable::Memtable;
+
+/// An immutable view of the store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The live segments and what else the manifest says.
+    pub manifest: Arc<ManifestState>,
+    /// Memtables that take nothing more and wait to be flushed, oldest first.
+    pub frozen: Vec<Arc<Memtable>>,
+    /// The memtable that is being written. It grows after the snapshot was taken.
+    pub active: Arc<Memtable>,
+}
+
+impl Snapshot {
+    /// All memtables, oldest first.
+    pub fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        self.frozen.iter().chain([&self.active])
+    }
+}
+
+/// The one place where the current snapshot is.
+#[derive(Debug)]
+pub(crate) struct Current(RwLock<Snapshot>);
+
+impl Current {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self(RwLock::new(snapshot))
+    }
+
+    pub(crate) fn get(&self) -> Snapshot {
+        // Every change under the lock is one assignment: after a panic what is there is whole.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The memtable being written, without a copy of the rest.
+    pub(crate) fn active(&self) -> Arc<Memtable> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).active)
+    }
+
+    pub(crate) fn frozen_len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).frozen.len()
+    }
+
+    /// The first active memtable; nothing was published in the one before it.
+    pub(crate) fn set_active(&self, active: Arc<Memtable>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).active = active;
+    }
+
+    /// A memtable that takes nothing more, as it was read back from the WAL.
+    pub(crate) fn push_frozen(&self, memtable: Arc<Memtable>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).frozen.push(memtable);
+    }
+
+    /// The active memtable takes nothing more; `next` takes its place.
+    pub(crate) fn freeze(&self, next: Arc<Memtable>) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = current.clone();
+        snapshot.frozen.push(std::mem::replace(&mut snapshot.active, next));
+        *current = snapshot;
+    }
+
+    /// The manifest now has what the memtable of `generation` held.
+    pub(crate) fn flushed(&self, generation: u64, manifest: Arc<ManifestState>) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = current.clone();
+        snapshot.frozen.retain(|memtable| memtable.generation() != generation);
+        snapshot.manifest = manifest;
+        *current = snapshot;
+    }
+}

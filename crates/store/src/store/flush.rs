@@ -1,0 +1,288 @@
+//! From a frozen memtable to a segment and one manifest commit; then the WAL up to there may go.
+//!
+//! Generations are flushed in order, one at a time. Whatever fails is tried again, with a new segment
+//! name each time: an object is never written twice, and one that a failed attempt left behind is in
+//! no manifest.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use object_store::path::Path;
+use object_store::{PutMode, PutOptions, PutPayload};
+use rand::Rng;
+use rand::rngs::StdRng;
+use tracelake_format::manifest::{Commit, Flushed, SegmentEntry, State as ManifestState};
+use tracelake_format::segment::{
+    AttributeColumn, AttributeCounts, SegmentInput, WrittenSegment, write_segment,
+};
+use ulid::Ulid;
+
+use super::{Inner, Signals, Store, StoreOptions};
+use crate::StoreError;
+use crate::env::CrashPoint;
+use crate::manifest_log::{ManifestError, ManifestLog};
+use crate::memtable::Memtable;
+use crate::segments::Segments;
+use crate::snapshot::{Current, Snapshot};
+use crate::wal::remove_covered;
+
+/// How often the flusher looks at the age of the memtable.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A flush that failed is tried again after this long, doubled each time up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(200);
+
+/// Long enough not to press an object store that is down, short enough to go on soon after.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+
+/// A WAL larger than this is not kept lying about once senders pause: it is flushed early.
+const IDLE_WAL_BYTES_MAX: u64 = 32 << 20;
+
+/// A pause of senders, for [`IDLE_WAL_BYTES_MAX`].
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Segments lie in one folder; the name says nothing, so nothing hangs on it.
+fn segment_path(id: Ulid) -> String {
+    format!("segments/{id}.parquet")
+}
+
+/// Turns frozen memtables into segments, one at a time and in order.
+#[derive(Debug)]
+pub(super) struct Flusher {
+    pub(super) options: Arc<StoreOptions>,
+    pub(super) current: Arc<Current>,
+    pub(super) segments: Segments,
+    pub(super) signals: Arc<Signals>,
+    log: ManifestLog,
+    /// Keeps calls of `flush` and the background task apart.
+    flushing: tokio::sync::Mutex<()>,
+    /// Names of segments.
+    random: Mutex<StdRng>,
+}
+
+impl Store {
+    /// Runs until the store stops.
+    pub(super) fn spawn_flusher(&self) {
+        let store = self.clone();
+        let task = tokio::spawn(async move { store.run_flusher().await });
+        *self.inner.flusher_task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    async fn run_flusher(&self) {
+        let inner = &self.inner;
+        let mut stopping = inner.flusher.signals.stopping.subscribe();
+        let mut retry_after = RETRY_MIN;
+        loop {
+            let frozen = inner.flusher.signals.frozen.notified();
+            tokio::pin!(frozen);
+            frozen.as_mut().enable();
+            if inner.flusher.signals.failure().is_some() || *stopping.borrow_and_update() {
+                return;
+            }
+            let step = async {
+                inner.freeze_if_due().await?;
+                inner.flusher.flush_frozen().await
+            };
+            match step.await {
+                Ok(true) => {
+                    retry_after = RETRY_MIN;
+                    continue;
+                }
+                Ok(false) => {
+                    retry_after = RETRY_MIN;
+                    let _ = tokio::time::timeout(TICK, async {
+                        tokio::select! { () = frozen => {}, _ = stopping.changed() => {} }
+                    })
+                    .await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ?retry_after, "a flush failed and will be tried again");
+                    tokio::select! { () = tokio::time::sleep(retry_after) => {}, _ = stopping.changed() => {} }
+                    retry_after = (2 * retry_after).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Freezes the active memtable if it is too old, too full, or idle with a large WAL.
+    async fn freeze_if_due(&self) -> Result<(), StoreError> {
+        if self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max {
+            return Ok(());
+        }
+        let size = self.flusher.current.active().size();
+        let Some(first_arrival) = size.first_arrival_unix_nano else { return Ok(()) };
+        let now = self.flusher.options.clock.now_unix_nano();
+        let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
+        let old = since(first_arrival) >= self.flusher.options.generation_age_max;
+        let full = size.heap_bytes >= self.flusher.options.generation_bytes_max;
+        let idle = since(size.last_arrival_unix_nano) >= IDLE && self.wal.status().file_bytes > IDLE_WAL_BYTES_MAX;
+        if old || full || idle {
+            self.wal.rotate().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is in memory now.
+    pub(super) async fn flush_all(&self) -> Result<(), StoreError> {
+        if let Some(reason) = self.flusher.signals.failure() {
+            return Err(StoreError::Stopped { reason });
+        }
+        if self.flusher.current.active().size().spans > 0 {
+            self.wal.rotate().await?;
+        }
+        let last = self.flusher.current.active().generation();
+        while self.flusher.current.get().frozen.iter().any(|memtable| memtable.generation() < last) {
+            self.flusher.flush_frozen().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Flusher {
+    pub(super) fn new(
+        options: Arc<StoreOptions>,
+        log: ManifestLog,
+        manifest: Arc<ManifestState>,
+        random: StdRng,
+    ) -> Self {
+        let segments = Segments::new(
+            Arc::clone(&options.object_store),
+            options.metadata_cache_bytes_max,
+            options.filter_cache_bytes_max,
+        );
+        // Nothing is published in it: the WAL's first file brings the first real one.
+        let active = Arc::new(Memtable::new(0));
+        Self {
+            options,
+            current: Arc::new(Current::new(Snapshot { manifest, frozen: Vec::new(), active })),
+            segments,
+            signals: Arc::new(Signals::new()),
+            log,
+            flushing: tokio::sync::Mutex::new(()),
+            random: Mutex::new(random),
+        }
+    }
+
+    /// Flushes the oldest frozen memtable; whether there was one.
+    pub(super) async fn flush_frozen(&self) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.flushing.lock().await;
+        if let Some(reason) = self.signals.failure() {
+            return Err(StoreError::Stopped { reason });
+        }
+        let Some(memtable) = self.current.get().frozen.first().cloned() else { return Ok(false) };
+        let flushed = self.flush_memtable(&memtable).await;
+        self.signals.set_flush_error(flushed.as_ref().err().map(ToString::to_string));
+        flushed?;
+        self.signals.flushed.notify_waiters();
+        Ok(true)
+    }
+
+    async fn flush_memtable(&self, memtable: &Arc<Memtable>) -> Result<(), StoreError> {
+        let generation = memtable.generation();
+        // An earlier try may have succeeded without our learning of it.
+        let mut manifest = self.log.resolve().await.inspect_err(|error| self.stop_if_final(error))?;
+        if manifest.generation < generation {
+            manifest = self.write_and_commit(memtable).await?;
+        }
+        self.reach(CrashPoint::SnapshotSwap)?;
+        self.current.flushed(generation, manifest);
+        self.reach(CrashPoint::WalRemove)?;
+        if let Err(error) = self.remove_covered(generation).await {
+            // The manifest covers it: the next removal, or the next start, takes it along.
+            tracing::warn!(%error, generation, "a covered WAL file could not be removed yet");
+        }
+        Ok(())
+    }
+
+    async fn write_and_commit(&self, memtable: &Arc<Memtable>) -> Result<Arc<ManifestState>, StoreError> {
+        let generation = memtable.generation();
+        let mut commit =
+            Commit { flushed: Some(Flushed { generation, wal_covered: generation }), ..Commit::default() };
+        if memtable.size().spans > 0 {
+            self.reach(CrashPoint::SegmentEncode)?;
+            let (segment, columns_added) = self.encode(memtable).await?;
+            let path = segment_path(segment.meta.id);
+            self.reach(CrashPoint::SegmentPut)?;
+            self.put(&path, segment.bytes.clone()).await?;
+            self.segments.remember(&segment).await;
+            commit.segments_added.push(SegmentEntry { path, meta: segment.meta });
+            commit.attribute_columns_added = columns_added;
+        }
+        self.reach(CrashPoint::ManifestCommit)?;
+        Ok(self.log.commit(commit).await.inspect_err(|error| self.stop_if_final(error))?)
+    }
+
+    /// Sorts and encodes, on a thread that may block.
+    async fn encode(
+        &self,
+        memtable: &Arc<Memtable>,
+    ) -> Result<(WrittenSegment, Vec<AttributeColumn>), StoreError> {
+        let memtable = Arc::clone(memtable);
+        let known = self.current.get().manifest.attribute_columns.clone();
+        let options = self.options.segment_writer.clone();
+        let segment_id = self.next_ulid();
+        let encode = move || {
+            let tenants = memtable.batches();
+            let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|batch| &**batch);
+            let known_len = known.columns.len();
+            let mut columns = known;
+            columns.extend_from(&AttributeCounts::of(batches));
+            let input = SegmentInput {
+                segment_id,
+                generation: memtable.generation(),
+                tenants: tenants
+                    .iter()
+                    .map(|(tenant, batches)| (tenant.clone(), batches.iter().map(|batch| &**batch).collect()))
+                    .collect(),
+            };
+            let segment = write_segment(&input, &columns, &options)
+                .map_err(|source| StoreError::Segment { segment: segment_path(segment_id), source })?;
+            Ok((segment, columns.columns.split_off(known_len)))
+        };
+        tokio::task::spawn_blocking(encode)
+            .await
+            .map_err(|_| StoreError::TaskDied { what: "the segment writer" })?
+    }
+
+    async fn remove_covered(&self, covered: u64) -> Result<(), StoreError> {
+        let (files, dir) = (Arc::clone(&self.options.files), self.options.wal_dir.clone());
+        tokio::task::spawn_blocking(move || remove_covered(&*files, &dir, covered))
+            .await
+            .map_err(|_| StoreError::TaskDied { what: "the removal of WAL files" })??;
+        Ok(())
+    }
+
+    async fn put(&self, path: &str, bytes: bytes::Bytes) -> Result<(), StoreError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.options
+            .object_store
+            .put_opts(&Path::from(path), PutPayload::from(bytes), options)
+            .await
+            .map_err(|source| StoreError::ObjectStore { what: format!("writing {path}"), source })?;
+        Ok(())
+    }
+
+    /// A writer that lost the store to another, or cannot tell what is in it, must not go on.
+    fn stop_if_final(&self, error: &ManifestError) {
+        if error.is_final() {
+            self.signals.fail(&error.to_string());
+        }
+    }
+
+    fn reach(&self, point: CrashPoint) -> Result<(), StoreError> {
+        self.options.crash_points.reach(point).map_err(|error| {
+            let reason = error.to_string();
+            self.signals.fail(&reason);
+            StoreError::Stopped { reason }
+        })
+    }
+
+    /// A name for a new object.
+    fn next_ulid(&self) -> Ulid {
+        let milliseconds = self.options.clock.now_unix_nano() / 1_000_000;
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        Ulid::from_parts(milliseconds, random.random())
+    }
+}

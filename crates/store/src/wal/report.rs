@@ -1,0 +1,200 @@
+//! What a recovery found: what was read, what was cut, what is damaged or missing, in numbers and in
+//! words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use tracelake_format::wal::{Damage, FrameHeader, FrameKind};
+
+/// The outcome of a recovery.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryReport {
+    /// Sequence for the next file.
+    pub next_sequence: u64,
+    /// Length of the file before that one; 0: not known.
+    pub previous_bytes: u64,
+    /// Files that were not read because the manifest covers them.
+    pub covered_files: u64,
+    /// Files that were read.
+    pub files: u64,
+    /// Whole frames with spans.
+    pub frames: u64,
+    /// Spans in them.
+    pub spans: u64,
+    /// Bytes of the files that were read.
+    pub bytes: u64,
+    /// Hash and arrival in seconds since 1970 of the requests that are stored, oldest first.
+    pub recent_requests: Vec<(u128, u64)>,
+    /// The group that a crash interrupted.
+    pub torn: Option<TornFile>,
+    /// Files with damage, in order.
+    pub damaged: Vec<DamagedFile>,
+    /// Sequences that should be there and are not.
+    pub gaps: Vec<Gap>,
+}
+
+/// The end of the newest file that was cut off: never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Where it was cut; 0: a crash interrupted the file's creation, and it is gone.
+    pub at: u64,
+    /// Bytes that were cut.
+    pub bytes: u64,
+    /// Where they are now, unless they were all zero or nothing was changed.
+    pub kept_as: Option<PathBuf>,
+    /// The incomplete frames whose headers are whole.
+    pub headers: Vec<FrameHeader>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileDamage {
+    /// Neither copy of its header can be read, or it is another file's: nothing in it can be read.
+    Header {
+        /// What is wrong.
+        what: String,
+    },
+    /// One copy of its header is damaged. Nothing is lost.
+    HeaderCopy,
+    /// Frames are damaged; the others are recovered.
+    Frames {
+        /// The damaged ranges, in order.
+        ranges: Vec<Damage>,
+    },
+}
+
+/// A file that is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedFile {
+    /// Its sequence, by its name.
+    pub sequence: u64,
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Where it is kept, byte for byte, also when the log goes on without it.
+    pub quarantined_as: Option<PathBuf>,
+    /// What is wrong with it.
+    pub damage: FileDamage,
+}
+
+/// Sequences that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl DamagedFile {
+    /// Whether acknowledged spans may be lost by it.
+    pub fn loses_spans(&self) -> bool {
+        !matches!(self.damage, FileDamage::HeaderCopy)
+    }
+}
+
+impl RecoveryReport {
+    /// A sentence for each file that is damaged or missing; empty if all is well.
+    pub fn damage_messages(&self) -> Vec<String> {
+        let damaged = self.damaged.iter().map(ToString::to_string);
+        damaged.chain(self.gaps.iter().map(ToString::to_string)).collect()
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, last } = self;
+        write!(f, "WAL files {first} to {last} are missing: the spans that they held are lost")
+    }
+}
+
+impl fmt::Display for DamagedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.damage {
+            FileDamage::HeaderCopy => {
+                write!(f, "{path}: one of the two copies of its header is damaged; nothing is lost")?;
+            }
+            FileDamage::Header { what } => {
+                write!(f, "{path}: nothing of its {} bytes can be read: {what}", self.bytes)?;
+            }
+            FileDamage::Frames { ranges } => {
+                let bytes: u64 = ranges.iter().map(|range| range.end - range.at).sum();
+                write!(f, "{path}: {bytes} bytes in {} places are damaged", ranges.len())?;
+                if let Some(first) = ranges.first() {
+                    write!(f, ", the first at {}: {}", first.at, first.what)?;
+                }
+                write_lost(f, ranges)?;
+                if !ranges.iter().any(|range| range.acknowledged) {
+                    f.write_str(
+                        "; this may be a group that a crash interrupted and nobody was told is stored",
+                    )?;
+                }
+            }
+        }
+        match &self.quarantined_as {
+            Some(kept) => write!(f, "; the file is kept as {}", kept.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whose spans, of what time, were in the damaged ranges.
+fn write_lost(f: &mut fmt::Formatter<'_>, ranges: &[Damage]) -> fmt::Result {
+    #[derive(Default)]
+    struct Lost {
+        spans: u64,
+        requests: BTreeSet<u128>,
+        start_min: Option<u64>,
+        start_max: u64,
+    }
+    let mut tenants: BTreeMap<&str, Lost> = BTreeMap::new();
+    let metas = ranges.iter().filter_map(|range| Some(&range.header.as_ref()?.meta));
+    for meta in metas.filter(|meta| meta.kind == FrameKind::Spans) {
+        let lost = tenants.entry(meta.tenant.as_ref().map_or("", |tenant| tenant.as_str())).or_default();
+        lost.spans += u64::from(meta.span_count);
+        lost.requests.insert(meta.request_hash);
+        lost.start_min =
+            Some(lost.start_min.map_or(meta.start_unix_nano_min, |min| min.min(meta.start_unix_nano_min)));
+        lost.start_max = lost.start_max.max(meta.start_unix_nano_max);
+    }
+    for (tenant, lost) in &tenants {
+        let (from, to) = (UtcTime(lost.start_min.unwrap_or_default()), UtcTime(lost.start_max));
+        let (spans, requests) = (lost.spans, lost.requests.len());
+        write!(f, "; lost: {spans} spans in {requests} requests of tenant {tenant}, started {from} to {to}")?;
+    }
+    if ranges.iter().any(|range| range.header.is_none()) {
+        f.write_str("; whose spans were in some of the places cannot be read")?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds since 1970, shown in UTC to the second.
+struct UtcTime(u64);
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1_000_000_000;
+        let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+        // Days to a civil date: years counted from March, so that the leap day is the last of a year;
+        // H. Hinnant, "chrono-compatible low-level date algorithms".
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests;

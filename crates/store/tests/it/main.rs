@@ -1,0 +1,5 @@
+//! The store from outside, against real files and against stores that fail.
+
+mod local_store;
+mod manifest_log;
+mod wal;

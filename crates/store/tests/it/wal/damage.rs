@@ -1,0 +1,272 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use tracelake_format::wal::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES};
+use tracelake_model::ErrorKind;
+use tracelake_store::env::Files;
+use tracelake_store::env::sim::SimFiles;
+use tracelake_store::wal::{FileDamage, FramePosition, WalError, inspect, remove_covered};
+
+use super::support::*;
+
+/// A log of one file with six requests, each in a group of its own, and how its bytes divide.
+async fn small_wal() -> (SimFiles, Vec<u8>, Vec<FramePosition>) {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    let positions = append_all(&wal, 0..6).await;
+    wal.close().await;
+    let bytes = disk.bytes(&wal_path(1)).expect("it is there");
+    (disk, bytes, positions)
+}
+
+/// A disk with these bytes as its first file.
+fn disk_with(bytes: &[u8]) -> (SimFiles, Arc<dyn Files>) {
+    let disk = SimFiles::new(0);
+    disk.put(&wal_path(1), bytes.to_vec());
+    let files = Arc::new(disk.clone());
+    (disk, files)
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_wherever_it_begins_and_the_log_goes_on() {
+    let (_, bytes, positions) = small_wal().await;
+    let from = positions[3].offset as usize;
+    for cut in from..bytes.len() {
+        let (disk, files) = disk_with(&bytes[..cut]);
+        let (wal, _, recovered) = reopen(&files);
+        let whole: Vec<u64> = (0..6)
+            .filter(|n| positions[*n as usize].offset + positions[*n as usize].bytes <= cut as u64)
+            .collect();
+        assert_eq!(recovered.numbers(), whole, "cut at {cut}");
+        assert!(recovered.report.damage_messages().is_empty(), "cut at {cut}");
+        let end = whole.len().checked_sub(1).map_or(0, |last| positions[last].offset + positions[last].bytes);
+        match recovered.report.torn {
+            Some(torn) => {
+                assert_eq!((torn.at, torn.bytes), (end, cut as u64 - end));
+                let kept = disk.bytes(&torn.kept_as.expect("it is kept")).expect("it is there");
+                assert_eq!(kept, bytes[end as usize..cut], "what was cut is kept, byte for byte");
+            }
+            None => assert_eq!(end, cut as u64),
+        }
+        append_all(&wal, 10..12).await;
+        wal.close().await;
+        let again = self::recovered(files.as_ref());
+        assert_eq!(again.numbers(), [whole, vec![10, 11]].concat(), "cut at {cut}");
+        assert!(again.report.torn.is_none() && again.report.damage_messages().is_empty(), "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_bit_is_seen_or_harmless_and_what_it_did_not_hit_is_recovered() {
+    let (disk, _, _) = small_wal().await;
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    // A second file, so that the first is complete and a broken end of it is damage.
+    let (wal, _, _) = reopen(&files);
+    append_all(&wal, 10..11).await;
+    wal.close().await;
+    let (first, second) = (disk.bytes(&wal_path(1)), disk.bytes(&wal_path(2)));
+    let (first, second) = (first.expect("it is there"), second.expect("it is there"));
+    let all = recovered(files.as_ref());
+    let starts = starts(&first);
+    for bit in 0..first.len() * 8 {
+        let mut flipped = first.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (disk, files) = disk_with(&flipped);
+        disk.put(&wal_path(2), second.clone());
+        let found = recovered(files.as_ref());
+        let [damaged] = found.report.damaged.as_slice() else {
+            unreachable!("bit {bit}: {:?}", found.report)
+        };
+        let kept = damaged.quarantined_as.as_ref().expect("it is kept");
+        assert_eq!(*kept, quarantine_path("00000000000000000001.wal"));
+        assert_eq!(disk.bytes(kept).as_ref(), Some(&flipped), "bit {bit}: kept byte for byte");
+        // The frame that begins last before the bit; the very first is the list of requests.
+        let hit = starts.iter().filter(|start| **start <= bit / 8).count();
+        match &damaged.damage {
+            FileDamage::HeaderCopy => {
+                assert!(bit / 8 < FILE_HEADER_BYTES);
+                assert_eq!(found.frames, all.frames, "bit {bit}");
+            }
+            FileDamage::Frames { ranges } => {
+                assert_eq!(ranges.len(), 1);
+                assert!(ranges[0].acknowledged);
+                let lost = (hit as u64).checked_sub(2).map(|number| (1, number));
+                let rest: Vec<_> = all.frames.iter().copied().filter(|frame| Some(*frame) != lost).collect();
+                assert_eq!(found.frames, rest, "bit {bit}");
+            }
+            FileDamage::Header { .. } => unreachable!("bit {bit}: the other copy is whole"),
+        }
+    }
+}
+
+/// Where the frames of a whole file begin.
+fn starts(bytes: &[u8]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = FILE_HEADER_BYTES;
+    while at < bytes.len() {
+        starts.push(at);
+        let length = bytes[at + 8..at + 12].try_into().expect("four bytes");
+        at += FRAME_HEADER_BYTES + u32::from_le_bytes(length) as usize;
+    }
+    starts
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_is_named_kept_and_survives_until_it_is_covered() {
+    let (_, mut bytes, positions) = small_wal().await;
+    let last_payload_byte = (positions[3].offset + positions[3].bytes) as usize - 1;
+    bytes[last_payload_byte] ^= 0x40;
+    let (disk, files) = disk_with(&bytes);
+    let (wal, _, found) = reopen(&files);
+    assert_eq!(found.numbers(), [0, 1, 2, 4, 5]);
+    let [message] = found.report.damage_messages().try_into().expect("one file is damaged");
+    let expected = "/wal/00000000000000000001.wal: 144 bytes";
+    assert!(!message.contains(expected), "the payload is not empty");
+    for part in [
+        "3 spans in 1 requests of tenant tenant-0",
+        "started 1970-01-01T00:00:00Z",
+        "the file is kept as /wal/quarantine/00000000000000000001.wal",
+    ] {
+        assert!(message.contains(part), "{message:?} says {part:?}");
+    }
+    let recent: Vec<u128> = found.report.recent_requests.iter().map(|(hash, _)| *hash).collect();
+    assert_eq!(recent, [0, 1, 2, 4, 5].map(hash), "a lost request may be sent again");
+    append_all(&wal, 10..11).await;
+    wal.close().await;
+
+    // Not flushed yet, and again a start: nothing is lost by having been set aside.
+    let again = recovered(files.as_ref());
+    assert_eq!(again.numbers(), [0, 1, 2, 4, 5, 10]);
+    assert_eq!(again.report.damaged, found.report.damaged);
+    let kept = quarantine_path("00000000000000000001.wal");
+    assert_eq!(disk.paths().iter().filter(|path| path.starts_with("/wal/quarantine")).count(), 1);
+    remove_covered(files.as_ref(), Path::new(DIR), 2).expect("they can be removed");
+    assert_eq!(disk.paths(), std::slice::from_ref(&kept), "quarantine is for people to clear");
+    assert_eq!(disk.bytes(&kept), Some(bytes));
+}
+
+#[tokio::test]
+async fn a_file_of_which_nothing_can_be_read_is_set_aside_whole() {
+    let (disk, bytes, _) = small_wal().await;
+    let mut broken = bytes.clone();
+    broken[20] ^= 1;
+    broken[532] ^= 1;
+    disk.put(&wal_path(1), broken.clone());
+    let found = recovered(&disk);
+    assert_eq!(found.frames, []);
+    assert!(matches!(found.report.damaged[0].damage, FileDamage::Header { .. }));
+    assert_eq!(disk.bytes(&quarantine_path("00000000000000000001.wal")), Some(broken));
+    assert_eq!(found.report.next_sequence, 2);
+
+    // Under another's name.
+    let disk = SimFiles::new(0);
+    disk.put(&wal_path(4), bytes);
+    let found = recovered(&disk);
+    assert_eq!(found.frames, []);
+    let messages = found.report.damage_messages();
+    assert!(messages[0].contains("its header says that it is file 1"), "{messages:?}");
+    assert!(messages[1].contains("WAL files 1 to 3 are missing"), "{messages:?}");
+}
+
+#[tokio::test]
+async fn a_missing_or_shortened_file_is_reported() {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    for number in 0..4 {
+        append_all(&wal, [number]).await;
+        wal.rotate().await.expect("there is room");
+    }
+    wal.close().await;
+    files.remove(&wal_path(2)).expect("it is there");
+    files.remove(&wal_path(3)).expect("it is there");
+    let found = recovered(files.as_ref());
+    assert_eq!(found.numbers(), [0, 3]);
+    assert_eq!(found.report.damage_messages().len(), 1);
+    assert_eq!((found.report.gaps[0].first, found.report.gaps[0].last), (2, 3));
+
+    let length = files.len(&wal_path(4)).expect("it is there");
+    let frame = FRAME_HEADER_BYTES as u64 + payload(3).len() as u64;
+    files.truncate(&wal_path(4), length - frame).expect("it is there");
+    let found = recovered(files.as_ref());
+    assert_eq!(found.numbers(), [0]);
+    let [damaged] = found.report.damaged.as_slice() else { unreachable!("{:?}", found.report) };
+    assert!(damaged.to_string().contains("the file was longer"), "{damaged}");
+}
+
+#[tokio::test]
+async fn a_newer_version_stops_the_start_and_changes_nothing() {
+    let (disk, mut bytes, _) = small_wal().await;
+    for at in [0, 512] {
+        bytes[at + 8] = 2;
+        let crc = crc32c::crc32c(&bytes[at..at + 508]);
+        bytes[at + 508..at + 512].copy_from_slice(&crc.to_le_bytes());
+    }
+    // Beside one with a torn tail, which must stay as it is too.
+    let torn = disk.bytes(&wal_path(1)).expect("it is there");
+    disk.put(&wal_path(1), torn[..torn.len() - 1].to_vec());
+    disk.put(&wal_path(2), bytes.clone());
+    let paths = disk.paths();
+    let error = try_recover(&disk, Path::new(DIR), 0).expect_err("it is newer");
+    assert!(matches!(error, WalError::Format { .. }));
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("version 2"), "{error}");
+    assert_eq!(disk.paths(), paths);
+    assert_eq!(disk.bytes(&wal_path(1)).map(|bytes| bytes.len()), Some(torn.len() - 1));
+    assert_eq!(disk.bytes(&wal_path(2)), Some(bytes));
+}
+
+#[tokio::test]
+async fn an_interrupted_creation_is_taken_back() {
+    let (_, bytes, _) = small_wal().await;
+    let mut wrong = bytes[..FILE_HEADER_BYTES].to_vec();
+    wrong[1] ^= 1;
+    wrong[513] ^= 1;
+    for (unborn, kept) in
+        [(Vec::new(), false), (vec![0; 5_000], false), (bytes[..300].to_vec(), true), (wrong, true)]
+    {
+        let (disk, files) = disk_with(&bytes);
+        disk.put(&wal_path(2), unborn.clone());
+        let (wal, _, found) = reopen(&files);
+        assert_eq!(found.numbers(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(found.report.next_sequence, 2, "the sequence is used again");
+        assert!(found.report.damage_messages().is_empty());
+        assert_eq!(disk.bytes(&quarantine_path("00000000000000000002.unborn")), kept.then_some(unborn));
+        append_all(&wal, 10..11).await;
+        wal.close().await;
+        let again = recovered(files.as_ref());
+        assert_eq!(again.numbers(), [0, 1, 2, 3, 4, 5, 10]);
+        assert!(again.report.damage_messages().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn inspecting_changes_nothing() {
+    let (_, mut bytes, positions) = small_wal().await;
+    bytes[positions[1].offset as usize + FRAME_HEADER_BYTES] ^= 1;
+    bytes.truncate(bytes.len() - 1);
+    let (disk, files) = disk_with(&bytes);
+    let mut numbers = Vec::new();
+    let report = inspect(files.as_ref(), Path::new(DIR), 0, &mut |_, frame| {
+        numbers.push(number(&frame));
+        Ok::<(), WalError>(())
+    })
+    .expect("the files can be read");
+    assert_eq!(numbers, [0, 2, 3, 4]);
+    assert_eq!(report.damaged[0].quarantined_as, None);
+    assert_eq!(disk.paths(), [wal_path(1)]);
+    assert_eq!(disk.bytes(&wal_path(1)), Some(bytes));
+}
+
+#[tokio::test]
+async fn files_that_are_not_the_logs_are_left_alone() {
+    let (disk, _, _) = small_wal().await;
+    for name in ["note.txt", "1.wal", "00000000000000000002.wal.bak", "99999999999999999999.wal"] {
+        disk.put(&Path::new(DIR).join(name), b"mine".to_vec());
+    }
+    let found = recovered(&disk);
+    assert_eq!((found.numbers(), found.report.next_sequence), (vec![0, 1, 2, 3, 4, 5], 2));
+    remove_covered(&disk, Path::new(DIR), u64::MAX).expect("they can be removed");
+    assert_eq!(disk.paths().len(), 4);
+}

@@ -1,0 +1,45 @@
+//! What a store is opened with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracelake_model::limits;
+use tracelake_otlp::DecodeLimits;
+
+/// Where the store is and how much it may take. Every limit has a default
+/// ([`tracelake_model::limits`]).
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder with WAL, segments and manifest; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Memory of the memtable before it is flushed.
+    pub generation_bytes_max: u64,
+    /// Age of the memtable before it is flushed.
+    pub generation_age_max: Duration,
+    /// What an OTLP request may hold.
+    pub decode_limits: DecodeLimits,
+    /// Spans of one trace in one answer.
+    pub trace_spans_max: u64,
+    /// Memory of one trace in one answer.
+    pub trace_bytes_max: u64,
+    /// Memory for segments' metadata.
+    pub metadata_cache_bytes_max: u64,
+    /// Memory for trace-ID filters.
+    pub filter_cache_bytes_max: u64,
+}
+
+impl Options {
+    /// The defaults, in a folder.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            generation_bytes_max: limits::GENERATION_BYTES_MAX,
+            generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
+            decode_limits: DecodeLimits::default(),
+            trace_spans_max: limits::TRACE_SPANS_MAX,
+            trace_bytes_max: limits::TRACE_BYTES_MAX,
+            metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
+            filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
+        }
+    }
+}

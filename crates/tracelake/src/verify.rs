@@ -1,0 +1,217 @@
+//! Checks a store from end to end and says what is wrong and what that means.
+//!
+//! It changes nothing. It takes the folder as a server would, so that what it reads stands still.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
+use tracelake_format::manifest::{SegmentEntry, State};
+use tracelake_model::{ErrorKind, limits};
+use tracelake_otlp::{DecodeLimits, Decoder};
+use tracelake_store::StoreError;
+use tracelake_store::env::SystemFiles;
+use tracelake_store::local_store::{LocalStore, StoreLock};
+use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
+use tracelake_store::segments::Segments;
+use tracelake_store::wal::{RecoveryReport, inspect};
+
+use crate::{Error, STORE_DIR, WAL_DIR};
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct VerifyReport {
+    /// What is wrong; nothing if empty.
+    pub findings: Vec<Finding>,
+    /// Segments read and checked.
+    pub segments_checked: u64,
+    /// Rows in them.
+    pub rows_checked: u64,
+    /// WAL files read and checked.
+    pub wal_files_checked: u64,
+    /// Frames with spans in them.
+    pub wal_frames_checked: u64,
+    /// The manifest's version.
+    pub manifest_version: u64,
+}
+
+/// Something wrong with a store.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Finding {
+    /// Whether acknowledged spans are, or may be, lost or unreadable.
+    pub data_loss: bool,
+    /// The file or object.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What that means and what to do.
+    pub meaning: String,
+}
+
+const RESTORE: &str = "spans in it cannot be read: restore the file from a copy; answers that need it say so";
+
+/// Checks every checksum, index and manifest entry of a store that no process has open.
+///
+/// # Errors
+/// If there is no store, or a process has it open. What is wrong inside is a finding.
+pub async fn verify(data_dir: &Path) -> Result<VerifyReport, Error> {
+    let (_lock, store) = take(data_dir.to_owned()).await?;
+    let store: Arc<dyn ObjectStore> = Arc::new(store);
+    let mut report = VerifyReport::default();
+    let state = match ManifestLog::load(Arc::clone(&store), RetryPolicy::default()).await {
+        Ok(state) => state,
+        Err(error) => {
+            report.findings.push(Finding {
+                data_loss: true,
+                object: "manifest".to_owned(),
+                what: error.to_string(),
+                meaning: "the store cannot be opened until the object is restored from a copy; segments \
+                          and WAL are untouched"
+                    .to_owned(),
+            });
+            return Ok(report);
+        }
+    };
+    report.manifest_version = state.version;
+    check_segments(&store, &state, &mut report).await;
+    find_orphans(&store, &state, &mut report).await;
+    check_wal(data_dir.join(WAL_DIR), state.wal_covered, &mut report).await?;
+    Ok(report)
+}
+
+async fn take(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
+    let take = move || {
+        let store_dir = data_dir.join(STORE_DIR);
+        if !store_dir.is_dir() {
+            let text = format!("{} holds no store: there is no folder {STORE_DIR} in it", data_dir.display());
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        let lock = StoreLock::acquire(&data_dir).map_err(StoreError::from)?;
+        let store = LocalStore::open_existing(&store_dir).map_err(Error::opening)?;
+        Ok((lock, store))
+    };
+    tokio::task::spawn_blocking(take)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Internal, "opening the data folder ended unexpectedly"))?
+}
+
+async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
+    let segments = Segments::new(
+        Arc::clone(store),
+        limits::METADATA_CACHE_BYTES_MAX,
+        limits::FILTER_CACHE_BYTES_MAX,
+    );
+    for entry in &state.segments {
+        for what in check_segment(&segments, entry).await {
+            report.findings.push(Finding {
+                data_loss: true,
+                object: entry.path.clone(),
+                what,
+                meaning: RESTORE.to_owned(),
+            });
+        }
+        report.segments_checked += 1;
+        report.rows_checked += entry.meta.rows;
+    }
+}
+
+async fn check_segment(segments: &Segments, entry: &SegmentEntry) -> Vec<String> {
+    let read = async { Ok::<_, StoreError>((segments.open(entry).await?, segments.read_whole(entry).await?)) };
+    let (segment, file) = match read.await {
+        Ok(read) => read,
+        Err(error) => return vec![error.to_string()],
+    };
+    tokio::task::spawn_blocking(move || segment.check(&file))
+        .await
+        .unwrap_or_else(|_| vec!["the check itself ended unexpectedly".to_owned()])
+}
+
+/// Segments that no manifest names: of a flush that a crash or a failure interrupted.
+async fn find_orphans(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
+    let named: HashSet<&str> = state.segments.iter().map(|entry| entry.path.as_str()).collect();
+    let prefix = ObjectPath::from("segments");
+    let listed: Result<Vec<_>, _> = store.list(Some(&prefix)).try_collect().await;
+    match listed {
+        Ok(objects) => {
+            let orphans = objects.into_iter().filter(|object| !named.contains(object.location.as_ref()));
+            report.findings.extend(orphans.map(|object| Finding {
+                data_loss: false,
+                object: object.location.to_string(),
+                what: "no manifest entry names it".to_owned(),
+                meaning: "a flush was interrupted and done again: its spans are in another segment or in \
+                          the WAL, and the file only takes space"
+                    .to_owned(),
+            }));
+        }
+        Err(error) => report.findings.push(Finding {
+            data_loss: false,
+            object: "segments".to_owned(),
+            what: format!("cannot be listed: {error}"),
+            meaning: "files that nothing names cannot be found".to_owned(),
+        }),
+    }
+}
+
+async fn check_wal(dir: PathBuf, covered: u64, report: &mut VerifyReport) -> Result<(), Error> {
+    let inspection = tokio::task::spawn_blocking(move || {
+        let (mut decoder, limits) = (Decoder::new(), DecodeLimits::recovery());
+        let mut undecodable = Vec::new();
+        let found: Result<RecoveryReport, StoreError> =
+            inspect(&SystemFiles, &dir, covered, &mut |sequence, frame| {
+                if let Err(error) = decoder.decode_protobuf(&frame.payload, &limits) {
+                    undecodable.push((sequence, frame.offset, error.to_string()));
+                }
+                Ok(())
+            });
+        (found, undecodable)
+    });
+    let (found, undecodable) = inspection
+        .await
+        .map_err(|_| Error::new(ErrorKind::Internal, "the check of the WAL ended unexpectedly"))?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            report.findings.push(Finding {
+                data_loss: false,
+                object: WAL_DIR.to_owned(),
+                what: error.to_string(),
+                meaning: "the store does not start while this is so".to_owned(),
+            });
+            return Ok(());
+        }
+    };
+    report.wal_files_checked = found.files;
+    report.wal_frames_checked = found.frames;
+    for damaged in &found.damaged {
+        report.findings.push(Finding {
+            data_loss: damaged.loses_spans(),
+            object: format!("{WAL_DIR}/{}", name(&damaged.path)),
+            what: damaged.to_string(),
+            meaning: "the next start recovers every whole frame and keeps the file in wal/quarantine".to_owned(),
+        });
+    }
+    for gap in &found.gaps {
+        report.findings.push(Finding {
+            data_loss: true,
+            object: WAL_DIR.to_owned(),
+            what: gap.to_string(),
+            meaning: "restore the files from a copy before the next start, or go on without".to_owned(),
+        });
+    }
+    for (sequence, offset, error) in undecodable {
+        report.findings.push(Finding {
+            data_loss: true,
+            object: format!("{WAL_DIR}, file {sequence}, frame at byte {offset}"),
+            what: error,
+            meaning: "the frame is whole and is not OTLP: the next start would stop at it".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

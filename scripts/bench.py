@@ -1,0 +1,430 @@
+#!/usr/bin/env python3
+"""Measures the whole of Tracelake as a user runs it: the release binary as server, `tracelake gen` as
+its clients, both on the same cores, over loopback, on an empty store in a temporary folder.
+
+    scripts/bench.py                        all parts once
+    scripts/bench.py --runs 3               medians of three
+    scripts/bench.py --parts http,lookup    some of them
+    scripts/bench.py --json                 the same as one JSON object
+
+Parts:
+    http     ingest over OTLP/HTTP: spans a second, CPU of the server, its peak memory, losses
+    grpc     the same over OTLP/gRPC
+    latency  acknowledgements at half of the rate of `http`
+    disk     every file of the store, and its write-ahead log, 30 s after the last acknowledgement
+    lookup   traces by ID, each asked once after other IDs; whether traces read back whole
+    restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
+
+`disk` and `lookup` look at what `http` wrote; `latency` takes its rate from it. Standard library
+only; Linux, for /proc.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PARTS = ["http", "grpc", "latency", "disk", "lookup", "restart"]
+
+# What is measured: name, unit, what it should be (None: for information).
+MEASURES = {
+    "http_spans_per_second": ("HTTP ingest", "spans/s", (">=", 150_000)),
+    "http_mb_per_second": ("HTTP ingest, OTLP bytes", "MB/s", None),
+    "http_cpu_seconds": ("HTTP ingest, server CPU at ack", "s per million spans", ("<=", 10)),
+    "http_cpu_seconds_settled": ("HTTP ingest, server CPU until flushed and idle", "s per million spans", None),
+    "http_peak_mb": ("HTTP ingest, server peak memory", "MB", ("<=", 600)),
+    "http_lost": ("HTTP ingest, spans lost or rejected", "spans", ("<=", 0)),
+    "http_ack_p99_ms": ("HTTP ingest, ack p99 at full rate", "ms", None),
+    "grpc_spans_per_second": ("gRPC ingest", "spans/s", None),
+    "grpc_to_http": ("gRPC ingest against HTTP", "ratio", (">=", 0.8)),
+    "grpc_cpu_seconds": ("gRPC ingest, server CPU at ack", "s per million spans", None),
+    "grpc_peak_mb": ("gRPC ingest, server peak memory", "MB", ("<=", 600)),
+    "grpc_lost": ("gRPC ingest, spans lost or rejected", "spans", ("<=", 0)),
+    "latency_spans_per_second": ("Half rate, achieved", "spans/s", None),
+    "latency_p50_ms": ("Half rate, ack p50", "ms", None),
+    "latency_p99_ms": ("Half rate, ack p99", "ms", ("<=", 150)),
+    "latency_max_ms": ("Half rate, ack max", "ms", None),
+    "raw_bytes_per_span": ("OTLP protobuf, uncompressed", "bytes a span", None),
+    "disk_bytes_per_span": ("Disk, everything 30 s after the last ack", "bytes a span", None),
+    "disk_ratio": ("OTLP bytes to disk bytes", "ratio", (">=", 7)),
+    "wal_idle_mb": ("WAL when idle", "MB", ("<=", 64)),
+    "lookup_p50_ms": ("Trace by ID, p50", "ms", ("<=", 3)),
+    "lookup_p95_ms": ("Trace by ID, p95", "ms", ("<=", 10)),
+    "lookup_max_ms": ("Trace by ID, max", "ms", None),
+    "unknown_p50_ms": ("Unknown ID, p50", "ms", ("<=", 1)),
+    "unknown_p95_ms": ("Unknown ID, p95", "ms", None),
+    "lookup_not_whole": ("Traces that do not read back whole", "traces", ("<=", 0)),
+    "restart_wal_mb": ("Restart, WAL to replay", "MB", None),
+    "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
+    "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
+    "restart_not_whole": ("Restart, traces that do not read back whole", "traces", ("<=", 0)),
+}
+
+
+def free_ports(count):
+    """Ports that nobody listens on. All are held at once, so that none is given twice."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Server:
+    """A `tracelake serve` of our own."""
+
+    def __init__(self, binary, data_dir, log_path, extra=()):
+        grpc, http, api = free_ports(3)
+        self.grpc = f"http://127.0.0.1:{grpc}"
+        self.http = f"http://127.0.0.1:{http}"
+        self.api = f"http://127.0.0.1:{api}"
+        self.data_dir = data_dir
+        self.log_path = log_path
+        self.log = open(log_path, "ab")
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [
+                binary,
+                "serve",
+                "--data-dir",
+                str(data_dir),
+                "--otlp-grpc-addr",
+                f"127.0.0.1:{grpc}",
+                "--otlp-http-addr",
+                f"127.0.0.1:{http}",
+                "--api-addr",
+                f"127.0.0.1:{api}",
+                *extra,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def wait_ready(self, timeout=120.0):
+        """Seconds from start to the first 200 of /readyz."""
+        while time.monotonic() - self.started < timeout:
+            if self.process.poll() is not None:
+                raise SystemExit(f"the server ended with {self.process.returncode}; see {self.log_path}")
+            try:
+                with urllib.request.urlopen(f"{self.api}/readyz", timeout=5) as answer:
+                    if answer.status == 200:
+                        return time.monotonic() - self.started
+            except (urllib.error.URLError, OSError):
+                pass
+            time.sleep(0.01)
+        raise SystemExit(f"the server was not ready within {timeout} s; see {self.log_path}")
+
+    def cpu_seconds(self):
+        """User and system time so far."""
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        # The command's name is in parentheses and may hold anything.
+        fields = stat[stat.rindex(")") + 2 :].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_mb(self):
+        """Peak resident memory so far."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        return float("nan")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise SystemExit("the server did not end within 60 s of SIGTERM")
+        self.log.close()
+        if self.process.returncode != 0:
+            raise SystemExit(f"the server ended with {self.process.returncode}; see {self.log_path}")
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def file_bytes(folder):
+    """All bytes of all files: (everything, the write-ahead log's). A file counts as long as it is,
+    or as much as it occupies if that is more, so that room taken in advance is not overlooked."""
+    total = wal = 0
+    for path in pathlib.Path(folder).rglob("*"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        if path.is_file():
+            size = max(stat.st_size, stat.st_blocks * 512)
+            total += size
+            if "wal" in path.relative_to(folder).parts[:-1]:
+                wal += size
+    return total, wal
+
+
+class Bench:
+    def __init__(self, args, folder):
+        self.args = args
+        self.folder = folder
+        self.servers = []
+
+    def note(self, text):
+        print(text, file=sys.stderr, flush=True)
+
+    def gen(self, *arguments):
+        """The report of one `tracelake gen`. Exit code 3 is a report with losses."""
+        command = [self.args.binary, "gen", "--json", *map(str, arguments)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode not in (0, 3):
+            raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}")
+        report = json.loads(done.stdout)
+        for key in ("first_failure", "first"):
+            if report.get(key):
+                self.note(f"  gen: {report[key]}")
+        return report
+
+    def start(self, name, extra=(), keep=False):
+        data_dir = self.folder / name
+        if data_dir.exists() and not keep:
+            shutil.rmtree(data_dir)
+        server = Server(self.args.binary, data_dir, self.folder / f"{name}.log", extra)
+        self.servers.append(server)
+        return server
+
+    def ingest(self, name, server, protocol, ids=None):
+        endpoint = server.grpc if protocol == "grpc" else server.http
+        extra = ["--ids-out", ids] if ids else []
+        before = server.cpu_seconds()
+        report = self.gen(
+            "--spans", self.args.spans, "--seed", self.args.seed, "--protocol", protocol,
+            "--endpoint", endpoint, "--connections", self.args.connections, *extra,
+        )  # fmt: skip
+        cpu = server.cpu_seconds() - before
+        millions = report["acked_spans"] / 1e6
+        result = {
+            f"{name}_spans_per_second": report["spans_per_second"],
+            f"{name}_mb_per_second": report["mb_per_second"],
+            f"{name}_cpu_seconds": cpu / millions,
+            f"{name}_lost": report["lost_spans"] + report["rejected_spans"],
+            f"{name}_ack_p99_ms": report["ack_ms"]["p99"],
+        }
+        return report, before, result
+
+    def check_whole(self, server, ids, lookups, seed):
+        report = self.gen(
+            "--lookup-ids", ids, "--api", server.api, "--lookups", lookups, "--lookup-warmup", 0,
+            "--lookup-format", "protobuf", "--seed", seed,
+        )  # fmt: skip
+        return report["missing"] + report["wrong"] + report["partial"]
+
+    def run(self, parts):
+        result = {}
+        if {"http", "latency", "disk", "lookup"} & parts:
+            self.note("http: ingest")
+            ids = self.folder / "ids"
+            server = self.start("http")
+            server.wait_ready()
+            report, cpu_before, measured = self.ingest("http", server, "http", ids)
+            acked = time.monotonic()
+            measured["http_peak_mb"] = server.peak_mb()
+            raw_bytes = report["raw_bytes"]
+            result["raw_bytes_per_span"] = raw_bytes / report["spans"]
+            result.update(measured)
+            if "disk" in parts:
+                self.note("disk: waiting for 30 s after the last ack")
+                time.sleep(max(0.0, acked + 30 - time.monotonic()))
+                total, wal = file_bytes(server.data_dir)
+                result["disk_bytes_per_span"] = total / report["spans"]
+                result["disk_ratio"] = raw_bytes / total
+                result["wal_idle_mb"] = wal / 1e6
+                millions = report["acked_spans"] / 1e6
+                result["http_cpu_seconds_settled"] = (server.cpu_seconds() - cpu_before) / millions
+                # Memory may peak while the last spans are flushed.
+                result["http_peak_mb"] = server.peak_mb()
+            if "lookup" in parts:
+                self.note("lookup: by ID")
+                lookups = self.gen(
+                    "--lookup-ids", ids, "--api", server.api, "--lookups", 2_000,
+                    "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed,
+                )  # fmt: skip
+                result["lookup_p50_ms"] = lookups["lookup_ms"]["p50"]
+                result["lookup_p95_ms"] = lookups["lookup_ms"]["p95"]
+                result["lookup_max_ms"] = lookups["lookup_ms"]["max"]
+                result["unknown_p50_ms"] = lookups["unknown_ms"]["p50"]
+                result["unknown_p95_ms"] = lookups["unknown_ms"]["p95"]
+                bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
+                sample = self.args.check_traces
+                result["lookup_not_whole"] = bad + self.check_whole(server, ids, sample, self.args.seed + 1)
+            server.stop()
+            shutil.rmtree(server.data_dir)
+        if "grpc" in parts:
+            self.note("grpc: ingest")
+            server = self.start("grpc")
+            server.wait_ready()
+            _, _, measured = self.ingest("grpc", server, "grpc")
+            measured["grpc_peak_mb"] = server.peak_mb()
+            result.update(measured)
+            if "http_spans_per_second" in result:
+                result["grpc_to_http"] = result["grpc_spans_per_second"] / result["http_spans_per_second"]
+            server.stop()
+            shutil.rmtree(server.data_dir)
+        if "latency" in parts:
+            rate = max(1, int(result["http_spans_per_second"] / 2))
+            self.note(f"latency: at {rate} spans/s")
+            server = self.start("latency")
+            server.wait_ready()
+            report = self.gen(
+                "--spans", self.args.spans, "--seed", self.args.seed, "--endpoint", server.http,
+                "--connections", self.args.connections, "--rate", rate,
+            )  # fmt: skip
+            result["latency_spans_per_second"] = report["spans_per_second"]
+            result["latency_p50_ms"] = report["ack_ms"]["p50"]
+            result["latency_p99_ms"] = report["ack_ms"]["p99"]
+            result["latency_max_ms"] = report["ack_ms"]["max"]
+            server.stop()
+            shutil.rmtree(server.data_dir)
+        if "restart" in parts:
+            result.update(self.restart())
+        return result
+
+    def restart(self):
+        """Nothing is flushed before the kill; the start after it has the settings of a usual one."""
+        self.note("restart: ingest with a generation larger than all of it")
+        ids = self.folder / "restart-ids"
+        never = ["--generation-bytes-max", str(32 << 30), "--generation-age-seconds-max", "86400"]
+        server = self.start("restart", never)
+        server.wait_ready()
+        spans = self.args.restart_spans
+        report = self.gen("--spans", spans, "--seed", self.args.seed, "--endpoint", server.http, "--ids-out", ids)
+        if report["lost_spans"]:
+            raise SystemExit(f"restart: {report['lost_spans']} spans were not acknowledged before the kill")
+        server.kill()
+        _, wal = file_bytes(server.data_dir)
+        self.note("restart: after kill -9")
+        server = self.start("restart", keep=True)
+        ready = server.wait_ready()
+        measured = {
+            "restart_wal_mb": wal / 1e6,
+            "restart_ready_seconds": ready,
+            "restart_peak_mb": server.peak_mb(),
+        }
+        measured["restart_not_whole"] = self.check_whole(server, ids, 1_000, self.args.seed)
+        server.stop()
+        shutil.rmtree(server.data_dir)
+        return measured
+
+
+def build():
+    subprocess.run(["cargo", "build", "--release", "-p", "tracelake-cli"], cwd=ROOT, check=True)
+    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+    return str(pathlib.Path(target) / "release" / "tracelake")
+
+
+def text(value):
+    if value == int(value) and abs(value) < 1000:
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def is_met(value, target):
+    relation, bound = target
+    return value >= bound if relation == ">=" else value <= bound
+
+
+def markdown(machine, medians, runs):
+    lines = [
+        f"{machine['version']}, {machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}; "
+        f"median of {len(runs)}.",
+        "",
+        "| measure | target | measured | | each run |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (title, unit, target) in MEASURES.items():
+        if name not in medians:
+            continue
+        wanted = f"{'≥' if target[0] == '>=' else '≤'} {text(target[1])}" if target else ""
+        mark = "" if not target else ("met" if is_met(medians[name], target) else "**missed**")
+        each = ", ".join(text(run[name]) for run in runs if name in run) if len(runs) > 1 else ""
+        lines.append(f"| {title} ({unit}) | {wanted} | {text(medians[name])} | {mark} | {each} |")
+    return "\n".join(lines)
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, with commas between")
+    parser.add_argument("--runs", type=int, default=1, help="how often; the table has the medians")
+    parser.add_argument("--spans", type=int, default=1_500_000, help="spans of each ingest")
+    parser.add_argument("--restart-spans", type=int, default=1_000_000, help="spans in the log of `restart`")
+    parser.add_argument("--check-traces", type=int, default=5_000, help="traces to read back in `lookup`")
+    parser.add_argument("--connections", type=int, default=4, help="connections that send")
+    parser.add_argument("--seed", type=int, default=1, help="of the workload")
+    parser.add_argument("--folder", help="where stores go instead of a temporary folder; is kept")
+    parser.add_argument("--binary", help="a tracelake that is built already")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    args = parser.parse_args()
+    parts = set(args.parts.split(","))
+    if unknown := parts - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    args.binary = args.binary or build()
+    version = subprocess.run([args.binary, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    folder = pathlib.Path(args.folder or tempfile.mkdtemp(prefix="tracelake-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args, folder)
+    try:
+        runs = []
+        for number in range(args.runs):
+            bench.note(f"run {number + 1} of {args.runs}")
+            runs.append(bench.run(parts))
+    except SystemExit:
+        # The logs say why.
+        bench.note(f"left as it is: {folder}")
+        raise
+    else:
+        if not args.folder:
+            shutil.rmtree(folder)
+    finally:
+        for server in bench.servers:
+            server.kill()
+    names = [name for name in MEASURES if any(name in run for run in runs)]
+    medians = {name: statistics.median(run[name] for run in runs if name in run) for name in names}
+    machine = {
+        "version": version.stdout.strip(),
+        "cores": os.cpu_count(),
+        "cpu": cpu_name(),
+        "kernel": platform.release(),
+    }
+    if args.json:
+        missed = [name for name in names if MEASURES[name][2] and not is_met(medians[name], MEASURES[name][2])]
+        print(json.dumps({"machine": machine, "medians": medians, "missed": missed, "runs": runs}, indent=2))
+    else:
+        print(markdown(machine, medians, runs))
+
+
+if __name__ == "__main__":
+    main()
