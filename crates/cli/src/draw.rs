@@ -85,9 +85,14 @@ pub(crate) fn draw(
 
         let below = details(node);
         if !below.is_empty() {
-            open.push(!tree.children(step.node).is_empty());
+            let has_children = !tree.children(step.node).is_empty();
+            if has_children {
+                open.push(true);
+            }
             let guides = guides(&open, layout.levels_max, false);
-            open.pop();
+            if has_children {
+                open.pop();
+            }
             for (ink, text) in below {
                 write_line(out, &[(Ink::Faint, guides.clone()), (ink, text)], style)?;
             }

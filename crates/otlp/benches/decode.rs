@@ -1,8 +1,9 @@
 //! The walker against prost, and JSON: microseconds a span at 8, 64 and 512 spans a resource, 10
 //! attributes a span, some 450 bytes. Throughput is in spans, so criterion's "Kelem/s" reads as
-//! thousands of spans a second.
+//! thousands of spans a second. With the allocator of the binary, for all of them.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -14,7 +15,12 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tracelake_otlp::{DecodeLimits, Decoder, JsonEncoder, encode_protobuf};
 
-const SPANS: usize = 8_192;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Spans of one request: what an SDK and what the Collector's batch processor send by default. The
+/// latter's body and batch do not fit into a core's cache.
+const REQUESTS: [usize; 2] = [512, 8_192];
 
 fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
@@ -57,9 +63,9 @@ fn span(rng: &mut SmallRng) -> Span {
     }
 }
 
-fn request(spans_per_resource: usize) -> Vec<u8> {
+fn request(spans: usize, spans_per_resource: usize) -> Vec<u8> {
     let mut rng = SmallRng::seed_from_u64(7);
-    let resource_spans = (0..SPANS / spans_per_resource).map(|number| {
+    let resource_spans = (0..spans / spans_per_resource).map(|number| {
         let service = format!("service-{}", number % 24);
         ResourceSpans {
             resource: Some(Resource {
@@ -92,43 +98,48 @@ fn request(spans_per_resource: usize) -> Vec<u8> {
 
 fn decode(criterion: &mut Criterion) {
     let limits = DecodeLimits::default();
-    let mut group = criterion.benchmark_group("decode");
-    group.throughput(Throughput::Elements(SPANS as u64)).sample_size(40);
-    for spans_per_resource in [8, 64, 512] {
-        let body = request(spans_per_resource);
-        println!("{} bytes a span", body.len() / SPANS);
-        let mut decoder = Decoder::new();
-        group.bench_with_input(BenchmarkId::new("walker", spans_per_resource), &body, |bencher, body| {
-            bencher.iter(|| decoder.decode_protobuf(black_box(body), &limits).expect("valid"));
-        });
-        group.bench_with_input(BenchmarkId::new("prost", spans_per_resource), &body, |bencher, body| {
-            bencher.iter(|| TracesData::decode(black_box(&**body)).expect("valid"));
-        });
-        let batch = decoder.decode_protobuf(&body, &limits).expect("valid").batch;
-        let rows: Vec<(u32, u32)> = (0..batch.len() as u32).map(|row| (0, row)).collect();
-        let json: Vec<u8> = JsonEncoder::new([batch], rows).flatten().collect();
-        group.bench_with_input(BenchmarkId::new("json", spans_per_resource), &json, |bencher, body| {
-            bencher.iter(|| decoder.decode_json(black_box(body), &limits).expect("valid"));
-        });
+    for spans in REQUESTS {
+        let mut group = criterion.benchmark_group(format!("decode {spans} spans"));
+        group.throughput(Throughput::Elements(spans as u64)).sample_size(50);
+        for spans_per_resource in [8, 64, 512] {
+            let body = request(spans, spans_per_resource);
+            println!("{} bytes a span", body.len() / spans);
+            let mut decoder = Decoder::new();
+            group.bench_with_input(BenchmarkId::new("walker", spans_per_resource), &body, |bencher, body| {
+                bencher.iter(|| decoder.decode_protobuf(black_box(body), &limits).expect("valid"));
+            });
+            group.bench_with_input(BenchmarkId::new("prost", spans_per_resource), &body, |bencher, body| {
+                bencher.iter(|| TracesData::decode(black_box(&**body)).expect("valid"));
+            });
+            let batch = decoder.decode_protobuf(&body, &limits).expect("valid").batch;
+            let rows: Vec<(u32, u32)> = (0..batch.len() as u32).map(|row| (0, row)).collect();
+            let json: Vec<u8> = JsonEncoder::new([batch], rows).flatten().collect();
+            group.bench_with_input(BenchmarkId::new("json", spans_per_resource), &json, |bencher, body| {
+                bencher.iter(|| decoder.decode_json(black_box(body), &limits).expect("valid"));
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 fn encode(criterion: &mut Criterion) {
     let limits = DecodeLimits::default();
-    let batch = Decoder::new().decode_protobuf(&request(64), &limits).expect("valid").batch;
-    let rows: Vec<(u32, u32)> = (0..batch.len() as u32).map(|row| (0, row)).collect();
-    let views: Vec<_> = batch.spans().collect();
-    let mut group = criterion.benchmark_group("encode");
-    group.throughput(Throughput::Elements(SPANS as u64)).sample_size(40);
-    group.bench_function("protobuf", |bencher| bencher.iter(|| encode_protobuf(black_box(&views))));
-    group.bench_function("json", |bencher| {
-        bencher.iter(|| {
-            let encoder = JsonEncoder::new([batch.clone()], rows.clone());
-            encoder.map(|chunk| chunk.len()).sum::<usize>()
+    for spans in REQUESTS {
+        let batch = Decoder::new().decode_protobuf(&request(spans, 64), &limits).expect("valid").batch;
+        let batch = Arc::new(batch);
+        let rows: Vec<(u32, u32)> = (0..batch.len() as u32).map(|row| (0, row)).collect();
+        let views: Vec<_> = batch.spans().collect();
+        let mut group = criterion.benchmark_group(format!("encode {spans} spans"));
+        group.throughput(Throughput::Elements(spans as u64)).sample_size(50);
+        group.bench_function("protobuf", |bencher| bencher.iter(|| encode_protobuf(black_box(&views))));
+        group.bench_function("json", |bencher| {
+            bencher.iter(|| {
+                let encoder = JsonEncoder::new([Arc::clone(&batch)], rows.clone());
+                encoder.map(|chunk| chunk.len()).sum::<usize>()
+            });
         });
-    });
-    group.finish();
+        group.finish();
+    }
 }
 
 criterion_group!(benches, decode, encode);

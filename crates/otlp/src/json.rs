@@ -12,6 +12,7 @@
 mod parts;
 mod read;
 mod request;
+mod span;
 mod write;
 
 use tracelake_model::{KeyValue, Resource, Scope, Value};

@@ -28,6 +28,8 @@ pub(crate) struct Walker<'w> {
     pub(crate) scopes: &'w mut Memo<Scope>,
     pub(crate) limits: &'w DecodeLimits,
     pub(crate) rejections: Rejections,
+    /// Spans of the scopes begun so far, all of them.
+    spans: usize,
     /// Whether the span being read has a value beyond the limit.
     value_too_large: bool,
 }
@@ -40,7 +42,7 @@ impl<'w> Walker<'w> {
         limits: &'w DecodeLimits,
     ) -> Self {
         let rejections = Rejections::default();
-        Self { builder, resources, scopes, limits, rejections, value_too_large: false }
+        Self { builder, resources, scopes, limits, rejections, spans: 0, value_too_large: false }
     }
 
     /// The whole body.
@@ -89,10 +91,16 @@ impl<'w> Walker<'w> {
         while let Some(key) = reader.key()? {
             match key {
                 scope_spans::SCOPE => fragments.push(reader.bytes()?),
-                scope_spans::SPANS => drop(reader.bytes()?),
+                scope_spans::SPANS => {
+                    reader.bytes()?;
+                    self.spans += 1;
+                }
                 scope_spans::SCHEMA_URL => schema_url.set(reader.bytes()?)?,
                 _ => reader.unknown(key, 3, RECURSION)?,
             }
+        }
+        if self.spans > self.limits.spans_max {
+            return Err(Fault::TooManySpans);
         }
         let mut scope = self.find_scope(fragments, message, schema_url)?;
         let mut reader = Reader::new(message);

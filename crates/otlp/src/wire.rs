@@ -15,8 +15,9 @@ pub(crate) enum Fault {
     Group,
     Utf8,
     Recursion,
-    /// Not protobuf's limit but ours.
+    /// Not protobuf's limits but ours.
     TooDeep,
+    TooManySpans,
 }
 
 impl Fault {
@@ -30,6 +31,7 @@ impl Fault {
             Self::Utf8 => "a text is not UTF-8",
             Self::Recursion => "messages nest deeper than 100 levels",
             Self::TooDeep => return DecodeError::TooDeep { levels_max: limits.value_depth_max },
+            Self::TooManySpans => return DecodeError::TooManySpans { spans_max: limits.spans_max },
         };
         DecodeError::Malformed { problem }
     }

@@ -120,7 +120,9 @@ impl Metrics {
     /// A lookup has been answered.
     pub(crate) fn looked_up(&self, outcome: &'static str, took: Duration) {
         self.count(LOOKUPS, &[("outcome", outcome)], 1);
-        self.recorder.register_histogram(&key(LOOKUP_SECONDS, Vec::new()), &METADATA).record(took.as_secs_f64());
+        self.recorder
+            .register_histogram(&key(LOOKUP_SECONDS, Vec::new()), &METADATA)
+            .record(took.as_secs_f64());
     }
 
     /// Sets a number that is read rather than counted.

@@ -104,8 +104,7 @@ impl Shared {
         };
         let wire_bytes = reservation.held();
         // The sender's flag, not its header, says whether a gRPC message is compressed.
-        let compression =
-            if message.uncompressed { Compression::Identity } else { description.compression };
+        let compression = if message.uncompressed { Compression::Identity } else { description.compression };
         let decoded = decompress::decompress(
             message.bytes,
             compression,
@@ -123,7 +122,9 @@ impl Shared {
 fn declared_bytes(headers: &HeaderMap) -> Result<Option<u64>, Rejection> {
     let Some(value) = headers.get(http::header::CONTENT_LENGTH) else { return Ok(None) };
     let bytes = value.to_str().ok().and_then(|text| text.parse().ok());
-    bytes.map(Some).ok_or_else(|| Rejection::new(ErrorKind::Invalid, "the header Content-Length is no number"))
+    bytes
+        .map(Some)
+        .ok_or_else(|| Rejection::new(ErrorKind::Invalid, "the header Content-Length is no number"))
 }
 
 /// What all requests share that decompress more than fits between two polls.

@@ -92,7 +92,8 @@ impl Rejection {
 
     /// As OTLP/HTTP answers: `google.rpc.Status` in the request's encoding.
     pub(crate) fn into_otlp_http(self, encoding: Encoding) -> Response {
-        let status = RpcStatus { code: self.code() as i32, message: self.message.clone(), details: Vec::new() };
+        let status =
+            RpcStatus { code: self.code() as i32, message: self.message.clone(), details: Vec::new() };
         let (media_type, body) = match encoding {
             Encoding::Protobuf => ("application/x-protobuf", Bytes::from(status.encode_to_vec())),
             Encoding::Json => ("application/json", Bytes::from(status.to_json())),

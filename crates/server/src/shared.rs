@@ -62,7 +62,8 @@ impl Shared {
         if self.stopping.is_cancelled() {
             return Err(Rejection::new(ErrorKind::Unavailable, "the server is stopping"));
         }
-        let starting = || Rejection::new(ErrorKind::Unavailable, "the server is starting: it recovers its store");
+        let starting =
+            || Rejection::new(ErrorKind::Unavailable, "the server is starting: it recovers its store");
         self.store.get().ok_or_else(starting)
     }
 

@@ -51,11 +51,12 @@ pub(crate) async fn listen(port: Port, shared: Arc<Shared>, tasks: TaskTracker) 
     let builder = Arc::new(builder(&shared));
     loop {
         let next = async {
-            // Before accepting: who waits, waits in the kernel's queue and costs nothing here.
-            let permit = Arc::clone(&port.connections).acquire_owned().await;
-            (permit, port.listener.accept().await)
+            let accepted = port.listener.accept().await;
+            // Who waits here holds up those behind it, in the kernel's queue. A port that nobody
+            // connects to must hold no permit: others could use it.
+            (accepted, Arc::clone(&port.connections).acquire_owned().await)
         };
-        let (permit, accepted) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             () = shared.stopping.cancelled() => return,
             next = next => next,
         };

@@ -4,6 +4,7 @@
 //! It never guesses: a commit has happened, has not, or is pending until that is known. It knows
 //! nothing of what is in the segments that it lists, and deletes nothing.
 
+mod check;
 mod error;
 mod objects;
 mod replay;
@@ -23,6 +24,7 @@ use crate::env::{Clock, CrashPoint, CrashPoints};
 use crate::local_store::{is_disk_full, is_surely_without_effect};
 use objects::{Objects, Put};
 
+pub use check::ManifestCheck;
 pub use error::{Fence, ManifestError};
 pub use objects::{PREFIX, RetryPolicy};
 
@@ -135,6 +137,18 @@ impl ManifestLog {
     pub async fn load(store: Arc<dyn ObjectStore>, policy: RetryPolicy) -> Result<State, ManifestError> {
         let objects = Objects { store, policy };
         Ok(replay::replay(&objects).await?.state)
+    }
+
+    /// Reads every object of the log, also those that no start needs, and reports what is wrong with
+    /// any. Takes no part in it.
+    ///
+    /// # Errors
+    /// The log cannot be listed; what is wrong with an object is in the answer.
+    pub async fn check(
+        store: Arc<dyn ObjectStore>,
+        policy: RetryPolicy,
+    ) -> Result<ManifestCheck, ManifestError> {
+        check::check(&Objects { store, policy }).await
     }
 
     /// The state after the last commit that is known to have happened.

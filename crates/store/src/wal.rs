@@ -245,7 +245,9 @@ impl<T: Send + 'static> Wal<T> {
                 return answer;
             }
         }
-        Err(self.poisoned().map_or(WalError::Stopped, |reason| WalError::Poisoned { reason: reason.to_owned() }))
+        Err(self
+            .poisoned()
+            .map_or(WalError::Stopped, |reason| WalError::Poisoned { reason: reason.to_owned() }))
     }
 
     /// Why nothing is acknowledged any more, if so.

@@ -291,3 +291,25 @@ fn an_interrupted_file_leaves_nothing_and_the_old_one_stays() {
     assert_eq!(std::fs::read_to_string(&path).expect("the old file"), "old");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
+
+#[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::write(&file, "old").expect("written");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let mut writer = MessageWriter::create(&link, Format::Jsonl, Compression::None).expect("a file");
+    writer.write(b"{}").expect("written");
+    writer.finish().expect("whole");
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), "{}\n");
+    assert!(link.is_symlink());
+
+    let device = folder.path().join("device");
+    std::os::unix::fs::symlink("/dev/null", &device).expect("a link");
+    let mut writer = MessageWriter::create(&device, Format::Jsonl, Compression::None).expect("a device");
+    writer.write(b"{}").expect("written");
+    writer.finish().expect("whole");
+    assert!(std::fs::metadata("/dev/null").is_ok_and(|metadata| !metadata.is_file()));
+
+    assert!(MessageWriter::create(folder.path(), Format::Jsonl, Compression::None).is_err());
+}

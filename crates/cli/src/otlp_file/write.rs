@@ -71,11 +71,16 @@ enum Out {
 }
 
 impl MessageWriter {
-    /// To a file, which replaces one of the same name when it is whole.
+    /// To a file, which replaces one of the same name when it is whole. Through a link the file that
+    /// it leads to is replaced; what is no file (`/dev/stdout`, a named pipe) is written to as it is.
     ///
     /// # Errors
     /// If the file cannot be made.
     pub(crate) fn create(path: &Path, format: Format, compression: Compression) -> io::Result<Self> {
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            return Self::stream(File::options().write(true).open(path)?, format, compression);
+        }
         let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         name.push(format!(".{}.partial", std::process::id()));
         let partial = path.with_file_name(name);

@@ -62,7 +62,7 @@ frontend  lost             10.0 ms           ▐█████
     // A folder that a server has is not for others.
     let (code, _, said) = outcome(&run(&["trace", TRACE, "--data-dir", arg(&store)]));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.starts_with("error: ") && said.contains("another process"), "{said}");
+    assert!(said.starts_with("error: ") && said.contains("is in use by"), "{said}");
 }
 
 #[test]
@@ -75,6 +75,7 @@ fn what_is_not_there_ends_with_1_and_a_line() {
         (["trace", TRACE, "--api", "http://127.0.0.1:1"], "is the server running?\n"),
         (["trace", TRACE, "--data-dir", arg(&missing)], "No such file or directory (os error 2)\n"),
         (["export", "--trace=1", "--data-dir", arg(&store)], "error: none of the traces is there\n"),
+        (["import", arg(&folder.path().join("one.jsonl")), "--endpoint", "http://127.0.0.1:1"], "is the server running?\n"),
         (["import", arg(&missing), "--data-dir", arg(&store)], "No such file or directory (os error 2)\n"),
     ] {
         let (code, stdout, said) = outcome(&run(&args));
@@ -202,9 +203,18 @@ fn traces_and_time_ranges_are_exported_in_every_format() {
     let (code, stdout, said) = outcome(&run(&["export", "--api", &server.api_url(), "--trace", TRACE, "1"]));
     assert_eq!((code, stdout.matches("\"spanId\"").count()), (Some(3), 3), "{said}");
     assert!(said.starts_with("trace 00000000000000000000000000000001 is not there\n"), "{said}");
-    let (code, stdout, said) =
-        outcome(&run(&["export", "--api", &server.api_url(), "--start", &at(20), "--end", &at(50)]));
+}
+
+#[test]
+fn a_time_range_is_exported_from_a_running_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Config::new(&store_with_trace(folder.path())).start();
+    let api = server.api_url();
+    let (start, end) = ("2022-08-22T03:52:19.020Z", "2022-08-22T03:52:19.050Z");
+    let (code, stdout, said) = outcome(&run(&["export", "--api", &api, "--start", start, "--end", end]));
     assert_eq!((code, stdout.matches("\"spanId\"").count()), (Some(0), 1), "{said}");
+    let (code, stdout, said) = outcome(&run(&["export", "--api", &api]));
+    assert_eq!((code, stdout.matches("\"spanId\"").count()), (Some(0), 3), "{said}");
 }
 
 #[test]

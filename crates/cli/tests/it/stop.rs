@@ -52,7 +52,7 @@ fn a_second_server_on_a_store_is_refused_and_the_first_goes_on() {
     };
     assert_eq!(status.code(), Some(1), "{said}");
     let error = said.lines().find(|line| line.starts_with("error: ")).expect("an error line");
-    assert!(error.contains(arg(folder.path())) && error.contains("another process"), "{error}");
+    assert!(error.contains(arg(folder.path())) && error.contains("is in use by"), "{error}");
 
     let (code, _, said) = outcome(&run(&["verify", "--data-dir", arg(folder.path())]));
     assert_eq!(code, Some(1), "{said}");

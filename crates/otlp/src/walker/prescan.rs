@@ -1,32 +1,25 @@
-//! Counts what a request would become before any of it does: an empty span is two bytes on the wire,
-//! so the size of a body bounds little. Allocates nothing.
+//! Counts the items that a request would become before any of them does: an empty attribute is two
+//! bytes on the wire, so the size of a body bounds little. Allocates nothing.
 //!
-//! It counts only where the bytes could hold too many, which two bytes an item decide: a common request
-//! is not read for its attributes, and a small one not at all. What it finds malformed, the walker would
-//! find malformed too; the reverse is not so, and depth is left to the walker, which refuses it on the
-//! way down.
+//! A body that is too short to hold too many is not read at all. What is found malformed here, the
+//! walker would find malformed too; the reverse is not so. Spans are counted by the walker, scope by
+//! scope before the scope's spans are built, as it steps over them there anyway: over a large body a
+//! further pass costs a cache miss a span. Depth the walker refuses on its way down.
 
 use crate::field::{any_value, array, event, key_value, link, map, resource, resource_spans};
 use crate::field::{scope, scope_spans, span, traces};
 use crate::wire::{Fault, RECURSION_MAX, Reader};
 use crate::{DecodeError, DecodeLimits};
 
-/// The least that a span or an item takes on the wire: key and length.
+/// The least that an item takes on the wire: key and length.
 const ITEM_BYTES_MIN: usize = 2;
 
-/// Refuses a body with too many spans or items.
+/// Refuses a body with too many items, or with too many spans if it could have too many items.
 pub(crate) fn prescan(body: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
-    let items_possible = body.len() / ITEM_BYTES_MIN;
-    let mut counter = Counter {
-        spans: 0,
-        items: 0,
-        limits,
-        count_items: items_possible > limits.items_max,
-        exceeded: None,
-    };
-    if !counter.count_items && items_possible <= limits.spans_max {
+    if body.len() / ITEM_BYTES_MIN <= limits.items_max {
         return Ok(());
     }
+    let mut counter = Counter { spans: 0, items: 0, limits, exceeded: None };
     counter.traces(body).map_err(|fault| counter.exceeded.take().unwrap_or_else(|| fault.into_error(limits)))
 }
 
@@ -34,7 +27,6 @@ struct Counter<'l> {
     spans: usize,
     items: usize,
     limits: &'l DecodeLimits,
-    count_items: bool,
     /// Set when a limit is exceeded; the fault that ends the scan then means nothing.
     exceeded: Option<DecodeError>,
 }
@@ -59,7 +51,7 @@ impl Counter<'_> {
                 counter.item()?;
                 counter.scope_spans(message)
             }
-            resource_spans::RESOURCE if counter.count_items => counter.resource(message),
+            resource_spans::RESOURCE => counter.resource(message),
             _ => Ok(()),
         })
     }
@@ -68,9 +60,9 @@ impl Counter<'_> {
         self.fields(message, RECURSION_MAX - 2, |counter, key, message| match key {
             scope_spans::SPANS => {
                 counter.span()?;
-                if counter.count_items { counter.span_fields(message) } else { Ok(()) }
+                counter.span_fields(message)
             }
-            scope_spans::SCOPE if counter.count_items => {
+            scope_spans::SCOPE => {
                 counter.fields(message, RECURSION_MAX - 3, |counter, key, message| match key {
                     scope::ATTRIBUTES => counter.attribute(message, RECURSION_MAX - 4),
                     _ => Ok(()),

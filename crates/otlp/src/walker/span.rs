@@ -45,10 +45,14 @@ impl Walker<'_> {
         let mut reader = Reader::new(message);
         while let Some(key) = reader.key()? {
             match key {
-                span::ATTRIBUTES => {
+                // Attributes come one after the other: a loop of its own is predicted better.
+                span::ATTRIBUTES => loop {
                     self.attribute(Owner::Span, reader.bytes()?, nesting)?;
                     fields.attributes += 1;
-                }
+                    if !reader.take_key(span::ATTRIBUTES) {
+                        break;
+                    }
+                },
                 span::TRACE_ID => fields.trace_id = reader.bytes()?,
                 span::SPAN_ID => fields.span_id = reader.bytes()?,
                 span::TRACE_STATE => fields.trace_state.set(reader.bytes()?)?,

@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_by_name() {
-        for text in ["", "-1", "now", "1.5", "2023-11-14", "2023-11-14T22:13:20", "2023-13-14T22:13:20Z", "１"] {
+        for text in
+            ["", "-1", "now", "1.5", "2023-11-14", "2023-11-14T22:13:20", "2023-13-14T22:13:20Z", "１"]
+        {
             let rejection = parse("end", text).expect_err(text);
             assert!(rejection.message().contains("'end'"), "{text}");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -29,11 +30,13 @@ const PARTIAL_HEADER: HeaderName = HeaderName::from_static("x-tracelake-partial"
 
 pub(super) async fn by_id(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let started = Instant::now();
+    // What is not UTF-8 is no hexadecimal digit either.
+    let id = id.map_or_else(|_| "?".to_owned(), |Path(id)| id);
     let (outcome, response) = match look_up(&shared, &id, &uri, &headers).await {
         Ok(answer) => answer,
         Err(rejection) => (rejection.outcome(), rejection.into_api()),
@@ -54,9 +57,8 @@ async fn look_up(
     })?;
     let tenant = tenant(headers)?;
     let hint = times::hint(&parameters(uri, &["start", "end"])?)?;
-    let id: TraceId = id
-        .parse()
-        .map_err(|error| Rejection::new(ErrorKind::Invalid, format!("the trace ID {error}")))?;
+    let id: TraceId =
+        id.parse().map_err(|error| Rejection::new(ErrorKind::Invalid, format!("the trace ID {error}")))?;
     let store = shared.store()?;
 
     let turn = Arc::clone(&shared.lookups).acquire_owned();
@@ -65,12 +67,14 @@ async fn look_up(
         Ok(Err(_)) => return Err(Rejection::new(ErrorKind::Unavailable, "the server is stopping")),
         Err(_) => {
             let max = shared.settings.concurrent_lookups_max;
-            let message = format!("concurrent_lookups_max ({max}) lookups are being worked on; try again later");
+            let message =
+                format!("concurrent_lookups_max ({max}) lookups are being worked on; try again later");
             return Err(Rejection::new(ErrorKind::Throttled, message));
         }
     };
     let found = store.trace(&tenant, id, hint).await?;
-    let trace = found.ok_or_else(|| Rejection::new(ErrorKind::NotFound, format!("there is no trace {id}")))?;
+    let trace =
+        found.ok_or_else(|| Rejection::new(ErrorKind::NotFound, format!("there is no trace {id}")))?;
 
     let partial = trace.partial().map(header_text);
     let (outcome, status) = match partial {
@@ -84,7 +88,8 @@ async fn look_up(
             ("application/x-protobuf", stream(trace.into_protobuf_chunks(), permit, stall_max))
         }
     };
-    let head = [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (VARY, HeaderValue::from_static("accept"))];
+    let head =
+        [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (VARY, HeaderValue::from_static("accept"))];
     let mut response = (status, head, body).into_response();
     if let Some(partial) = partial {
         response.headers_mut().insert(PARTIAL_HEADER, partial);

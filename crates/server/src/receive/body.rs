@@ -55,12 +55,17 @@ impl Limits {
     }
 
     fn too_large(&self) -> Rejection {
-        let message = format!("the request is larger than request_bytes_max ({} bytes); split it", self.bytes_max);
+        let message =
+            format!("the request is larger than request_bytes_max ({} bytes); split it", self.bytes_max);
         Rejection::new(ErrorKind::TooLarge, message)
     }
 
     /// Turns down by its announced length what would be turned down anyway.
-    pub(super) fn check_declared(&self, declared: Option<u64>, in_flight: &InFlight) -> Result<(), Rejection> {
+    pub(super) fn check_declared(
+        &self,
+        declared: Option<u64>,
+        in_flight: &InFlight,
+    ) -> Result<(), Rejection> {
         let Some(bytes) = declared else { return in_flight.would_fit(1) };
         if bytes > self.wire_bytes_max() { Err(self.too_large()) } else { in_flight.would_fit(bytes) }
     }
@@ -74,6 +79,7 @@ pub(super) async fn read(
     reservation: &mut Reservation,
 ) -> Result<Message, Rejection> {
     let mut declared = declared;
+    let mut prefix_wanted = limits.framing == Framing::Grpc;
     let mut gathered = Gathered::Nothing;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
@@ -85,14 +91,12 @@ pub(super) async fn read(
             return Err(limits.too_large());
         }
         gathered = gathered.and(data, declared);
-        if limits.framing == Framing::Grpc
-            && declared.is_none()
-            && let Some((_, length)) = grpc_prefix(gathered.bytes())
-        {
+        if prefix_wanted && let Some((_, length)) = grpc_prefix(gathered.bytes()) {
             if length > limits.bytes_max {
                 return Err(limits.too_large());
             }
             declared = Some(length + GRPC_PREFIX_BYTES as u64);
+            prefix_wanted = false;
         }
     }
     let bytes = gathered.into_bytes();

@@ -46,8 +46,10 @@ impl InFlight {
     }
 
     fn full(&self) -> Rejection {
-        let message =
-            format!("requests being worked on fill in_flight_bytes_max ({} bytes); try again later", self.bytes_max);
+        let message = format!(
+            "requests being worked on fill in_flight_bytes_max ({} bytes); try again later",
+            self.bytes_max
+        );
         Rejection::new(ErrorKind::Throttled, message)
     }
 }

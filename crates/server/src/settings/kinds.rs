@@ -94,7 +94,8 @@ impl Kind for LogLevel {
     }
 
     fn parse(&self, text: &str) -> Result<String, String> {
-        const EXPECTED: &str = "expected error, warn, info, debug or trace, or such as info,tracelake_store=debug";
+        const EXPECTED: &str =
+            "expected error, warn, info, debug or trace, or such as info,tracelake_store=debug";
         // A bare word that is no level would be taken as the name of a part, and silence all others.
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         let known = |part: &str| part.contains(['=', '[']) || levels.contains(&part.trim());
@@ -131,14 +132,17 @@ impl Kind for OriginList {
         let is_origin = |part: &&str| {
             let host = part.strip_prefix("https://").or_else(|| part.strip_prefix("http://"));
             host.is_some_and(|host| {
-                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#*@".contains(&byte))
+                !host.is_empty()
+                    && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#*@".contains(&byte))
             })
         };
         match parts.iter().find(|part| !is_origin(part)) {
             None => Ok(CorsOrigins::Listed(parts.into_iter().map(str::to_ascii_lowercase).collect())),
-            Some(_) => Err("expected origins such as https://shop.example or http://localhost:3000, with commas \
+            Some(_) => {
+                Err("expected origins such as https://shop.example or http://localhost:3000, with commas \
                             between, or * alone"
-                .to_owned()),
+                    .to_owned())
+            }
         }
     }
 

@@ -43,7 +43,9 @@ fn flags_win_over_the_environment_over_the_file_over_defaults() {
         (spans_default, 1, 12, 3)
     );
     assert_eq!(origin(&settings, "concurrent_lookups_max"), Origin::Default);
-    assert!(matches!(origin(&settings, "request_spans_max"), Origin::File(path) if path.ends_with("tracelake.toml")));
+    assert!(
+        matches!(origin(&settings, "request_spans_max"), Origin::File(path) if path.ends_with("tracelake.toml"))
+    );
     assert_eq!(
         origin(&settings, "connections_max"),
         Origin::Environment("TRACELAKE_CONNECTIONS_MAX".to_owned())
@@ -118,7 +120,8 @@ fn sizes_and_seconds_take_units() {
 fn what_is_printed_reads_back_the_same() {
     let file = "cors_allowed_origins = ['https://Shop.example', 'http://localhost:3000']\nlog_format = 'json'\n\
                 log_level = 'info,tracelake_store=debug'\nrequest_bytes_max = 1000001\n";
-    let settings = load(file, &[], &["--otlp-grpc-addr", "[::1]:0", "--data-dir", "/tmp/x y"]).expect("valid");
+    let settings =
+        load(file, &[], &["--otlp-grpc-addr", "[::1]:0", "--data-dir", "/tmp/x y"]).expect("valid");
     let mut again = Settings::default();
     for setting in settings.describe() {
         assert_eq!(again.set(setting.name, &setting.value, Origin::Default), Ok(true), "{}", setting.name);
@@ -130,7 +133,14 @@ fn what_is_printed_reads_back_the_same() {
     let changed: Vec<&str> = settings.changed().iter().map(|setting| setting.name).collect();
     assert_eq!(
         changed,
-        ["data_dir", "otlp_grpc_addr", "log_format", "log_level", "cors_allowed_origins", "request_bytes_max"]
+        [
+            "data_dir",
+            "otlp_grpc_addr",
+            "log_format",
+            "log_level",
+            "cors_allowed_origins",
+            "request_bytes_max"
+        ]
     );
 }
 
@@ -139,7 +149,8 @@ fn a_file_that_was_named_must_be_there_and_be_toml() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("my.toml");
     let args = args(&["--config", path.to_str().expect("utf-8")]);
-    let load = || Settings::load_from(&args, environment(&[]), folder.path()).map_err(|error| error.to_string());
+    let load =
+        || Settings::load_from(&args, environment(&[]), folder.path()).map_err(|error| error.to_string());
     let message = load().expect_err("absent");
     assert!(message.contains("my.toml") && message.contains("cannot be read"), "{message}");
     std::fs::write(&path, "data_dir = ").expect("written");

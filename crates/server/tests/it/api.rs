@@ -57,7 +57,8 @@ async fn a_trace_comes_in_the_encoding_that_is_asked_for() {
     }
     let path = format!("/api/v1/traces/{}", trace_id(1));
     for accept in ["", "*/*", "application/json", "application/json, application/protobuf;q=0.9"] {
-        let headers: Vec<_> = Some(("accept", accept)).into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let headers: Vec<_> =
+            Some(("accept", accept)).into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let answer = server.get_with(&path, &headers).await;
         assert_eq!(answer.headers["content-type"], "application/json", "{accept}");
         assert_eq!(answer.headers["vary"], "accept");
@@ -150,7 +151,9 @@ async fn other_methods_and_paths_are_refused_in_json() {
             assert_eq!(answer.headers["x-content-type-options"], "nosniff");
         }
     }
-    for path in ["/", "/api", "/api/v1/traces", "/api/v1/traces/", "/api/v1/traces/1/2", "/v1/traces", "/livez/"] {
+    for path in
+        ["/", "/api", "/api/v1/traces", "/api/v1/traces/", "/api/v1/traces/1/2", "/v1/traces", "/livez/"]
+    {
         let answer = server.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(error_kind(&answer.body), "not_found");
@@ -173,7 +176,12 @@ async fn health_metrics_and_status_tell_how_it_is() {
     let verbose: Value = serde_json::from_slice(&server.get("/readyz?verbose").await.body).expect("JSON");
     assert_eq!(verbose["ready"], true);
 
-    assert!(server.get("/metrics").await.headers["content-type"].to_str().expect("text").starts_with("text/plain"));
+    assert!(
+        server.get("/metrics").await.headers["content-type"]
+            .to_str()
+            .expect("text")
+            .starts_with("text/plain")
+    );
     for (line, expected) in [
         ("tracelake_ingest_requests_total{protocol=\"http_protobuf\",outcome=\"ok\"}", 1.0),
         ("tracelake_ingest_requests_total{protocol=\"grpc\",outcome=\"ok\"}", 1.0),

@@ -12,7 +12,9 @@ use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{INSTANT, TestServer, attribute, framed, gzip, json_request, nested, request, span, trace_id};
+use crate::harness::{
+    INSTANT, TestServer, attribute, framed, gzip, json_request, nested, request, span, trace_id,
+};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const GZIP: (&str, &str) = ("content-encoding", "gzip");
@@ -63,7 +65,8 @@ fn cases() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, Fat
         around_spans(&field(2, &span))
     };
     let json_bomb = |open: &str, close: &str| {
-        let (head, tail) = (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"#, "}]}]}]}]}");
+        let (head, tail) =
+            (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"#, "}]}]}]}]}");
         format!("{head}{}{}{tail}", open.repeat(100_000), close.repeat(100_000)).into_bytes()
     };
     vec![
@@ -72,50 +75,131 @@ fn cases() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, Fat
         ("a length beyond the end", vec![PROTOBUF], vec![0x0a, 0xff, 0xff, 0xff, 0x0f], Fate::Refused(400)),
         ("cut in the middle", vec![PROTOBUF], good[..good.len() / 2].to_vec(), Fate::Refused(400)),
         ("a gzip cut in the middle", vec![PROTOBUF, GZIP], gzip(&good)[..30].to_vec(), Fate::Refused(400)),
-        ("not UTF-8 where text must be", vec![PROTOBUF], {
-            let span = [field(1, &[1; 16]), field(2, &[1; 8]), field(5, &[0xff, 0xfe])].concat();
-            around_spans(&field(2, &span))
-        }, Fate::Refused(400)),
-        ("JSON cut in the middle", vec![JSON], json_request(1, 1).as_bytes()[..60].to_vec(), Fate::Refused(400)),
+        (
+            "not UTF-8 where text must be",
+            vec![PROTOBUF],
+            {
+                let span = [field(1, &[1; 16]), field(2, &[1; 8]), field(5, &[0xff, 0xfe])].concat();
+                around_spans(&field(2, &span))
+            },
+            Fate::Refused(400),
+        ),
+        (
+            "JSON cut in the middle",
+            vec![JSON],
+            json_request(1, 1).as_bytes()[..60].to_vec(),
+            Fate::Refused(400),
+        ),
         ("protobuf sent as JSON", vec![JSON], good.clone(), Fate::Refused(400)),
         ("JSON sent as protobuf", vec![PROTOBUF], json_request(1, 1).into_bytes(), Fate::Refused(400)),
-        ("an ID that is not hex", vec![JSON], json_request(1, 1).replace("ABAB", "XYZW").into_bytes(), Fate::Rejected(1)),
+        (
+            "an ID that is not hex",
+            vec![JSON],
+            json_request(1, 1).replace("ABAB", "XYZW").into_bytes(),
+            Fate::Rejected(1),
+        ),
         ("a zero trace ID", vec![PROTOBUF], with(|span| span.trace_id = vec![0; 16]), Fate::Rejected(1)),
         ("a short trace ID", vec![PROTOBUF], with(|span| span.trace_id = vec![1; 8]), Fate::Rejected(1)),
         ("no trace ID", vec![PROTOBUF], with(|span| span.trace_id.clear()), Fate::Rejected(1)),
         ("a zero span ID", vec![PROTOBUF], with(|span| span.span_id = vec![0; 8]), Fate::Rejected(1)),
         ("a long span ID", vec![PROTOBUF], with(|span| span.span_id = vec![1; 9]), Fate::Rejected(1)),
-        ("a short parent ID", vec![PROTOBUF], with(|span| span.parent_span_id = vec![1; 7]), Fate::Rejected(1)),
-        ("an end before the start", vec![PROTOBUF], with(|span| span.end_time_unix_nano = INSTANT - 1), Fate::Taken),
-        ("the year 1970", vec![PROTOBUF], with(|span| {
-            span.start_time_unix_nano = 0;
-            span.end_time_unix_nano = 1;
-        }), Fate::Taken),
-        ("the year 2200", vec![PROTOBUF], with(|span| {
-            span.start_time_unix_nano = 7_258_118_400_000_000_000;
-            span.end_time_unix_nano = 7_258_118_400_000_000_001;
-        }), Fate::Taken),
-        ("the year 2500", vec![PROTOBUF], with(|span| span.start_time_unix_nano = u64::MAX), Fate::Rejected(1)),
-        ("a text of 10 MB", vec![PROTOBUF], with(|span| {
-            span.attributes.push(attribute("dump", text(10_000_000)));
-        }), Fate::Taken),
-        ("a text of 20 MB", vec![PROTOBUF, GZIP], gzip(&with(|span| {
-            span.attributes.push(attribute("dump", text(20_000_000)));
-        })), Fate::Rejected(1)),
-        ("5,000 attributes", vec![PROTOBUF], with(|span| {
-            span.attributes = (0..5_000).map(|n| attribute(&format!("key.{n}"), Value::IntValue(n))).collect();
-        }), Fate::Rejected(1)),
-        ("a value 10 deep", vec![PROTOBUF], with(|span| {
-            span.attributes.push(attribute("deep", nested(10)));
-        }), Fate::Taken),
-        ("a value 40 deep", vec![PROTOBUF], with(|span| {
-            span.attributes.push(attribute("deep", nested(40)));
-        }), Fate::Refused(400)),
+        (
+            "a short parent ID",
+            vec![PROTOBUF],
+            with(|span| span.parent_span_id = vec![1; 7]),
+            Fate::Rejected(1),
+        ),
+        (
+            "an end before the start",
+            vec![PROTOBUF],
+            with(|span| span.end_time_unix_nano = INSTANT - 1),
+            Fate::Taken,
+        ),
+        (
+            "the year 1970",
+            vec![PROTOBUF],
+            with(|span| {
+                span.start_time_unix_nano = 0;
+                span.end_time_unix_nano = 1;
+            }),
+            Fate::Taken,
+        ),
+        (
+            "the year 2200",
+            vec![PROTOBUF],
+            with(|span| {
+                span.start_time_unix_nano = 7_258_118_400_000_000_000;
+                span.end_time_unix_nano = 7_258_118_400_000_000_001;
+            }),
+            Fate::Taken,
+        ),
+        (
+            "the year 2500",
+            vec![PROTOBUF],
+            with(|span| span.start_time_unix_nano = u64::MAX),
+            Fate::Rejected(1),
+        ),
+        (
+            "a text of 10 MB",
+            vec![PROTOBUF],
+            with(|span| {
+                span.attributes.push(attribute("dump", text(10_000_000)));
+            }),
+            Fate::Taken,
+        ),
+        (
+            "a text of 20 MB",
+            vec![PROTOBUF, GZIP],
+            gzip(&with(|span| {
+                span.attributes.push(attribute("dump", text(20_000_000)));
+            })),
+            Fate::Rejected(1),
+        ),
+        (
+            "5,000 attributes",
+            vec![PROTOBUF],
+            with(|span| {
+                span.attributes =
+                    (0..5_000).map(|n| attribute(&format!("key.{n}"), Value::IntValue(n))).collect();
+            }),
+            Fate::Rejected(1),
+        ),
+        (
+            "a value 10 deep",
+            vec![PROTOBUF],
+            with(|span| {
+                span.attributes.push(attribute("deep", nested(10)));
+            }),
+            Fate::Taken,
+        ),
+        (
+            "a value 40 deep",
+            vec![PROTOBUF],
+            with(|span| {
+                span.attributes.push(attribute("deep", nested(40)));
+            }),
+            Fate::Refused(400),
+        ),
         ("a value 5,000 deep", vec![PROTOBUF], array_bomb, Fate::Refused(400)),
-        ("JSON 100,000 deep", vec![JSON], json_bomb(r#"{"arrayValue":{"values":["#, "]}}"), Fate::Refused(400)),
+        (
+            "JSON 100,000 deep",
+            vec![JSON],
+            json_bomb(r#"{"arrayValue":{"values":["#, "]}}"),
+            Fate::Refused(400),
+        ),
         ("a JSON array 100,000 deep", vec![JSON], json_bomb("[", "]"), Fate::Refused(400)),
-        ("2 million empty spans in 4 KB", vec![PROTOBUF, GZIP], gzip(&around_spans(&[0x12, 0].repeat(2 << 20))), Fate::Refused(413)),
-        ("20 million empty resources", vec![PROTOBUF, GZIP], gzip(&[0x0a, 0].repeat(20_000_000)), Fate::Refused(413)),
+        (
+            "2 million empty spans in 4 KB",
+            vec![PROTOBUF, GZIP],
+            gzip(&around_spans(&[0x12, 0].repeat(2 << 20))),
+            Fate::Refused(413),
+        ),
+        (
+            "20 million empty resources",
+            vec![PROTOBUF, GZIP],
+            gzip(&[0x0a, 0].repeat(20_000_000)),
+            Fate::Refused(413),
+        ),
         ("70 MB of zeros", vec![PROTOBUF, GZIP], gzip(&vec![0; 70_000_000]), Fate::Refused(413)),
         ("fields of the future", vec![PROTOBUF], [field(1_000, b"?"), good].concat(), Fate::Taken),
         ("empty", vec![PROTOBUF], vec![], Fate::Taken),
@@ -240,7 +324,8 @@ async fn a_slow_grpc_sender_is_told_that_its_time_is_over() {
         .http2_only(true)
         .build_http();
     let url = format!("http://{}{}", server.addresses.otlp_grpc, crate::harness::EXPORT);
-    let request = http::Request::post(url).header("te", "trailers").header("content-type", "application/grpc");
+    let request =
+        http::Request::post(url).header("te", "trailers").header("content-type", "application/grpc");
     let request = request.body(http_body_util::StreamBody::new(never_ends)).expect("a request");
     let answer = client.request(request).await.expect("an answer");
     assert_eq!(answer.headers()["grpc-status"], "4");

@@ -3,10 +3,10 @@
 use prost::Message;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
 
 use crate::harness::{EXPORT, TestServer, framed, gzip, request, span, trace_id, zstd};
 
@@ -127,17 +127,22 @@ async fn reflection_describes_the_trace_service() {
     let mut reflection = ServerReflectionClient::new(channel);
     let mut ask = async |message_request: MessageRequest| {
         let request = ServerReflectionRequest { host: String::new(), message_request: Some(message_request) };
-        let answers = reflection.server_reflection_info(futures::stream::iter([request])).await.expect("answers");
+        let answers =
+            reflection.server_reflection_info(futures::stream::iter([request])).await.expect("answers");
         let answer = answers.into_inner().message().await.expect("an answer").expect("one");
         answer.message_response.expect("filled")
     };
-    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await else {
+    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await
+    else {
         panic!("another answer");
     };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"opentelemetry.proto.collector.trace.v1.TraceService"), "{names:?}");
     assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
-    assert!(!names.iter().any(|name| name.contains("metrics")), "what is not served is not described: {names:?}");
+    assert!(
+        !names.iter().any(|name| name.contains("metrics")),
+        "what is not served is not described: {names:?}"
+    );
 
     let symbol = MessageRequest::FileContainingSymbol("opentelemetry.proto.trace.v1.Span".to_owned());
     let MessageResponse::FileDescriptorResponse(files) = ask(symbol).await else { panic!("another answer") };

@@ -10,7 +10,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
@@ -143,7 +145,8 @@ impl TestServer {
     /// A gRPC call with its body as it is.
     pub(crate) async fn grpc_raw(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> GrpcAnswer {
         let url = format!("http://{}{path}", self.addresses.otlp_grpc);
-        let mut request = Request::post(url).header("te", "trailers").header("content-type", "application/grpc");
+        let mut request =
+            Request::post(url).header("te", "trailers").header("content-type", "application/grpc");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -157,7 +160,8 @@ impl TestServer {
 
     /// The trace's spans as the API answers them in protobuf.
     pub(crate) async fn trace(&self, id: &str) -> Option<Vec<Span>> {
-        let answer = self.get_with(&format!("/api/v1/traces/{id}"), &[("accept", "application/x-protobuf")]).await;
+        let answer =
+            self.get_with(&format!("/api/v1/traces/{id}"), &[("accept", "application/x-protobuf")]).await;
         match answer.status {
             StatusCode::NOT_FOUND => None,
             StatusCode::OK => Some(spans(&TracesData::decode(answer.body).expect("protobuf"))),
@@ -195,14 +199,19 @@ async fn answer(response: http::Response<hyper::body::Incoming>) -> Answer {
 
 fn grpc_answer(answer: Answer) -> GrpcAnswer {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let text = |name: &str| answer.headers.get(name).or(answer.trailers.get(name)).map(|value| value.to_str().expect("text"));
+    let text = |name: &str| {
+        answer.headers.get(name).or(answer.trailers.get(name)).map(|value| value.to_str().expect("text"))
+    };
     let code = text("grpc-status").expect("a status").parse().expect("a number");
     let message = text("grpc-message").unwrap_or_default().replace("%20", " ");
     let details = text("grpc-status-details-bin").map(base64);
     let response = (code == 0).then(|| {
         let prefix = answer.body.first_chunk::<5>().expect("a message");
         assert_eq!(prefix[0], 0, "not compressed");
-        assert_eq!(u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize, answer.body.len() - 5);
+        assert_eq!(
+            u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize,
+            answer.body.len() - 5
+        );
         ExportTraceServiceResponse::decode(&answer.body[5..]).expect("a response")
     });
     GrpcAnswer { code, message, details, response, headers: answer.headers }
@@ -289,7 +298,8 @@ pub(crate) fn request(spans: Vec<Span>) -> Vec<u8> {
         ..Resource::default()
     };
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
+    let resource_spans =
+        vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 

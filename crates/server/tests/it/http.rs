@@ -35,7 +35,11 @@ async fn a_request_in_every_encoding_is_acknowledged_in_its_own_and_read_back() 
         (7, &[("content-type", "application/json; charset=utf-8")], json_request(7, 1).into_bytes()),
         (8, &[JSON, ("content-encoding", "GZIP")], gzip(json_request(8, 1).as_bytes())),
         (9, &[JSON, ("content-encoding", "zstd")], zstd(json_request(9, 1).as_bytes())),
-        (10, &[PROTOBUF, ("content-encoding", "gzip")], gzip(&request((1..=5_000).map(|n| span(10, n)).collect()))),
+        (
+            10,
+            &[PROTOBUF, ("content-encoding", "gzip")],
+            gzip(&request((1..=5_000).map(|n| span(10, n)).collect())),
+        ),
     ];
     for (trace, headers, body) in cases {
         let answer = server.post(headers, body).await;
@@ -82,7 +86,14 @@ async fn what_is_turned_down_is_answered_with_a_status_in_the_requests_encoding(
         (Method::POST, traces.clone(), vec![PROTOBUF, ("content-encoding", "gzip")], good.clone(), 400, 3),
         (Method::POST, traces.clone(), vec![PROTOBUF, ("content-encoding", "zstd")], good.clone(), 400, 3),
         (Method::POST, traces.clone(), vec![PROTOBUF, ("content-encoding", "br")], good.clone(), 415, 12),
-        (Method::POST, traces.clone(), vec![PROTOBUF, ("content-encoding", "gzip, gzip")], good.clone(), 415, 12),
+        (
+            Method::POST,
+            traces.clone(),
+            vec![PROTOBUF, ("content-encoding", "gzip, gzip")],
+            good.clone(),
+            415,
+            12,
+        ),
         (Method::POST, traces.clone(), vec![], good.clone(), 415, 12),
         (Method::POST, traces.clone(), vec![("content-type", "text/plain")], good.clone(), 415, 12),
         (Method::POST, traces.clone(), vec![("content-type", "application/grpc")], good.clone(), 415, 12),
@@ -132,7 +143,10 @@ async fn spans_that_are_not_taken_are_counted_and_the_others_are_stored() {
     let partial = ExportTraceServiceResponse::decode(answer.body).expect("a response").partial_success;
     let partial = partial.expect("some were rejected");
     assert_eq!(partial.rejected_spans, 2);
-    assert!(partial.error_message.contains("trace ID") && partial.error_message.contains("span ID"), "{partial:?}");
+    assert!(
+        partial.error_message.contains("trace ID") && partial.error_message.contains("span ID"),
+        "{partial:?}"
+    );
     assert_eq!(server.trace(&trace_id(1)).await.expect("a trace").len(), 1);
 
     let body = json_request(1, 4).replace("0000000000000004", "00");
@@ -195,7 +209,7 @@ async fn a_full_budget_asks_to_come_again_and_is_free_when_its_holder_is_done() 
     .await;
     // A good request with room behind it: unknown fields are ignored.
     let mut body = request(vec![span(1, 1)]);
-    let padding = 45_000 - body.len() - 4;
+    let padding = 45_000 - body.len() - 5;
     body.extend([0xfa, 0x3f]); // field 127, length-delimited
     prost::encoding::encode_varint(padding as u64, &mut body);
     body.resize(45_000, b' ');
@@ -281,7 +295,8 @@ async fn a_browser_may_send_from_the_origins_that_are_listed() {
             ("access-control-request-headers", "content-type,x-scope-orgid"),
         ];
         let answer = server.send(Method::OPTIONS, &url, &preflight, "").await;
-        let header = |name: &str| answer.headers.get(name).map(|value| value.to_str().expect("text").to_owned());
+        let header =
+            |name: &str| answer.headers.get(name).map(|value| value.to_str().expect("text").to_owned());
         assert_eq!(header("access-control-allow-origin").as_deref(), allowed, "{origin}");
         if allowed.is_some() {
             assert_eq!(header("access-control-allow-methods").as_deref(), Some("POST"));

@@ -14,7 +14,8 @@ fn make_trace(provider: &SdkTracerProvider) -> String {
     let root = tracer.span_builder("GET /cart").with_kind(SpanKind::Server).start(&tracer);
     let id = root.span_context().trace_id().to_string();
     let context = Context::current_with_span(root);
-    let mut query = tracer.span_builder("SELECT cart").with_kind(SpanKind::Client).start_with_context(&tracer, &context);
+    let mut query =
+        tracer.span_builder("SELECT cart").with_kind(SpanKind::Client).start_with_context(&tracer, &context);
     query.set_attribute(KeyValue::new("db.system.name", "postgresql"));
     query.add_event("exception", vec![KeyValue::new("exception.type", "Timeout")]);
     query.set_status(Status::error("too slow"));

@@ -112,20 +112,7 @@ impl FaultStore {
 
     /// Faults by chance; the same seed gives the same ones for the same calls.
     pub fn seeded(inner: Arc<dyn ObjectStore>, seed: u64, odds: Odds) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
-        Self::new(inner, move |_| {
-            let faults = [
-                (odds.before, Fault::Before),
-                (odds.answer_lost, Fault::AnswerLost),
-                (odds.hang, Fault::Hang),
-                (odds.busy, Fault::Busy),
-            ];
-            let mut drawn: f64 = rng.random();
-            faults.into_iter().find_map(|(odds, fault)| {
-                drawn -= odds;
-                (drawn < 0.0).then_some(fault)
-            })
-        })
+        Self::new(inner, by_chance(seed, odds))
     }
 
     /// These faults for the calls of one operation, in order; then none.
@@ -151,6 +138,11 @@ impl FaultStore {
     /// Another plan from here on.
     pub fn set_plan(&self, plan: impl FnMut(Call<'_>) -> Option<Fault> + Send + 'static) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(plan);
+    }
+
+    /// Faults by chance from here on.
+    pub fn set_odds(&self, seed: u64, odds: Odds) {
+        self.set_plan(by_chance(seed, odds));
     }
 
     /// Calls so far.
@@ -192,6 +184,23 @@ impl FaultStore {
                 call.await
             }
         }
+    }
+}
+
+fn by_chance(seed: u64, odds: Odds) -> impl FnMut(Call<'_>) -> Option<Fault> + Send + 'static {
+    let mut rng = StdRng::seed_from_u64(seed);
+    move |_| {
+        let faults = [
+            (odds.before, Fault::Before),
+            (odds.answer_lost, Fault::AnswerLost),
+            (odds.hang, Fault::Hang),
+            (odds.busy, Fault::Busy),
+        ];
+        let mut drawn: f64 = rng.random();
+        faults.into_iter().find_map(|(odds, fault)| {
+            drawn -= odds;
+            (drawn < 0.0).then_some(fault)
+        })
     }
 }
 

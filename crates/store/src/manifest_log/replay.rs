@@ -87,7 +87,7 @@ pub(super) async fn replay(objects: &Objects) -> Result<Replayed, ManifestError>
     Ok(Replayed { state, checkpoint_version })
 }
 
-async fn read_checkpoint(objects: &Objects, version: u64) -> Result<State, ManifestError> {
+pub(super) async fn read_checkpoint(objects: &Objects, version: u64) -> Result<State, ManifestError> {
     let name = ObjectName::Checkpoint(version);
     let Some(bytes) = objects.get(name).await? else {
         return Err(ManifestError::Missing {

@@ -87,9 +87,16 @@ impl<'a> Recovery<'a> {
         self.report.next_sequence =
             covered.max(found.last().map_or(0, |file| file.sequence)).saturating_add(1);
         // All headers first: a newer version must be seen before anything is changed.
-        let opened =
+        let mut opened =
             found.into_iter().skip(split).map(|file| self.open(file)).collect::<Result<Vec<_>, _>>()?;
 
+        if let Some(last) = opened.pop_if(|last| last.header.is_err()) {
+            if self.is_unborn(&last.file.path)? {
+                self.remove_unborn(&last)?;
+            } else {
+                opened.push(last);
+            }
+        }
         let mut expected = covered.saturating_add(1);
         for (index, file) in opened.iter().enumerate() {
             let sequence = file.file.sequence;
@@ -144,10 +151,6 @@ impl<'a> Recovery<'a> {
         self.report.previous_bytes = 0;
         let decoded = match &opened.header {
             Ok(decoded) => decoded,
-            Err(what) if role == FileRole::Newest && self.is_unborn(&opened.file.path)? => {
-                tracing::debug!(what, "a crash interrupted the creation of the newest WAL file");
-                return Ok(self.remove_unborn(opened)?);
-            }
             Err(what) => {
                 let damage = FileDamage::Header { what: what.clone() };
                 return Ok(self.quarantine(opened, damage)?);

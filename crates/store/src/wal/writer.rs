@@ -101,10 +101,7 @@ impl<T: Send + 'static> Writer<T> {
                     self.write_group(group)
                 }
                 Command::Rotate(reply) => self.rotate_for(reply),
-                Command::Probe => {
-                    self.probe();
-                    Ok(())
-                }
+                Command::Probe => self.probe(),
                 Command::Close(reply) => {
                     self.trim();
                     answer(reply, Ok(()));
@@ -268,11 +265,16 @@ impl<T: Send + 'static> Writer<T> {
         }
     }
 
-    /// Whether a disk that was full has space again.
-    fn probe(&mut self) {
-        if self.shared.poison.get().is_none() && self.file.has_space() {
+    /// Looks whether a disk that was full has space for what comes next.
+    fn probe(&mut self) -> Result<(), Crash> {
+        if self.shared.poison.get().is_some() || !self.shared.disk_full.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let has_space = if self.rotation_due { self.rotate()?.is_ok() } else { self.file.has_space() };
+        if has_space {
             self.shared.disk_full.store(false, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     fn trim(&mut self) {

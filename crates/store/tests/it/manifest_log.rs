@@ -1,4 +1,7 @@
-//! The manifest's log: what survives stores that err, lose answers or hang, and writers that compete.
+//! The manifest's log: what is read back, from which objects, and what damage does.
+
+mod faults;
+mod writers;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -220,6 +223,34 @@ async fn a_damaged_checkpoint_is_passed_over_while_the_entries_are_there() {
 }
 
 #[tokio::test]
+async fn a_check_finds_damage_that_no_start_would_meet() {
+    let store = memory();
+    let log = open(&store, 1).await;
+    for generation in 1..=129 {
+        log.commit(flush(generation)).await.expect("commit");
+    }
+    let check = async || ManifestLog::check(Arc::clone(&store), POLICY).await.expect("a list");
+    let found = check().await;
+    assert_eq!(found.state.expect("a state"), *log.state());
+    assert_eq!((found.objects_checked, found.damaged.len()), (132, 0), "{:?}", found.damaged);
+
+    // A checkpoint with nothing wrong in itself, of another history.
+    let mut other =
+        State::decode_checkpoint(&fault_store::read(&*store, &checkpoint_path(64)).await.expect("read"))
+            .expect("a checkpoint");
+    other.segments.pop();
+    let bytes = other.encode_checkpoint().expect("encode");
+    damage(&*store, &checkpoint_path(64), |object| *object = bytes).await;
+    damage(&*store, &entry_path(70), |bytes| bytes[50] ^= 1).await;
+    store.delete(&Path::from(entry_path(90))).await.expect("delete");
+    let found = check().await;
+    assert_eq!(found.state.expect("from the checkpoint at 128"), *log.state());
+    let objects: Vec<_> = found.damaged.iter().map(ToString::to_string).collect();
+    assert_eq!(objects.len(), 2, "{objects:?}");
+    assert!(objects[0].contains(&checkpoint_path(64)) && objects[1].contains(&entry_path(70)), "{objects:?}");
+}
+
+#[tokio::test]
 async fn a_checkpoint_of_a_newer_build_is_not_passed_over() {
     let store = memory();
     let log = open(&store, 1).await;
@@ -300,343 +331,6 @@ async fn every_flipped_bit_of_the_log_is_detected_or_harmless() {
     }
 }
 
-#[tokio::test]
-async fn of_ten_thousand_ambiguous_commits_each_happens_once() {
-    let inner = memory();
-    let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-    let policy = RetryPolicy { deadline: Duration::from_millis(3), attempts_max: 3, ..POLICY };
-    let (log, _) = ManifestLog::open(env(&store, POLICY), writer(1)).await.expect("open");
-    drop(log);
-    let (log, _) = ManifestLog::open(env(&store, policy), writer(2)).await.expect("open");
-    let odds = Odds { before: 0.1, answer_lost: 0.3, hang: 0.002, busy: 0.1 };
-    let seeded = seed();
-    let mut rng = StdRng::seed_from_u64(seeded);
-    faults.set_plan(move |_| {
-        let mut drawn: f64 = rng.random();
-        [
-            (odds.before, Fault::Before),
-            (odds.answer_lost, Fault::AnswerLost),
-            (odds.hang, Fault::Hang),
-            (odds.busy, Fault::Busy),
-        ]
-        .into_iter()
-        .find_map(|(odds, fault)| {
-            drawn -= odds;
-            (drawn < 0.0).then_some(fault)
-        })
-    });
-    let mut unknown = 0;
-    for generation in 1..=10_000 {
-        let version = log.state().version;
-        loop {
-            match log.commit(flush(generation)).await {
-                Ok(state) => {
-                    assert_eq!((state.version, state.generation), (version + 1, generation));
-                    break;
-                }
-                Err(ManifestError::Unknown { .. }) => unknown += 1,
-                Err(error) => panic!("generation {generation}: {error}"),
-            }
-        }
-    }
-    assert!(unknown > 100, "only {unknown} outcomes were unknown for a while");
-    assert_eq!(generations(&*inner).await, (1..=10_000).collect::<Vec<_>>());
-    assert_eq!(load(&inner).await.expect("load"), *log.state());
-}
-
-/// Every fault at every call, once: opening, commits, and a checkpoint's place.
-#[tokio::test]
-async fn a_single_fault_anywhere_is_survived() {
-    let run = async |faults: FaultStore, inner: &Arc<dyn ObjectStore>| {
-        let faults = Arc::new(faults);
-        let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-        let policy = RetryPolicy { deadline: Duration::from_millis(100), ..POLICY };
-        let (log, _) = ManifestLog::open(env(&store, policy), writer(1)).await.expect("open");
-        for generation in 1..=3 {
-            log.commit(flush(generation)).await.expect("commit");
-        }
-        let calls = faults.calls();
-        assert_eq!(generations(&**inner).await, [1, 2, 3]);
-        assert_eq!(load(inner).await.expect("load"), *log.state());
-        calls
-    };
-    for fault in [Fault::Before, Fault::AnswerLost, Fault::Hang, Fault::Busy] {
-        for k in 0.. {
-            let inner = memory();
-            let calls = run(FaultStore::kth(Arc::clone(&inner), k, fault), &inner).await;
-            if k >= calls {
-                assert!(k >= 9, "a list, and twice four puts and reads");
-                break;
-            }
-        }
-    }
-}
-
-/// With one try each, every fault reaches the caller, who asks again.
-#[tokio::test]
-async fn the_same_change_again_never_happens_twice() {
-    let policy = RetryPolicy { deadline: Duration::from_millis(50), attempts_max: 1, ..POLICY };
-    for fault in [Fault::Before, Fault::AnswerLost, Fault::Hang, Fault::DiskFull] {
-        for k in 0..8 {
-            let inner = memory();
-            drop(open(&inner, 1).await);
-            let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-            let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-            let (log, _) = ManifestLog::open(env(&store, policy), writer(2)).await.expect("open");
-            let first = faults.calls();
-            faults.set_plan(move |call: Call<'_>| (call.number == first + k).then_some(fault));
-            for generation in 1..=4 {
-                let mut tries = 0;
-                while let Err(error) = log.commit(flush(generation)).await {
-                    assert!(!error.is_final(), "{error}");
-                    tries += 1;
-                    assert!(tries < 3, "{error}");
-                }
-            }
-            assert_eq!(generations(&*inner).await, [1, 2, 3, 4], "{fault:?} at call {k}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_commit_is_finished_before_the_next() {
-    let inner = memory();
-    let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-    let (log, _) = ManifestLog::open(env(&store, POLICY), writer(1)).await.expect("open");
-    let deaf = |call: Call<'_>| match call.operation {
-        Operation::Put => Some(Fault::AnswerLost),
-        _ => Some(Fault::Before),
-    };
-
-    // It happened, and nobody was told.
-    faults.set_plan(deaf);
-    let error = log.commit(flush(1)).await.expect_err("no answer");
-    assert!(matches!(error, ManifestError::Unknown { version: 2, .. }), "{error}");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(log.state().version, 1);
-    faults.set_plan(|_| None);
-    assert_eq!(log.commit(flush(1)).await.expect("the same again").version, 2);
-
-    faults.set_plan(deaf);
-    log.commit(flush(2)).await.expect_err("no answer");
-    faults.set_plan(|_| None);
-    assert_eq!(log.commit(flush(3)).await.expect("another").version, 4);
-
-    // It did not happen, and nobody was told.
-    faults.set_plan(|_| Some(Fault::Before));
-    log.commit(flush(4)).await.expect_err("no answer");
-    log.commit(flush(4)).await.expect_err("no answer");
-    log.resolve().await.expect_err("no answer");
-    faults.set_plan(|_| None);
-    assert_eq!(log.resolve().await.expect("resolved").version, 5);
-    assert_eq!(log.resolve().await.expect("nothing is pending").version, 5);
-    assert_eq!(generations(&*inner).await, [1, 2, 3, 4]);
-}
-
-#[tokio::test]
-async fn a_full_disk_is_a_clear_no() {
-    let inner = memory();
-    let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-    let (log, _) = ManifestLog::open(env(&store, POLICY), writer(1)).await.expect("open");
-    faults.set_plan(|call: Call<'_>| (call.operation == Operation::Put).then_some(Fault::DiskFull));
-    let calls = faults.calls();
-    let error = log.commit(flush(1)).await.expect_err("full");
-    assert!(matches!(error, ManifestError::NotCommitted { version: 2, .. }), "{error}");
-    assert!(error.is_disk_full() && !error.is_final());
-    assert_eq!(faults.calls(), calls + 1, "a full disk is not tried again at once");
-    faults.set_plan(|_| None);
-    // Forgotten: another change takes its place.
-    log.commit(flush(2)).await.expect("commit");
-    assert_eq!(generations(&*inner).await, [2]);
-
-    // An earlier try may have arrived: then a full disk is no clear no.
-    let mut first = true;
-    faults.set_plan(move |call: Call<'_>| match call.operation {
-        Operation::Put if std::mem::take(&mut first) => Some(Fault::AnswerLost),
-        Operation::Put => Some(Fault::DiskFull),
-        _ => None,
-    });
-    let error = log.commit(flush(3)).await.expect_err("full");
-    assert!(matches!(error, ManifestError::Unknown { version: 3, .. }), "{error}");
-    faults.set_plan(|_| None);
-    log.commit(flush(3)).await.expect("commit");
-    assert_eq!(generations(&*inner).await, [2, 3]);
-}
-
-#[tokio::test]
-async fn a_commit_that_nobody_waits_for_any_more_happens_once() {
-    let inner = memory();
-    let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-    let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-    let patient = RetryPolicy { deadline: Duration::from_secs(3600), ..POLICY };
-    let (log, _) = ManifestLog::open(env(&store, patient), writer(1)).await.expect("open");
-    for (generation, operation) in [(1, Operation::Put), (2, Operation::Get)] {
-        faults.set_plan(move |call: Call<'_>| (call.operation == operation).then_some(Fault::Hang));
-        let waited = tokio::time::timeout(Duration::from_millis(20), log.commit(flush(generation))).await;
-        assert!(waited.is_err());
-        faults.set_plan(|_| None);
-        log.commit(flush(generation)).await.expect("the same again");
-    }
-    faults.set_plan(|call: Call<'_>| (call.operation == Operation::Put).then_some(Fault::Hang));
-    let waited = tokio::time::timeout(Duration::from_millis(20), log.commit(flush(3))).await;
-    assert!(waited.is_err());
-    faults.set_plan(|_| None);
-    log.commit(flush(4)).await.expect("another");
-    assert_eq!(generations(&*inner).await, [1, 2, 3, 4]);
-}
-
-#[tokio::test]
-async fn the_writer_that_was_replaced_stops_at_its_next_commit() {
-    let store = memory();
-    let old = open(&store, 1).await;
-    old.commit(flush(1)).await.expect("commit");
-    old.check_epoch().await.expect("still the writer");
-    let new = open(&store, 2).await;
-    assert_eq!(new.state().epoch, 2);
-    new.commit(flush(2)).await.expect("commit");
-
-    for _ in 0..2 {
-        let error = old.commit(flush(7)).await.expect_err("replaced");
-        let ManifestError::Fenced(fence) = &error else { panic!("{error}") };
-        assert_eq!((fence.epoch, &fence.writer, fence.version), (2, &new.writer().to_string(), 3));
-        assert!(error.is_final());
-        assert!(matches!(old.resolve().await, Err(ManifestError::Fenced(_))));
-        assert!(matches!(old.check_epoch().await, Err(ManifestError::Fenced(_))));
-    }
-    new.commit(flush(3)).await.expect("commit");
-    assert_eq!(generations(&*store).await, [1, 2, 3]);
-}
-
-#[tokio::test]
-async fn the_writer_that_was_replaced_learns_it_without_committing() {
-    let store = memory();
-    let old = open(&store, 1).await;
-    let new = open(&store, 2).await;
-    for _ in 0..3 {
-        new.commit(flush(new.state().generation + 1)).await.expect("commit");
-    }
-    assert!(matches!(old.check_epoch().await, Err(ManifestError::Fenced(fence)) if fence.epoch == 2));
-    assert!(matches!(old.commit(flush(9)).await, Err(ManifestError::Fenced(_))));
-    new.check_epoch().await.expect("the writer");
-    assert_eq!(generations(&*store).await, [1, 2, 3]);
-}
-
-/// A commit without an answer, and then another process: whichever came first, both agree on it.
-#[tokio::test]
-async fn a_pending_commit_of_a_replaced_writer_happened_before_or_never() {
-    for arrives in [true, false] {
-        let inner = memory();
-        let faults = Arc::new(FaultStore::calm(Arc::clone(&inner)));
-        let store: Arc<dyn ObjectStore> = Arc::clone(&faults) as _;
-        let (old, _) = ManifestLog::open(env(&store, POLICY), writer(1)).await.expect("open");
-        faults.set_plan(move |call: Call<'_>| match call.operation {
-            Operation::Put if arrives => Some(Fault::AnswerLost),
-            _ => Some(Fault::Before),
-        });
-        let error = old.commit(flush(1)).await.expect_err("no answer");
-        assert!(matches!(error, ManifestError::Unknown { .. }), "{error}");
-        let new = open(&inner, 2).await;
-        assert_eq!(new.state().generation, u64::from(arrives));
-        faults.set_plan(|_| None);
-        if arrives {
-            assert_eq!(old.resolve().await.expect("it had arrived").generation, 1);
-        }
-        assert!(matches!(old.commit(flush(2)).await, Err(ManifestError::Fenced(_))));
-        new.commit(flush(3)).await.expect("commit");
-        let expected: &[u64] = if arrives { &[1, 3] } else { &[3] };
-        assert_eq!(generations(&*inner).await, expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_writers_that_open_at_once_the_last_one_has_the_log() {
-    let seed = seed();
-    for round in 0..30 {
-        let inner = memory();
-        let odds = Odds { before: 0.05, answer_lost: 0.15, hang: 0.0, busy: 0.05 };
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(FaultStore::seeded(Arc::clone(&inner), seed.wrapping_add(round), odds));
-        let policy = RetryPolicy { attempts_max: 50, ..POLICY };
-        let opening: Vec<_> = (0..8)
-            .map(|number| tokio::spawn(ManifestLog::open(env(&store, policy), writer(number))))
-            .collect();
-        let mut logs = Vec::new();
-        for opened in opening {
-            logs.push(opened.await.expect("a task").expect("open").0);
-        }
-        let epochs: BTreeSet<_> = logs.iter().map(|log| log.state().epoch).collect();
-        assert_eq!(epochs, (1..=8).collect());
-        let writing: Vec<_> = logs
-            .into_iter()
-            .map(|log| {
-                tokio::spawn(async move {
-                    let epoch = log.state().epoch;
-                    (epoch, log.commit(flush(epoch)).await.map(|state| state.version))
-                })
-            })
-            .collect();
-        for written in writing {
-            match written.await.expect("a task") {
-                (8, committed) => assert_eq!(committed.expect("the last one"), 9),
-                (epoch, committed) => {
-                    assert!(
-                        matches!(committed, Err(ManifestError::Fenced(_))),
-                        "epoch {epoch}: {committed:?}"
-                    );
-                }
-            }
-        }
-        assert_eq!(generations(&*inner).await, [8]);
-    }
-}
-
-/// Two processes that both believe to be the only one, restarting at random.
-#[tokio::test]
-async fn whatever_two_writers_do_every_success_is_in_the_log_once() {
-    let seed = seed();
-    for round in 0..100 {
-        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(round));
-        let inner = memory();
-        let odds = Odds { before: 0.1, answer_lost: 0.2, hang: 0.0, busy: 0.1 };
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(FaultStore::seeded(Arc::clone(&inner), rng.random(), odds));
-        let policy = RetryPolicy { attempts_max: 3, ..POLICY };
-        let mut logs: [Option<ManifestLog>; 2] = [None, None];
-        let (mut done, mut open_questions) = (BTreeSet::new(), BTreeSet::new());
-        for number in 1..=60 {
-            let slot = &mut logs[rng.random_range(0..2)];
-            let Some(log) = slot else {
-                *slot = ManifestLog::open(env(&store, policy), writer(number)).await.ok().map(|(log, _)| log);
-                continue;
-            };
-            // What this change would be called, were generations not counted by each for itself.
-            let generation = log.state().generation + 1;
-            let mut change = flush(generation);
-            change.segments_added = vec![segment(number as u64 + 1_000)];
-            change.segments_removed.clear();
-            match log.commit(change).await {
-                Ok(_) => assert!(done.insert(number as u64 + 1_000)),
-                Err(ManifestError::Fenced(_)) => *slot = None,
-                Err(ManifestError::Unknown { .. }) => {
-                    // The generation may be taken by what is pending: as the engine does, finish first.
-                    open_questions.insert(number as u64 + 1_000);
-                    while let Err(ManifestError::Unknown { .. }) = log.resolve().await {}
-                }
-                Err(error) => panic!("round {round}: {error}"),
-            }
-        }
-        let state = load(&inner).await.expect("load");
-        let live: BTreeSet<_> = state.segments.iter().map(|segment| segment.meta.id.0 as u64).collect();
-        assert_eq!(live.len(), state.segments.len());
-        assert!(done.is_subset(&live), "round {round}: {:?} lost", done.difference(&live));
-        let known: BTreeSet<_> = done.union(&open_questions).copied().collect();
-        assert!(live.is_subset(&known), "round {round}: {:?} invented", live.difference(&known));
-    }
-}
-
 #[derive(Debug, Default)]
 struct CrashAtCheckpoint(AtomicBool);
 
@@ -664,22 +358,6 @@ async fn a_crash_before_a_checkpoint_loses_nothing() {
     let log = open(&store, 2).await;
     assert_eq!(log.state().generation, 63);
     assert!(fault_store::paths(&*store).await.expect("list").contains(&checkpoint_path(65)));
-}
-
-#[tokio::test]
-async fn checkpoints_that_cannot_be_written_stop_nothing() {
-    let inner = memory();
-    let store: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(&inner), |call: Call<'_>| {
-        call.path.as_ref().ends_with(".checkpoint").then_some(Fault::Before)
-    }));
-    let log = open(&store, 1).await;
-    for generation in 1..=150 {
-        log.commit(flush(generation)).await.expect("commit");
-    }
-    assert_eq!(load(&inner).await.expect("load"), *log.state());
-    let log = open(&inner, 2).await;
-    assert!(fault_store::paths(&*inner).await.expect("list").contains(&checkpoint_path(152)));
-    assert_eq!(log.state().generation, 150);
 }
 
 #[tokio::test]
@@ -714,21 +392,4 @@ async fn someone_elses_bytes_at_the_next_version_are_damage_and_not_a_success() 
     store.put(&Path::from(entry_path(2)), twin.encode().expect("encode").into()).await.expect("put");
     let error = log.commit(flush(1)).await.expect_err("damaged");
     assert!(matches!(error, ManifestError::Damaged { .. }), "{error}");
-}
-
-#[tokio::test]
-async fn a_store_that_cannot_be_listed_does_not_open() {
-    let inner = memory();
-    drop(open(&inner, 1).await);
-    let store: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(&inner), |call: Call<'_>| {
-        (call.operation == Operation::List).then_some(Fault::Before)
-    }));
-    let error = ManifestLog::open(env(&store, POLICY), writer(2)).await.expect_err("no list");
-    assert!(matches!(error, ManifestError::Read { .. }), "{error}");
-    assert_eq!(entries(&*inner).await.len(), 1);
-
-    let hung: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(&inner), |_| Some(Fault::Hang)));
-    let policy = RetryPolicy { deadline: Duration::from_millis(5), ..POLICY };
-    let error = ManifestLog::open(env(&hung, policy), writer(3)).await.expect_err("no answer");
-    assert!(matches!(error, ManifestError::Deadline { .. }), "{error}");
 }

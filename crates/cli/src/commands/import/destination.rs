@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracelake::{Encoding, ErrorKind, Options, TenantId, Tracelake};
 
 use super::ImportArgs;
-use crate::client::{Ack, OtlpSender, SenderOptions};
+use crate::client::{Ack, ClientError, OtlpSender, SenderOptions};
 use crate::outcome::Failure;
 
 /// How long one request is tried: a restart of the server, or a full disk that somebody clears.
@@ -39,6 +39,12 @@ pub(super) async fn open(args: &ImportArgs, count: usize) -> Result<Vec<Destinat
     }
     let mut options = SenderOptions::new(&args.endpoint);
     options.tenant = args.tenant.clone();
+    options.retry_for = Duration::ZERO;
+    // A request of no spans, once: whoever forgot to start a server must not wait until patience
+    // with one that restarts has run out. What else is wrong shows with the first spans.
+    if let Err(error @ ClientError::Unreachable { .. }) = OtlpSender::new(&options)?.send(Bytes::new()).await {
+        return Err(error.into());
+    }
     options.retry_for = RETRY_FOR;
     let senders = (0..count).map(|_| OtlpSender::new(&options).map(Destination::Server));
     Ok(senders.collect::<Result<_, _>>()?)

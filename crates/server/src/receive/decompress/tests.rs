@@ -14,7 +14,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).expect("in memory")
 }
 
-async fn run(bytes: &[u8], compression: Compression, max: u64, budget: &Arc<InFlight>) -> Result<Bytes, Rejection> {
+async fn run(
+    bytes: &[u8],
+    compression: Compression,
+    max: u64,
+    budget: &Arc<InFlight>,
+) -> Result<Bytes, Rejection> {
     let mut reservation = budget.reserve();
     reservation.grow(bytes.len() as u64)?;
     let permits = Semaphore::new(1);
@@ -39,9 +44,11 @@ async fn small_and_large_messages_come_back_whole() {
     let budget = InFlight::new(16 << 20);
     for bytes in [0, 1, 1_000, 128 << 10, (128 << 10) + 1, 1 << 20, (256 << 10) * 7] {
         let plain = sample(bytes);
-        for (compressed, compression) in
-            [(gzip(&plain), Compression::Gzip), (zstd(&plain), Compression::Zstd), (plain.clone(), Compression::Identity)]
-        {
+        for (compressed, compression) in [
+            (gzip(&plain), Compression::Gzip),
+            (zstd(&plain), Compression::Zstd),
+            (plain.clone(), Compression::Identity),
+        ] {
             let decoded = run(&compressed, compression, 4 << 20, &budget).await.expect("valid");
             assert!(decoded == plain, "{compression:?} of {bytes} bytes");
         }

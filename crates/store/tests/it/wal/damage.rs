@@ -121,8 +121,6 @@ async fn damage_in_the_middle_is_named_kept_and_survives_until_it_is_covered() {
     let (wal, _, found) = reopen(&files);
     assert_eq!(found.numbers(), [0, 1, 2, 4, 5]);
     let [message] = found.report.damage_messages().try_into().expect("one file is damaged");
-    let expected = "/wal/00000000000000000001.wal: 144 bytes";
-    assert!(!message.contains(expected), "the payload is not empty");
     for part in [
         "3 spans in 1 requests of tenant tenant-0",
         "started 1970-01-01T00:00:00Z",
