@@ -2,6 +2,7 @@
 //! `{"error":{"kind","message"}}` and lets no web page of another origin read anything.
 
 mod accept;
+mod export;
 mod operations;
 mod times;
 mod trace;
@@ -23,6 +24,7 @@ use crate::shared::Shared;
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/traces/{trace_id}", get(trace::by_id))
+        .route("/api/v1/export", get(export::time_range))
         .route("/api/v1/status", get(operations::status))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))

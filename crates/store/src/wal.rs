@@ -12,7 +12,7 @@ mod recovery;
 mod report;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -158,18 +158,11 @@ enum Command<T> {
 pub struct Wal<T> {
     commands: mpsc::Sender<Command<T>>,
     shared: Arc<Shared>,
-    files: Arc<dyn Files>,
-    dir: Arc<Path>,
 }
 
 impl<T> Clone for Wal<T> {
     fn clone(&self) -> Self {
-        Self {
-            commands: self.commands.clone(),
-            shared: Arc::clone(&self.shared),
-            files: Arc::clone(&self.files),
-            dir: Arc::clone(&self.dir),
-        }
+        Self { commands: self.commands.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -182,9 +175,8 @@ impl<T: Send + 'static> Wal<T> {
         let queue = usize::try_from(limits::WAL_QUEUE_REQUESTS_MAX).unwrap_or(usize::MAX);
         let (commands, receiver) = mpsc::channel(queue);
         let shared = Arc::new(Shared::default());
-        let (files, dir) = (Arc::clone(&options.files), Arc::from(options.dir.as_path()));
         writer::start(options, Box::new(sink), receiver, Arc::clone(&shared))?;
-        Ok(Self { commands, shared, files, dir })
+        Ok(Self { commands, shared })
     }
 
     /// Makes a request durable. Resolves when it is durable and published. Dropping the future does
@@ -225,17 +217,6 @@ impl<T: Send + 'static> Wal<T> {
     pub async fn close(&self) {
         // An error says that it had ended before, which is what is wanted.
         drop(self.send(Command::Close).await);
-    }
-
-    /// Removes the files with sequences up to `covered`: their spans are in segments that the manifest
-    /// names. Returns how many.
-    ///
-    /// # Errors
-    /// If a file cannot be removed; calling again goes on.
-    pub async fn remove_covered(&self, covered: u64) -> Result<usize, WalError> {
-        let (files, dir) = (Arc::clone(&self.files), Arc::clone(&self.dir));
-        let removal = tokio::task::spawn_blocking(move || remove_covered(files.as_ref(), &dir, covered));
-        removal.await.unwrap_or(Err(WalError::Stopped))
     }
 
     async fn send<R>(&self, command: impl FnOnce(Reply<R>) -> Command<T>) -> Result<R, WalError> {

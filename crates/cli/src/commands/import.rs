@@ -168,7 +168,7 @@ fn summarise(
         grouped(rate)
     );
     if rejected > 0 {
-        text += &format!("; {} spans rejected", grouped(rejected));
+        text += &format!("; {} {} rejected", grouped(rejected), if rejected == 1 { "span" } else { "spans" });
     }
     if skipped > 0 {
         text += &format!("; {} skipped", grouped(skipped));

@@ -39,18 +39,22 @@ fn describe(report: &VerifyReport) -> String {
         let mark = if finding.data_loss { "LOSS" } else { "note" };
         text += &format!("{mark}  {}: {}\n      {}\n", finding.object, finding.what, finding.meaning);
     }
+    let count = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{} {one}s", grouped(count)),
+    };
     let checked = format!(
-        "{} segments with {} rows, {} WAL files with {} frames, manifest version {}",
-        grouped(report.segments_checked),
-        grouped(report.rows_checked),
-        grouped(report.wal_files_checked),
-        grouped(report.wal_frames_checked),
+        "{} with {}, {} with {}, manifest version {}",
+        count(report.segments_checked, "segment"),
+        count(report.rows_checked, "row"),
+        count(report.wal_files_checked, "WAL file"),
+        count(report.wal_frames_checked, "frame"),
         report.manifest_version,
     );
-    let losses = report.findings.iter().filter(|finding| finding.data_loss).count();
-    let verdict = match report.findings.len() {
+    let losses = report.findings.iter().filter(|finding| finding.data_loss).count() as u64;
+    let verdict = match report.findings.len() as u64 {
         0 => "nothing is wrong".to_owned(),
-        findings => format!("{findings} things are wrong, {losses} of them with loss of data"),
+        findings => format!("{}, {losses} of them with loss of data", count(findings, "finding")),
     };
     text + &format!("checked {checked}: {verdict}\n")
 }

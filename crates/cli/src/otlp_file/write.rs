@@ -78,8 +78,12 @@ impl MessageWriter {
     /// If the file cannot be made.
     pub(crate) fn create(path: &Path, format: Format, compression: Compression) -> io::Result<Self> {
         let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-            return Self::stream(File::options().write(true).open(path)?, format, compression);
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(metadata) if !metadata.is_file() => {
+                return Self::stream(File::options().write(true).open(path)?, format, compression);
+            }
+            Ok(_) | Err(_) => {}
         }
         let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         name.push(format!(".{}.partial", std::process::id()));

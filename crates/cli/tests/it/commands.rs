@@ -42,11 +42,11 @@ trace 8b51e36eaee3265bec099d0c5c63fd37
 frontend 2 · cart 1 ✗1
 ! 1 span has a parent that did not arrive
 
-                                    0                                               100 ms
-frontend  GET /cart         100 ms ██████████████████████████████████████████████████████
-└─ ✗ cart  Get  1 event    25.0 ms                            ██████████████
+                                   0                                                100 ms
+frontend  GET /cart         100 ms ███████████████████████████████████████████████████████
+└─ ✗ cart  Get  1 event    25.0 ms                            ▐█████████████▌
    ✗ no such cart
-frontend  lost             10.0 ms           ▐█████
+frontend  lost             10.0 ms            █████▌
 ! its parent 00000000000000ff is not in the trace
 "
     );
@@ -123,7 +123,7 @@ fn lines_that_cannot_be_taken_are_named_and_the_rest_is_imported() {
     assert!(lines[2].starts_with(&format!("{name}:4: 1 span")), "{said}");
     assert_eq!(lines.len(), 3, "{said}");
     assert!(stdout.starts_with("imported 3 spans from 1 file in "), "{stdout}");
-    assert!(stdout.trim_end().ends_with("; 1 spans rejected; 2 skipped"), "{stdout}");
+    assert!(stdout.trim_end().ends_with("; 1 span rejected; 2 skipped"), "{stdout}");
     let json = run_ok(&["trace", TRACE, "--api", &server.api_url(), "--json"]);
     assert_eq!(json.matches("\"spanId\"").count(), 3);
 }

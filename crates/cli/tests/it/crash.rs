@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use crate::acked::{Client, in_parallel};
-use crate::harness::{Config, Server, arg, run_ok, seeded};
+use crate::harness::{Config, Server, arg, outcome, run, seeded};
 
 /// Lives of the server. Each ends at another moment; a hundred met every step of ingest, flush and
 /// commit many times over.
@@ -48,8 +48,10 @@ fn a_server_that_is_killed_a_hundred_times_keeps_what_it_acknowledged() {
 
     let (status, said) = server.terminate(Duration::from_secs(60)).expect("it stops");
     assert!(status.success(), "{status}\n{said}");
-    let said = run_ok(&["verify", "--data-dir", arg(folder.path())]);
-    assert!(said.contains("nothing is wrong"), "{said}");
+    // A flush that was killed may leave a file that nobody needs; nothing worse.
+    let (code, said, _) = outcome(&run(&["verify", "--data-dir", arg(folder.path())]));
+    assert!(matches!(code, Some(0 | 3)) && !said.contains("LOSS"), "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("note")).all(|line| line.contains("no manifest entry")), "{said}");
 }
 
 /// Kills the server while all clients send.

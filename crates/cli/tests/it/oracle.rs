@@ -47,7 +47,9 @@ fn items<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 fn with_schema_url(value: &Value, name: &str) -> String {
-    format!("{}@{}", canonical(&value[name]), value["schemaUrl"].as_str().unwrap_or_default())
+    // An absent one equals an empty one.
+    let text = if value[name].is_null() { "{}".to_owned() } else { canonical(&value[name]) };
+    format!("{text}@{}", value["schemaUrl"].as_str().unwrap_or_default())
 }
 
 /// A text that is equal for values that OTLP's JSON mapping makes equal: absent or default, a

@@ -34,8 +34,8 @@ fn a_server_that_is_told_to_stop_flushes_and_leaves_nothing_to_replay() {
 
     let server = config.start();
     let status = server.api().get("/api/v1/status").expect("an answer").json();
-    assert_eq!(status["recovery"]["frames"], 0, "{status}");
-    assert_eq!(status["memtable_spans"], 0, "{status}");
+    assert_eq!(status["store"]["recovery"]["frames"], 0, "{status}");
+    assert_eq!(status["store"]["memtable_spans"], 0, "{status}");
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
     assert!(clients.iter().all(|client| client.acked_requests > 0));
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod file;
+mod fuzz;
 mod lookup;
 mod random;
 mod realistic;

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Pieces that wait for a client to read on.
-const PIECES_AHEAD_MAX: usize = 2;
+pub(super) const PIECES_AHEAD_MAX: usize = 2;
 
 /// What an answer that lacks something says about it.
 const PARTIAL_HEADER: HeaderName = HeaderName::from_static("x-tracelake-partial");
@@ -61,17 +61,7 @@ async fn look_up(
         id.parse().map_err(|error| Rejection::new(ErrorKind::Invalid, format!("the trace ID {error}")))?;
     let store = shared.store()?;
 
-    let turn = Arc::clone(&shared.lookups).acquire_owned();
-    let permit = match tokio::time::timeout(WAIT_MAX, turn).await {
-        Ok(Ok(permit)) => permit,
-        Ok(Err(_)) => return Err(Rejection::new(ErrorKind::Unavailable, "the server is stopping")),
-        Err(_) => {
-            let max = shared.settings.concurrent_lookups_max;
-            let message =
-                format!("concurrent_lookups_max ({max}) lookups are being worked on; try again later");
-            return Err(Rejection::new(ErrorKind::Throttled, message));
-        }
-    };
+    let permit = turn(shared).await?;
     let found = store.trace(&tenant, id, hint).await?;
     let trace =
         found.ok_or_else(|| Rejection::new(ErrorKind::NotFound, format!("there is no trace {id}")))?;
@@ -95,6 +85,21 @@ async fn look_up(
         response.headers_mut().insert(PARTIAL_HEADER, partial);
     }
     Ok((outcome, response))
+}
+
+/// Waits until fewer requests read from the store than may at once.
+pub(super) async fn turn(shared: &Shared) -> Result<OwnedSemaphorePermit, Rejection> {
+    let turn = Arc::clone(&shared.lookups).acquire_owned();
+    match tokio::time::timeout(WAIT_MAX, turn).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(Rejection::new(ErrorKind::Unavailable, "the server is stopping")),
+        Err(_) => {
+            let max = shared.settings.concurrent_lookups_max;
+            let message =
+                format!("concurrent_lookups_max ({max}) lookups are being worked on; try again later");
+            Err(Rejection::new(ErrorKind::Throttled, message))
+        }
+    }
 }
 
 /// A text as a header can carry it.
@@ -127,7 +132,9 @@ fn stream(
 
 /// What comes through the channel up to the mark of its end. Without the mark the answer broke off,
 /// and so must the connection: a client must not take what it has for the whole.
-fn received(receiver: mpsc::Receiver<Option<Bytes>>) -> impl Stream<Item = std::io::Result<Bytes>> {
+pub(super) fn received(
+    receiver: mpsc::Receiver<Option<Bytes>>,
+) -> impl Stream<Item = std::io::Result<Bytes>> {
     futures::stream::unfold(Some(receiver), |receiver| async move {
         let mut receiver = receiver?;
         match receiver.recv().await {

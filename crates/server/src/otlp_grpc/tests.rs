@@ -13,7 +13,7 @@ fn trace_descriptors() -> Vec<u8> {
     let all = FileDescriptorSet::decode(opentelemetry_proto::DESCRIPTORS).expect("valid");
     let file = wanted.map(|name| {
         let found = all.file.iter().find(|file| file.name() == name);
-        let mut file = found.unwrap_or_else(|| panic!("{name} is missing")).clone();
+        let mut file = found.expect(name).clone();
         file.source_code_info = None;
         file
     });

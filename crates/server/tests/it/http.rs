@@ -25,7 +25,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 async fn a_request_in_every_encoding_is_acknowledged_in_its_own_and_read_back() {
     let server = TestServer::start().await;
     let protobuf = |n: u64| request(vec![span(n, 1), span(n, 2)]);
-    let cases: [(u64, &[(&str, &str)], Vec<u8>); 10] = [
+    type Case<'a> = (u64, &'a [(&'a str, &'a str)], Vec<u8>);
+    let cases: [Case<'_>; 10] = [
         (1, &[PROTOBUF], protobuf(1)),
         (2, &[PROTOBUF, ("content-encoding", "identity")], protobuf(2)),
         (3, &[PROTOBUF, ("content-encoding", "gzip")], gzip(&protobuf(3))),

@@ -24,8 +24,8 @@ fn every_finding_is_told_with_what_it_means() {
          spans cannot be read; restore it from a backup\n\
          note  wal/7.wal: checksum differs\n      \
          spans cannot be read; restore it from a backup\n\
-         checked 2 segments with 121,600 rows, 1 WAL files with 40 frames, manifest version 9: \
-         2 things are wrong, 1 of them with loss of data\n"
+         checked 2 segments with 121,600 rows, 1 WAL file with 40 frames, manifest version 9: \
+         2 findings, 1 of them with loss of data\n"
     );
 }
 

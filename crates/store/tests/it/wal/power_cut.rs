@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use tracelake_format::wal::Compression;
 use tracelake_store::env::Files;
 use tracelake_store::env::sim::{Fault, SimFiles};
-use tracelake_store::wal::{FileDamage, WalOptions};
+use tracelake_store::wal::{FileDamage, WalOptions, remove_covered};
 
 use super::support::*;
 
@@ -83,7 +83,7 @@ async fn live(disk: &SimFiles, random: &mut SmallRng, model: &mut Model, which: 
                 model.in_segments.extend(old.map(|(_, number)| *number));
                 model.covered = generation - 1;
                 // What cannot be removed now is removed by a later start.
-                drop(wal.remove_covered(model.covered).await);
+                drop(remove_covered(files.as_ref(), Path::new(DIR), model.covered));
             }
         }
         wal.close().await;
