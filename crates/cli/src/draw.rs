@@ -283,7 +283,12 @@ fn write_services(
 }
 
 /// The time line above the bars: from nothing to the trace's duration.
-fn write_ruler(out: &mut dyn io::Write, tree: &TraceTree<'_>, layout: &Layout, style: Style) -> io::Result<()> {
+fn write_ruler(
+    out: &mut dyn io::Write,
+    tree: &TraceTree<'_>,
+    layout: &Layout,
+    style: Style,
+) -> io::Result<()> {
     let left = layout.label_width + DURATION_WIDTH + 2;
     let end = duration_text(tree.duration_nano());
     let gap = layout.bar_width.saturating_sub(1 + end.width());
@@ -326,9 +331,11 @@ pub(crate) fn clean(text: &str) -> String {
     let harmless = |c: char| match c {
         c if c.is_whitespace() => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-            char::REPLACEMENT_CHARACTER
-        }
+        '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => char::REPLACEMENT_CHARACTER,
         c => c,
     };
     text.chars().take(TEXT_CHARS_MAX).map(harmless).collect()

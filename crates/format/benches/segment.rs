@@ -9,7 +9,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tracelake_format::segment::{
-    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentWriterOptions, WrittenSegment, write_segment,
+    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentWriterOptions, WrittenSegment,
+    write_segment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId};
 use ulid::Ulid;
@@ -62,7 +63,9 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segment");
     group.sample_size(10);
     group.throughput(Throughput::Elements(rows as u64));
-    group.bench_function("count attributes", |bencher| bencher.iter(|| AttributeCounts::of(black_box(&batches))));
+    group.bench_function("count attributes", |bencher| {
+        bencher.iter(|| AttributeCounts::of(black_box(&batches)))
+    });
     group.bench_function("write", |bencher| bencher.iter(|| write(black_box(&batches), &columns)));
     group.finish();
 
@@ -83,7 +86,12 @@ fn benches(criterion: &mut Criterion) {
 }
 
 /// The best of many: what it takes when the machine has nothing else to do.
-fn report_best(batches: &[SpanBatch], columns: &AttributeColumns, segment: &WrittenSegment, opened: &OpenSegment) {
+fn report_best(
+    batches: &[SpanBatch],
+    columns: &AttributeColumns,
+    segment: &WrittenSegment,
+    opened: &OpenSegment,
+) {
     let best = |times: usize, work: &mut dyn FnMut()| {
         let once = |()| {
             let start = std::time::Instant::now();
@@ -123,7 +131,10 @@ fn report_columns(segment: &WrittenSegment, rows: usize) {
     let footer = segment.meta.footer.len as f64 / rows as f64;
     let data: i64 = sizes.iter().map(|(_, size)| size).sum();
     let directory = (segment.meta.filter.offset as f64 - data as f64) / rows as f64;
-    println!("  columns {:.2}, directory {directory:.2}, filter {filter:.2}, page index and footer {footer:.2}", data as f64 / rows as f64);
+    println!(
+        "  columns {:.2}, directory {directory:.2}, filter {filter:.2}, page index and footer {footer:.2}",
+        data as f64 / rows as f64
+    );
 }
 
 criterion_group!(segment, benches);

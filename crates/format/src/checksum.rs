@@ -54,7 +54,10 @@ impl ChecksumTable {
         for (index, block) in bytes.chunks(BLOCK_BYTES as usize).enumerate() {
             if expected.get(index) != Some(&crc32c::crc32c(block)) {
                 let at = start + index as u64 * BLOCK_BYTES;
-                return Err(FormatError::damaged("file", format!("checksum of the block at byte {at} differs")));
+                return Err(FormatError::damaged(
+                    "file",
+                    format!("checksum of the block at byte {at} differs"),
+                ));
             }
         }
         Ok(())
@@ -76,7 +79,8 @@ impl ChecksumTable {
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let damaged = |detail: &str| FormatError::damaged(WHAT, detail);
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or_else(|| damaged("shorter than its header"))?;
+        let header: &[u8; HEADER_BYTES] =
+            bytes.first_chunk().ok_or_else(|| damaged("shorter than its header"))?;
         let [m0, m1, m2, m3, v0, v1, v2, v3, b0, b1, b2, b3, covered @ ..] = *header;
         if [m0, m1, m2, m3] != MAGIC {
             return Err(damaged("does not begin with TLCS"));

@@ -117,7 +117,8 @@ impl Assembler {
             let span = span(at);
             (span.start_unix_nano(), span.span_id())
         });
-        let mut seen: HashMap<SpanId, Vec<(Option<u64>, (u32, u32))>> = HashMap::with_capacity(self.rows.len());
+        let mut seen: HashMap<SpanId, Vec<(Option<u64>, (u32, u32))>> =
+            HashMap::with_capacity(self.rows.len());
         let mut conflicting = Vec::new();
         self.rows.retain(|at| {
             let candidate = span(at);

@@ -1,6 +1,5 @@
 //! The text that a server begins with on stdout.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::serve::Addresses;
@@ -26,24 +25,22 @@ pub(crate) fn greeting(settings: &Settings, addresses: &Addresses) -> String {
         data_dir = data_dir.display(),
     );
     let changed = settings.changed();
-    // Writing to a string does not fail.
     for (index, setting) in changed.iter().enumerate() {
         let head = if index == 0 { "Settings" } else { "" };
         let (name, value, origin) = (setting.name, &setting.value, &setting.origin);
-        let _ = writeln!(text, "{head:<16}{name} = {value}  ({origin})");
+        text.push_str(&format!("{head:<16}{name} = {value}  ({origin})\n"));
     }
     if changed.is_empty() {
         text.push_str("Settings        all defaults\n");
     }
     for (name, addr) in [("otlp_grpc", otlp_grpc), ("otlp_http", otlp_http), ("api", api)] {
         if !addr.ip().is_loopback() {
-            let _ = writeln!(
-                text,
-                "Warning: {name} listens on {addr} without authentication: whoever reaches it can use it"
-            );
+            text.push_str(&format!(
+                "Warning: {name} listens on {addr} without authentication: whoever reaches it can use it\n"
+            ));
         }
     }
-    let _ = writeln!(text, "\nlistening {addresses}");
+    text.push_str(&format!("\nlistening {addresses}\n"));
     text
 }
 

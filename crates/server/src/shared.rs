@@ -101,3 +101,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,8 @@ impl Segments {
             return Ok(None);
         };
         let rows_total = found.rows;
-        let batch = self.read_rows(entry, found.first_row..found.first_row + rows_total.min(rows_max)).await?;
+        let batch =
+            self.read_rows(entry, found.first_row..found.first_row + rows_total.min(rows_max)).await?;
         if batch.trace_ids().iter().any(|other| other != trace_id) {
             let detail = format!("the directory names rows of trace {trace_id} that are of another");
             return Err(damaged(entry, FormatError::damaged("segment", detail)));

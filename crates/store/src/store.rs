@@ -136,7 +136,7 @@ impl Store {
         if *self.inner.flusher.signals.stopping.borrow() {
             return Some("the store is shutting down".to_owned());
         }
-        self.inner.wal.poisoned().map(str::to_owned)
+        self.inner.wal.not_ready()
     }
 
     /// Writes everything that is in memory now to segments.

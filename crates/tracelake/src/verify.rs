@@ -99,11 +99,8 @@ async fn take(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
 }
 
 async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
-    let segments = Segments::new(
-        Arc::clone(store),
-        limits::METADATA_CACHE_BYTES_MAX,
-        limits::FILTER_CACHE_BYTES_MAX,
-    );
+    let segments =
+        Segments::new(Arc::clone(store), limits::METADATA_CACHE_BYTES_MAX, limits::FILTER_CACHE_BYTES_MAX);
     for entry in &state.segments {
         for what in check_segment(&segments, entry).await {
             report.findings.push(Finding {
@@ -119,7 +116,8 @@ async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mu
 }
 
 async fn check_segment(segments: &Segments, entry: &SegmentEntry) -> Vec<String> {
-    let read = async { Ok::<_, StoreError>((segments.open(entry).await?, segments.read_whole(entry).await?)) };
+    let read =
+        async { Ok::<_, StoreError>((segments.open(entry).await?, segments.read_whole(entry).await?)) };
     let (segment, file) = match read.await {
         Ok(read) => read,
         Err(error) => return vec![error.to_string()],
@@ -137,13 +135,16 @@ async fn find_orphans(store: &Arc<dyn ObjectStore>, state: &State, report: &mut 
     match listed {
         Ok(objects) => {
             let orphans = objects.into_iter().filter(|object| !named.contains(object.location.as_ref()));
-            report.findings.extend(orphans.map(|object| Finding {
-                data_loss: false,
-                object: object.location.to_string(),
-                what: "no manifest entry names it".to_owned(),
-                meaning: "a flush was interrupted and done again: its spans are in another segment or in \
+            report.findings.extend(orphans.map(|object| {
+                Finding {
+                    data_loss: false,
+                    object: object.location.to_string(),
+                    what: "no manifest entry names it".to_owned(),
+                    meaning:
+                        "a flush was interrupted and done again: its spans are in another segment or in \
                           the WAL, and the file only takes space"
-                    .to_owned(),
+                            .to_owned(),
+                }
             }));
         }
         Err(error) => report.findings.push(Finding {
@@ -190,7 +191,8 @@ async fn check_wal(dir: PathBuf, covered: u64, report: &mut VerifyReport) -> Res
             data_loss: damaged.loses_spans(),
             object: format!("{WAL_DIR}/{}", name(&damaged.path)),
             what: damaged.to_string(),
-            meaning: "the next start recovers every whole frame and keeps the file in wal/quarantine".to_owned(),
+            meaning: "the next start recovers every whole frame and keeps the file in wal/quarantine"
+                .to_owned(),
         });
     }
     for gap in &found.gaps {

@@ -1,4 +1,4 @@
-//! Asking a server's HTTP API: traces by their ID, and any other resource that answers JSON.
+//! Asking a server's HTTP API for traces by their ID.
 
 use std::time::Duration;
 
@@ -102,21 +102,6 @@ impl ApiClient {
             }
             _ => Err(self.error(&path, &answer)),
         }
-    }
-
-    /// The JSON at `path`, which begins with a slash.
-    ///
-    /// # Errors
-    /// [`ClientError`]; any status but success is one.
-    pub(crate) async fn get_json(&self, path: &str) -> Result<serde_json::Value, ClientError> {
-        let answer = self.get(path, "application/json").await?;
-        if !answer.status.is_success() {
-            return Err(self.error(path, &answer));
-        }
-        serde_json::from_slice(&answer.body).map_err(|error| ClientError::Malformed {
-            endpoint: format!("{}{path}", self.base),
-            reason: error.to_string(),
-        })
     }
 
     async fn get(&self, path: &str, accept: &'static str) -> Result<Answer, ClientError> {

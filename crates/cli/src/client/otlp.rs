@@ -97,8 +97,8 @@ pub(crate) struct OtlpSender {
 
 #[derive(Debug)]
 enum Transport {
-    Http(HttpTransport),
-    Grpc(GrpcConnection),
+    Http(Box<HttpTransport>),
+    Grpc(Box<GrpcConnection>),
 }
 
 #[derive(Debug)]
@@ -130,20 +130,20 @@ impl OtlpSender {
                 } else {
                     "/v1/traces"
                 };
-                Transport::Http(HttpTransport {
+                Transport::Http(Box::new(HttpTransport {
                     connection: Connection::new(options.timeout, ANSWER_BYTES_MAX),
                     url: url(&options.endpoint, path)?,
                     json: options.protocol == Protocol::HttpJson,
                     compression: options.compression,
                     tenant: options.tenant.clone(),
-                })
+                }))
             }
-            Protocol::Grpc => Transport::Grpc(GrpcConnection::new(
+            Protocol::Grpc => Transport::Grpc(Box::new(GrpcConnection::new(
                 &options.endpoint,
                 options.compression,
                 options.tenant.as_ref().map(TenantId::as_str),
                 options.timeout,
-            )?),
+            )?)),
         };
         Ok(Self { transport, retry_for: options.retry_for, retries: 0, jitter: SmallRng::from_os_rng() })
     }

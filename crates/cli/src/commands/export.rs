@@ -159,7 +159,9 @@ impl Export {
             let batches = [Arc::clone(&batch)];
             let mut message = Vec::new();
             match self.writer.format() {
-                Format::Jsonl => JsonEncoder::new(batches, rows.to_vec()).for_each(|chunk| message.extend(chunk)),
+                Format::Jsonl => {
+                    JsonEncoder::new(batches, rows.to_vec()).for_each(|chunk| message.extend(chunk))
+                }
                 Format::Protobuf => {
                     ProtobufEncoder::new(batches, rows.to_vec()).for_each(|chunk| message.extend(chunk));
                 }

@@ -12,7 +12,9 @@ pub(crate) async fn run(args: &SettingsArgs) -> Result<Outcome, Failure> {
         Ok(ExitReason::Stopped) => Ok(Outcome::Done),
         Ok(ExitReason::StoppedUnflushed(reason)) => {
             // No failure: what was acknowledged is in the WAL.
-            eprintln!("warning: stopped before everything was flushed ({reason}); the next start replays the WAL");
+            eprintln!(
+                "warning: stopped before everything was flushed ({reason}); the next start replays the WAL"
+            );
             Ok(Outcome::Done)
         }
         Ok(ExitReason::StoppedAtOnce) => Err(Failure::Interrupted),

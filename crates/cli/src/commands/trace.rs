@@ -74,9 +74,11 @@ async fn from_server(args: &TraceArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::partly_if(answer.partial));
     }
     let decoded = Decoder::new().decode_json(&answer.body, &DecodeLimits::recovery());
-    let decoded = decoded.map_err(|error| Failure::Failed(format!("the server's answer cannot be read: {error}")))?;
+    let decoded =
+        decoded.map_err(|error| Failure::Failed(format!("the server's answer cannot be read: {error}")))?;
     let partial = answer.partial.then(|| partial_text(&answer.body));
-    let drawn = draw(&mut out, &TraceTree::build(decoded.batch.spans()), partial.as_deref(), style(args.width));
+    let drawn =
+        draw(&mut out, &TraceTree::build(decoded.batch.spans()), partial.as_deref(), style(args.width));
     drawn.and_then(|()| out.flush()).map_err(Failure::Output)?;
     Ok(Outcome::partly_if(answer.partial))
 }

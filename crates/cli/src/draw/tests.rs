@@ -18,7 +18,8 @@ fn span(id: u32, parent: u32, service: &str, name: &str, start: u64, length: u64
 
 fn batch(spans: &[String]) -> SpanBatch {
     let request = format!(r#"{{"resourceSpans":[{}]}}"#, spans.join(","));
-    let decoded = Decoder::new().decode_json(request.as_bytes(), &DecodeLimits::default()).expect("a request");
+    let decoded =
+        Decoder::new().decode_json(request.as_bytes(), &DecodeLimits::default()).expect("a request");
     assert!(decoded.rejections.is_empty());
     decoded.batch
 }
@@ -112,7 +113,8 @@ fn no_line_is_wider_than_the_terminal() {
 fn deep_levels_are_counted_instead_of_drawn() {
     let spans: Vec<String> = (1..=40).map(|id| span(id, id - 1, "a", "b", u64::from(id), 1, "")).collect();
     let text = drawn(&spans, None, PLAIN);
-    let labels: Vec<&str> = text.lines().skip(5).map(|line| line.split("  b").next().unwrap_or(line)).collect();
+    let labels: Vec<&str> =
+        text.lines().skip(5).map(|line| line.split("  b").next().unwrap_or(line)).collect();
     assert_eq!(labels[7], format!("{}└─ a", "   ".repeat(6)));
     assert_eq!(labels[8], format!("⋯ +4     {}└─ a", "   ".repeat(3)));
     assert_eq!(labels[39], format!("⋯ +35    {}└─ a", "   ".repeat(3)));
@@ -142,10 +144,8 @@ fn texts_of_spans_cannot_speak_to_the_terminal() {
 
 #[test]
 fn colours_tell_services_and_errors_apart_and_are_left_out_when_not_wanted() {
-    let spans = [
-        span(1, 0, "frontend", "ok", 0, 10, ""),
-        span(2, 1, "cart", "bad", 1, 1, r#","status":{"code":2}"#),
-    ];
+    let spans =
+        [span(1, 0, "frontend", "ok", 0, 10, ""), span(2, 1, "cart", "bad", 1, 1, r#","status":{"code":2}"#)];
     let plain = drawn(&spans, None, PLAIN);
     assert!(!plain.contains('\x1b'));
     let colored = drawn(&spans, None, Style { color: true, ..PLAIN });

@@ -70,7 +70,7 @@ impl Draws {
     /// Evenly below `bound`; by multiplication, which for bounds this small is even enough.
     #[inline]
     pub(super) fn below(&mut self, bound: u32) -> u32 {
-        ((self.rng.next_u64() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.rng.next_u64() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     /// Whether something happens that does in `percent` of a hundred cases.
@@ -151,7 +151,7 @@ impl Skewed {
         let quantile = (bits >> 32) as usize % QUANTILES;
         let (from, to) = (self.at[quantile], self.at[quantile + 1]);
         // Far down the tail one quantile spans many ranks.
-        from + ((bits & 0xffff_ffff) * u64::from(to.saturating_sub(from)) >> 32) as u32
+        from + (((bits & 0xffff_ffff) * u64::from(to.saturating_sub(from))) >> 32) as u32
     }
 }
 

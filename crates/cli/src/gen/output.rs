@@ -17,7 +17,7 @@ use crate::outcome::Failure;
 /// Where the workload goes if it is not sent.
 #[derive(Debug)]
 pub(super) enum Output {
-    File { path: PathBuf, writer: MessageWriter },
+    File { path: PathBuf, writer: Box<MessageWriter> },
     Nowhere,
 }
 
@@ -39,7 +39,7 @@ impl Output {
         } else {
             MessageWriter::create(path, format, compression)
         };
-        let writer = writer.map_err(|error| file_failure(path, &error))?;
+        let writer = Box::new(writer.map_err(|error| file_failure(path, &error))?);
         Ok(Some(Self::File { path: path.clone(), writer }))
     }
 

@@ -124,15 +124,17 @@ impl<'r> MessageReader<'r> {
         let mut bytes = &self.buffer;
         if self.framing != Framing::Lines && bytes.starts_with(&ZSTD_MAGIC) {
             self.unpacked.clear();
-            let unpacked = zstd::stream::read::Decoder::with_buffer(bytes.as_slice()).and_then(|mut decoder| {
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                decoder.take(self.message_bytes_max + 1).read_to_end(&mut self.unpacked)
-            });
+            let unpacked =
+                zstd::stream::read::Decoder::with_buffer(bytes.as_slice()).and_then(|mut decoder| {
+                    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                    decoder.take(self.message_bytes_max + 1).read_to_end(&mut self.unpacked)
+                });
             match unpacked {
                 Err(error) => return Entry::Skipped(format!("the message cannot be decompressed: {error}")),
                 Ok(length) if length as u64 > self.message_bytes_max => {
                     self.unpacked = Vec::new();
-                    let reason = format!("the message is longer than {} bytes decompressed", self.message_bytes_max);
+                    let reason =
+                        format!("the message is longer than {} bytes decompressed", self.message_bytes_max);
                     return Entry::Skipped(reason);
                 }
                 Ok(_) => bytes = &self.unpacked,
@@ -196,7 +198,9 @@ impl<'r> MessageReader<'r> {
         };
         if read < length {
             self.ended = true;
-            return Ok(Outcome::Skipped(format!("the file ends after {read} of the message's {length} bytes")));
+            return Ok(Outcome::Skipped(format!(
+                "the file ends after {read} of the message's {length} bytes"
+            )));
         }
         Ok(self.within_limit(length))
     }
@@ -205,7 +209,10 @@ impl<'r> MessageReader<'r> {
         if length <= self.message_bytes_max {
             return Outcome::Whole;
         }
-        Outcome::Skipped(format!("{length} bytes, more than the {} that are read at once", self.message_bytes_max))
+        Outcome::Skipped(format!(
+            "{length} bytes, more than the {} that are read at once",
+            self.message_bytes_max
+        ))
     }
 
     fn read_fixed_length(&mut self) -> io::Result<Length> {

@@ -69,17 +69,23 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn fixed32(messages: &[Vec<u8>]) -> Vec<u8> {
-    messages.iter().flat_map(|message| [&(message.len() as u32).to_be_bytes()[..], message].concat()).collect()
+    messages
+        .iter()
+        .flat_map(|message| [&(message.len() as u32).to_be_bytes()[..], message].concat())
+        .collect()
 }
 
 #[test]
 fn what_is_written_reads_back_in_every_format_and_compression() {
-    let lines: Vec<Vec<u8>> = (0..300).map(|i| format!(r#"{{"resourceSpans":[{i}]}}"#).into_bytes()).collect();
+    let lines: Vec<Vec<u8>> =
+        (0..300).map(|i| format!(r#"{{"resourceSpans":[{i}]}}"#).into_bytes()).collect();
     // Lengths around those where the base-128 length, or its first byte's meaning as text, changes.
-    let messages: Vec<Vec<u8>> = [119, 6, 7, 0, 5, 120, 122, 123, 124, 300, 16_380, 70_000].map(request).into();
+    let messages: Vec<Vec<u8>> =
+        [119, 6, 7, 0, 5, 120, 122, 123, 124, 300, 16_380, 70_000].map(request).into();
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         let file = written(Format::Jsonl, compression, &lines);
-        let expected: Vec<String> = (1..=300).map(|i| format!("{i}: json {{\"resourceSpans\":[{}]}}", i - 1)).collect();
+        let expected: Vec<String> =
+            (1..=300).map(|i| format!("{i}: json {{\"resourceSpans\":[{}]}}", i - 1)).collect();
         assert_eq!(read(&file), expected, "{compression:?}");
 
         let file = written(Format::Protobuf, compression, &messages);
@@ -195,9 +201,8 @@ fn truncated_files_say_where_they_end() {
         ["message 1: protobuf 306", "message 2: !the file ends within a message's length"]
     );
     // Incompressible, so that cutting the compressed file cuts the text about as far.
-    let lines: String = (0..40_000_u64)
-        .map(|i| format!("{{\"{:x}\":1}}\n", i.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-        .collect();
+    let lines: String =
+        (0..40_000_u64).map(|i| format!("{{\"{:x}\":1}}\n", i.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     for file in [gzip(lines.as_bytes()), zstd(lines.as_bytes())] {
         let keep = file.len() / 2;
         let entries = cut(file, keep);
@@ -222,10 +227,7 @@ fn a_damaged_length_ends_the_file() {
     // One that is only too large: as many bytes are passed over, and the file has fewer.
     let mut file = written(Format::Protobuf, Compression::None, &[request(5)]);
     file.extend([0xff, 0xff, 0xff, 0x7f, 1, 2, 3]);
-    assert_eq!(
-        read(&file)[1],
-        "message 2: !the file ends after 3 of the message's 268435455 bytes"
-    );
+    assert_eq!(read(&file)[1], "message 2: !the file ends after 3 of the message's 268435455 bytes");
 }
 
 /// A stream that is made up as it is read: a line of a gigabyte costs nothing to test.
@@ -262,7 +264,10 @@ fn a_huge_line_is_passed_over_without_being_held() {
 fn the_limit_itself_is_allowed() {
     let file = b"1234\n12345\n1234";
     let reason = "5 bytes, more than the 4 that are read at once";
-    assert_eq!(read_with_limit(file, 4), ["1: json 1234".to_owned(), format!("2: !{reason}"), "3: json 1234".into()]);
+    assert_eq!(
+        read_with_limit(file, 4),
+        ["1: json 1234".to_owned(), format!("2: !{reason}"), "3: json 1234".into()]
+    );
 }
 
 #[test]

@@ -110,7 +110,9 @@ impl MessageWriter {
         let out = BufWriter::with_capacity(256 << 10, out);
         let sink = match compression {
             Compression::None => Sink::Plain(out),
-            Compression::Gzip => Sink::Gzip(flate2::write::GzEncoder::new(out, flate2::Compression::default())),
+            Compression::Gzip => {
+                Sink::Gzip(flate2::write::GzEncoder::new(out, flate2::Compression::default()))
+            }
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
                 encoder.include_checksum(true)?;
@@ -156,7 +158,8 @@ impl MessageWriter {
     /// # Errors
     /// If it cannot be written; the file then does not get its name.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        let sink = std::mem::replace(&mut self.sink, Sink::Plain(BufWriter::new(Out::Stream(Box::new(io::sink())))));
+        let sink =
+            std::mem::replace(&mut self.sink, Sink::Plain(BufWriter::new(Out::Stream(Box::new(io::sink())))));
         let out = match sink {
             Sink::Plain(out) => out,
             Sink::Gzip(encoder) => encoder.finish()?,

@@ -29,7 +29,8 @@ fn durations_have_three_digits_and_a_unit() {
 
 #[test]
 fn large_numbers_are_grouped() {
-    for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (122_302, "122,302"), (1_234_567, "1,234,567")]
+    for (number, text) in
+        [(0, "0"), (999, "999"), (1_000, "1,000"), (122_302, "122,302"), (1_234_567, "1,234,567")]
     {
         assert_eq!(grouped(number), text);
     }

@@ -71,11 +71,17 @@ fn what_is_not_there_ends_with_1_and_a_line() {
     let store = store_with_trace(folder.path());
     let missing = folder.path().join("missing");
     for (args, expected) in [
-        (["trace", "1", "--data-dir", arg(&store)], "error: there is no trace 00000000000000000000000000000001\n"),
+        (
+            ["trace", "1", "--data-dir", arg(&store)],
+            "error: there is no trace 00000000000000000000000000000001\n",
+        ),
         (["trace", TRACE, "--api", "http://127.0.0.1:1"], "is the server running?\n"),
         (["trace", TRACE, "--data-dir", arg(&missing)], "No such file or directory (os error 2)\n"),
         (["export", "--trace=1", "--data-dir", arg(&store)], "error: none of the traces is there\n"),
-        (["import", arg(&folder.path().join("one.jsonl")), "--endpoint", "http://127.0.0.1:1"], "is the server running?\n"),
+        (
+            ["import", arg(&folder.path().join("one.jsonl")), "--endpoint", "http://127.0.0.1:1"],
+            "is the server running?\n",
+        ),
         (["import", arg(&missing), "--data-dir", arg(&store)], "No such file or directory (os error 2)\n"),
     ] {
         let (code, stdout, said) = outcome(&run(&args));
@@ -147,7 +153,8 @@ fn standard_input_is_imported_whatever_it_is_compressed_with() {
         assert_eq!(code, Some(0), "{said}");
         assert!(stdout.starts_with("imported 3 spans"), "{stdout}");
     }
-    let (code, _, said) = outcome(&run(&["import", env!("CARGO_BIN_EXE_tracelake"), "--data-dir", arg(&store)]));
+    let (code, _, said) =
+        outcome(&run(&["import", env!("CARGO_BIN_EXE_tracelake"), "--data-dir", arg(&store)]));
     assert_eq!(code, Some(3));
     assert!(said.contains("skipped: neither OTLP JSON lines nor protobuf messages"), "{said}");
 }
@@ -271,7 +278,9 @@ fn config_tells_each_value_and_where_it_comes_from() {
     let file = folder.path().join("settings.toml");
     std::fs::write(&file, "generation_bytes_max = \"32MiB\"\n").expect("written");
     let mut command = tracelake();
-    command.args(["config", "--config", arg(&file), "--log-level", "debug"]).env("TRACELAKE_API_ADDR", "127.0.0.1:9");
+    command
+        .args(["config", "--config", arg(&file), "--log-level", "debug"])
+        .env("TRACELAKE_API_ADDR", "127.0.0.1:9");
     let (code, stdout, said) = outcome(&command.output().expect("it starts"));
     assert_eq!(code, Some(0), "{said}");
     let row = |name: &str| {
@@ -283,7 +292,10 @@ fn config_tells_each_value_and_where_it_comes_from() {
     assert_eq!(row("log_level")[1..], ["debug", "--log-level"]);
     assert_eq!(row("data_dir")[1..], ["./tracelake-data", "default"]);
     let json: serde_json::Value = serde_json::from_str(&run_ok(&["config", "--json"])).expect("JSON");
-    assert!(json.as_array().is_some_and(|settings| settings.iter().any(|s| s["name"] == "data_dir")), "{json}");
+    assert!(
+        json.as_array().is_some_and(|settings| settings.iter().any(|s| s["name"] == "data_dir")),
+        "{json}"
+    );
 }
 
 #[test]

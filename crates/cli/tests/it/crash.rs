@@ -20,8 +20,9 @@ fn a_server_that_is_killed_a_hundred_times_keeps_what_it_acknowledged() {
     let (seed, mut random) = seeded();
     let folder = tempfile::tempdir().expect("a folder");
     // The smallest generations there are: so that kills meet flushes and commits, too.
-    let config =
-        Config::new(folder.path()).with("generation-bytes-max", "1MiB").with("generation-age-seconds-max", "1");
+    let config = Config::new(folder.path())
+        .with("generation-bytes-max", "1MiB")
+        .with("generation-age-seconds-max", "1");
     let mut clients: Vec<Client> = (0..CLIENTS).map(|number| Client::new(seed ^ number)).collect();
 
     for life in 0..LIVES {
@@ -51,7 +52,10 @@ fn a_server_that_is_killed_a_hundred_times_keeps_what_it_acknowledged() {
     // A flush that was killed may leave a file that nobody needs; nothing worse.
     let (code, said, _) = outcome(&run(&["verify", "--data-dir", arg(folder.path())]));
     assert!(matches!(code, Some(0 | 3)) && !said.contains("LOSS"), "{said}");
-    assert!(said.lines().filter(|line| line.starts_with("note")).all(|line| line.contains("no manifest entry")), "{said}");
+    assert!(
+        said.lines().filter(|line| line.starts_with("note")).all(|line| line.contains("no manifest entry")),
+        "{said}"
+    );
 }
 
 /// Kills the server while all clients send.

@@ -60,7 +60,11 @@ impl Config {
     pub(crate) fn try_start(&self) -> Result<Server, (ExitStatus, String)> {
         let mut command = tracelake();
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
-        command.args(["--otlp-grpc-addr=127.0.0.1:0", "--otlp-http-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"]);
+        command.args([
+            "--otlp-grpc-addr=127.0.0.1:0",
+            "--otlp-http-addr=127.0.0.1:0",
+            "--api-addr=127.0.0.1:0",
+        ]);
         command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let said = Said::default();

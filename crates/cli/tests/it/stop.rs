@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::acked::{Client, in_parallel};
-use crate::harness::{Config, outcome, run, arg};
+use crate::harness::{Config, arg, outcome, run};
 
 /// What is promised for the end after SIGTERM.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -83,7 +83,8 @@ fn a_wrong_setting_or_address_ends_the_start_with_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let data_dir = folder.path().join("data");
-    let flags = ["serve", "--data-dir", arg(&data_dir), "--otlp-http-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"];
+    let flags =
+        ["serve", "--data-dir", arg(&data_dir), "--otlp-http-addr=127.0.0.1:0", "--api-addr=127.0.0.1:0"];
     let grpc = format!("--otlp-grpc-addr={address}");
     let (code, _, said) = outcome(&run(&[&flags[..], &[grpc.as_str()]].concat()));
     assert_eq!(code, Some(1), "{said}");

@@ -89,8 +89,7 @@ impl Check<'_> {
     fn filter(&mut self) -> Option<TraceFilter> {
         let section = self.segment.meta.filter;
         let bytes = self.bytes(&section.range())?;
-        let filter =
-            OpenSegment::verify_section(&section, &bytes).and_then(|()| TraceFilter::parse(bytes));
+        let filter = OpenSegment::verify_section(&section, &bytes).and_then(|()| TraceFilter::parse(bytes));
         filter.map_err(|error| self.say(error.to_string())).ok()
     }
 

@@ -50,7 +50,8 @@ impl TraceFilter {
     /// Reads a stored filter. The bytes are kept, not copied.
     pub fn parse(bytes: Bytes) -> Result<Self, FormatError> {
         let damaged = |detail: &str| FormatError::damaged(WHAT, detail);
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or_else(|| damaged("shorter than its header"))?;
+        let header: &[u8; HEADER_BYTES] =
+            bytes.first_chunk().ok_or_else(|| damaged("shorter than its header"))?;
         let (words, _) = header.as_chunks::<4>();
         let [magic, version, kind, keys, seed_low, seed_high, length, count_length] = words else {
             return Err(damaged("shorter than its header"));
@@ -104,7 +105,10 @@ impl TraceFilter {
                 let third = (first + 2 * segment_length) ^ (hash as u32 & mask);
                 let at = |slot: u32| {
                     let from = 4 * slot as usize;
-                    fingerprints.get(from..from + 4).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word))
+                    fingerprints
+                        .get(from..from + 4)
+                        .and_then(<[u8]>::first_chunk)
+                        .map(|word| u32::from_le_bytes(*word))
                 };
                 let (Some(a), Some(b), Some(c)) = (at(first), at(second), at(third)) else {
                     // The lengths were checked; a filter must never say "no" in doubt.

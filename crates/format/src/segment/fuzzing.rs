@@ -4,11 +4,11 @@ use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
 
+use super::FORMAT_VERSION;
 use super::directory::{Block, DirectoryIndex, decode_block};
 use super::filter::TraceFilter;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::open::OpenSegment;
-use super::FORMAT_VERSION;
 use crate::checksum::ChecksumTable;
 
 /// Treats `data` as each part of a segment, with a `SegmentMeta` whose checksums are right. Anything may

@@ -9,7 +9,8 @@ use arrow_array::types::{
     ArrowPrimitiveType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, PrimitiveArray, StringArray, StructArray,
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, Int32Array, ListArray, PrimitiveArray, StringArray,
+    StructArray,
 };
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::Fields;
@@ -163,8 +164,7 @@ impl<'a> Gather<'a> {
         let local = Local::of(&resources, shared.resources.texts.len());
         let text_of = |place: u32| shared.resources.texts.get(place as usize).map(String::as_str);
         let resource_texts = local.array(text_of)?;
-        let services =
-            local.array(|place| shared.services.get(place as usize).copied().flatten())?;
+        let services = local.array(|place| shared.services.get(place as usize).copied().flatten())?;
         let scopes = std::mem::take(&mut self.scopes);
         let local_scopes = Local::of(&scopes, shared.scopes.texts.len());
         let scope_texts =

@@ -92,8 +92,9 @@ impl OpenSegment {
         let section = |section: &Section| {
             let from = section.offset.checked_sub(range.start).and_then(|from| usize::try_from(from).ok());
             let len = usize::try_from(section.len).ok();
-            let bytes = from.zip(len).and_then(|(from, len)| Some(tail.get(from..from.checked_add(len)?)?));
-            let bytes = bytes.ok_or_else(|| FormatError::damaged(WHAT, "a section is outside of its tail"))?;
+            let bytes = from.zip(len).and_then(|(from, len)| tail.get(from..from.checked_add(len)?));
+            let bytes =
+                bytes.ok_or_else(|| FormatError::damaged(WHAT, "a section is outside of its tail"))?;
             Self::verify_section(section, bytes)?;
             Ok::<_, FormatError>(bytes)
         };
@@ -211,9 +212,14 @@ impl OpenSegment {
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if the bytes are not of a block at that place.
-    pub fn traces_of(&self, block_range: &Range<u64>, block_bytes: &[u8]) -> Result<Vec<TraceEntry>, FormatError> {
+    pub fn traces_of(
+        &self,
+        block_range: &Range<u64>,
+        block_bytes: &[u8],
+    ) -> Result<Vec<TraceEntry>, FormatError> {
         let block = self.directory.blocks().iter().find(|block| block.range() == *block_range);
-        let block = block.ok_or_else(|| FormatError::damaged(WHAT, "has no directory block at that place"))?;
+        let block =
+            block.ok_or_else(|| FormatError::damaged(WHAT, "has no directory block at that place"))?;
         decode_block(block, block_bytes)
     }
 
@@ -262,7 +268,10 @@ fn check_directory(meta: &SegmentMeta, directory: &DirectoryIndex) -> Result<(),
         });
         let first_row = blocks.clone().next().map_or(part.first_row, |block| block.first_row);
         if (part.first_row, first_row, rows, traces) != (next_row, next_row, part.rows, part.traces) {
-            return Err(FormatError::damaged(WHAT, format!("its directory contradicts the rows of {}", part.tenant)));
+            return Err(FormatError::damaged(
+                WHAT,
+                format!("its directory contradicts the rows of {}", part.tenant),
+            ));
         }
         next_row = next_row.saturating_add(rows);
     }

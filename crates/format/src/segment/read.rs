@@ -112,7 +112,11 @@ impl OpenSegment {
     /// # Errors
     /// [`FormatError::Damaged`] if a checksum differs or bytes are missing; [`FormatError::Parquet`] if
     /// what was verified cannot be decoded.
-    pub fn decode_rows(&self, rows: Range<u64>, fetched: Vec<(Range<u64>, Bytes)>) -> Result<SpanBatch, FormatError> {
+    pub fn decode_rows(
+        &self,
+        rows: Range<u64>,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<SpanBatch, FormatError> {
         let wanted = rows.end.min(self.meta.rows).saturating_sub(rows.start);
         let file = self.verified(fetched)?;
         let mut unpacker = Unpacker::new(&self.attribute_columns);
@@ -131,7 +135,11 @@ impl OpenSegment {
     ///
     /// # Errors
     /// As [`decode_rows`](Self::decode_rows).
-    pub fn decode_trace(&self, entry: &TraceEntry, fetched: Vec<(Range<u64>, Bytes)>) -> Result<SpanBatch, FormatError> {
+    pub fn decode_trace(
+        &self,
+        entry: &TraceEntry,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<SpanBatch, FormatError> {
         let batch = self.decode_rows(entry.row_range(), fetched)?;
         let others = batch.trace_ids().iter().any(|trace_id| *trace_id != entry.trace_id);
         if others || batch.len() as u64 != entry.rows {
@@ -143,7 +151,10 @@ impl OpenSegment {
     fn verified(&self, mut fetched: Vec<(Range<u64>, Bytes)>) -> Result<SparseFile, FormatError> {
         for (range, bytes) in &fetched {
             if range.end.checked_sub(range.start) != Some(bytes.len() as u64) {
-                return Err(FormatError::damaged(WHAT, format!("the read of {range:?} gave {} bytes", bytes.len())));
+                return Err(FormatError::damaged(
+                    WHAT,
+                    format!("the read of {range:?} gave {} bytes", bytes.len()),
+                ));
             }
             self.checksums.verify(range.start, bytes)?;
         }
@@ -163,7 +174,8 @@ impl OpenSegment {
         let rows = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let select = rows(part.end - part.start);
         let columns = self.columns_to_read(group, &part);
-        let selection = RowSelection::from(vec![RowSelector::skip(rows(part.start)), RowSelector::select(select)]);
+        let selection =
+            RowSelection::from(vec![RowSelector::skip(rows(part.start)), RowSelector::select(select)]);
         let constants = self.constants(group, &part);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), self.parquet.clone())
             .with_row_groups(vec![index])
@@ -225,7 +237,10 @@ impl ChunkReader for SparseFile {
         }
         let bytes = self.from(start)?;
         if length > bytes.len() {
-            return Err(ParquetError::EOF(format!("bytes {start} to {} were not fetched", start + length as u64)));
+            return Err(ParquetError::EOF(format!(
+                "bytes {start} to {} were not fetched",
+                start + length as u64
+            )));
         }
         Ok(bytes.slice(..length))
     }

@@ -40,7 +40,11 @@ pub(super) fn sorted(batches: &[&SpanBatch], first_batch: usize) -> Result<Vec<R
     let total: usize = batches.iter().map(|batch| batch.len()).sum();
     let last_batch = first_batch + batches.len();
     if u32::try_from(total).is_err() || u32::try_from(last_batch).is_err() {
-        return Err(FormatError::TooLarge { what: "generation", size: total as u64, max: u64::from(u32::MAX) });
+        return Err(FormatError::TooLarge {
+            what: "generation",
+            size: total as u64,
+            max: u64::from(u32::MAX),
+        });
     }
     let mut rows = Vec::with_capacity(total);
     for (index, batch) in batches.iter().enumerate() {
@@ -137,11 +141,8 @@ impl<'a> Shared<'a> {
                 });
                 tables.scopes.push(place);
             }
-            tables.slots = batch
-                .terms()
-                .iter()
-                .map(|(_, text)| slots.get(text).copied().unwrap_or(NO_SLOT))
-                .collect();
+            tables.slots =
+                batch.terms().iter().map(|(_, text)| slots.get(text).copied().unwrap_or(NO_SLOT)).collect();
             shared.batches.push(tables);
         }
         shared

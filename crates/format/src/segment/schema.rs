@@ -46,9 +46,25 @@ const STATISTICS_BYTES_MAX: usize = 32;
 
 /// Columns before the attributes' own, in their order.
 pub(super) const FIXED_COLUMNS: [&str; 19] = [
-    TENANT, GENERATION, TRACE_ID, SPAN_ID, PARENT_SPAN_ID, NAME, KIND, SERVICE_NAME, START_TIME,
-    DURATION_NANO, STATUS_CODE, STATUS_MESSAGE, TRACE_STATE, FLAGS, DROPPED_ATTRIBUTES, DROPPED_EVENTS,
-    DROPPED_LINKS, RESOURCE, SCOPE,
+    TENANT,
+    GENERATION,
+    TRACE_ID,
+    SPAN_ID,
+    PARENT_SPAN_ID,
+    NAME,
+    KIND,
+    SERVICE_NAME,
+    START_TIME,
+    DURATION_NANO,
+    STATUS_CODE,
+    STATUS_MESSAGE,
+    TRACE_STATE,
+    FLAGS,
+    DROPPED_ATTRIBUTES,
+    DROPPED_EVENTS,
+    DROPPED_LINKS,
+    RESOURCE,
+    SCOPE,
 ];
 
 fn fixed_field(name: &str) -> Field {
@@ -119,9 +135,11 @@ pub(super) fn element(fields: Fields) -> Field {
 /// The schema of a file with these attribute columns.
 pub(super) fn schema(attributes: &[AttributeColumn]) -> SchemaRef {
     let mut fields: Vec<Field> = FIXED_COLUMNS.iter().map(|name| fixed_field(name)).collect();
-    fields.extend(attributes.iter().map(|column| {
-        Field::new(attribute_field_name(&column.key), attribute_data_type(column.kind), true)
-    }));
+    fields.extend(
+        attributes.iter().map(|column| {
+            Field::new(attribute_field_name(&column.key), attribute_data_type(column.kind), true)
+        }),
+    );
     for (name, fields_of) in
         [(ATTRIBUTES, residual_fields()), (EVENTS, event_fields()), (LINKS, link_fields())]
     {
@@ -164,16 +182,36 @@ pub(super) fn properties(
         .set_column_index_truncate_length(Some(STATISTICS_BYTES_MAX))
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX));
     for name in [
-        TENANT, TRACE_ID, NAME, KIND, SERVICE_NAME, STATUS_CODE, STATUS_MESSAGE, TRACE_STATE, FLAGS,
-        DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS, RESOURCE, SCOPE,
+        TENANT,
+        TRACE_ID,
+        NAME,
+        KIND,
+        SERVICE_NAME,
+        STATUS_CODE,
+        STATUS_MESSAGE,
+        TRACE_STATE,
+        FLAGS,
+        DROPPED_ATTRIBUTES,
+        DROPPED_EVENTS,
+        DROPPED_LINKS,
+        RESOURCE,
+        SCOPE,
     ] {
         builder = builder.set_column_dictionary_enabled(path(&[name]), true);
     }
     // Random bytes, and a few bits or runs of a dictionary's numbers: there is nothing to gain, and a
     // reader sets up a decompressor for each column that it decodes.
     for name in [
-        TENANT, SPAN_ID, PARENT_SPAN_ID, KIND, STATUS_CODE, FLAGS, DROPPED_ATTRIBUTES, DROPPED_EVENTS,
-        DROPPED_LINKS, SCOPE,
+        TENANT,
+        SPAN_ID,
+        PARENT_SPAN_ID,
+        KIND,
+        STATUS_CODE,
+        FLAGS,
+        DROPPED_ATTRIBUTES,
+        DROPPED_EVENTS,
+        DROPPED_LINKS,
+        SCOPE,
     ] {
         builder = builder.set_column_compression(path(&[name]), Compression::UNCOMPRESSED);
     }
@@ -182,8 +220,17 @@ pub(super) fn properties(
         builder = builder.set_column_encoding(path(&[name]), Encoding::DELTA_BINARY_PACKED);
     }
     for name in [
-        GENERATION, KIND, START_TIME, DURATION_NANO, STATUS_CODE, STATUS_MESSAGE, TRACE_STATE, FLAGS,
-        DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS,
+        GENERATION,
+        KIND,
+        START_TIME,
+        DURATION_NANO,
+        STATUS_CODE,
+        STATUS_MESSAGE,
+        TRACE_STATE,
+        FLAGS,
+        DROPPED_ATTRIBUTES,
+        DROPPED_EVENTS,
+        DROPPED_LINKS,
     ] {
         builder = with_statistics(builder, path(&[name]));
     }

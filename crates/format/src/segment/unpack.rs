@@ -8,12 +8,10 @@ use arrow_array::types::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray,
-    RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
+    StringArray, StructArray,
 };
-use tracelake_model::{
-    Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId,
-};
+use tracelake_model::{Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId};
 use tracelake_otlp::json;
 
 use super::columns::{AttributeColumn, AttributeType};
@@ -68,7 +66,10 @@ impl<'s> Unpacker<'s> {
         Ok(())
     }
 
-    fn attribute_cells<'b>(&mut self, batch: &'b RecordBatch) -> Result<Vec<(TermId, Cells<'b>)>, FormatError> {
+    fn attribute_cells<'b>(
+        &mut self,
+        batch: &'b RecordBatch,
+    ) -> Result<Vec<(TermId, Cells<'b>)>, FormatError> {
         let schema = batch.schema_ref();
         let mut cells = Vec::new();
         for column in self.attribute_columns {
@@ -112,7 +113,10 @@ fn wrong_type() -> FormatError {
 }
 
 /// A column that may have been left unread, because it has nothing but nulls in these rows.
-fn optional<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Result<Option<&'b A>, FormatError> {
+fn optional<'b, A: Array + 'static>(
+    batch: &'b RecordBatch,
+    name: &str,
+) -> Result<Option<&'b A>, FormatError> {
     match batch.column_by_name(name) {
         None => Ok(None),
         Some(column) => column.as_any().downcast_ref().map(Some).ok_or_else(wrong_type),
@@ -124,7 +128,7 @@ fn required<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Resul
     optional::<A>(batch, name)?.filter(|column| column.null_count() == 0).ok_or_else(wrong_type)
 }
 
-fn text_at<'b>(texts: Option<&'b StringArray>, row: usize) -> &'b str {
+fn text_at(texts: Option<&StringArray>, row: usize) -> &str {
     texts.filter(|texts| texts.is_valid(row)).map_or("", |texts| texts.value(row))
 }
 

@@ -137,7 +137,9 @@ fn column_shapes(
     let rows: usize = rows_of_tenants.iter().map(Vec::len).sum();
     let skipped = rows.saturating_sub(SAMPLE_ROWS) / 2;
     for row in rows_of_tenants.iter().flatten().skip(skipped).take(SAMPLE_ROWS) {
-        let (Some(span), Some(tables)) = (row.span(batches), shared.batches.get(row.batch())) else { continue };
+        let (Some(span), Some(tables)) = (row.span(batches), shared.batches.get(row.batch())) else {
+            continue;
+        };
         for (key, value) in span.attributes().terms() {
             let slot = usize::from(tables.slots.get(key.index()).copied().unwrap_or(NO_SLOT));
             let (Some(count), Some(texts), Some(ints)) =
@@ -244,12 +246,10 @@ impl File {
 
         let mut meta = description.segment;
         let footer = meta.checksums.range().end;
-        let footer_bytes = usize::try_from(footer).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
-        meta.footer = Section {
-            offset: footer,
-            len: footer_bytes.len() as u64,
-            crc32c: crc32c::crc32c(footer_bytes),
-        };
+        let footer_bytes =
+            usize::try_from(footer).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+        meta.footer =
+            Section { offset: footer, len: footer_bytes.len() as u64, crc32c: crc32c::crc32c(footer_bytes) };
         meta.size_bytes = bytes.len() as u64;
         Ok(WrittenSegment { bytes: bytes.into(), meta })
     }

@@ -8,8 +8,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tracelake_format::segment::{SegmentMeta, SegmentWriterOptions};
 
 use crate::random::{Odd, seed};
-use crate::support::{columns, open, small, tenant, write};
 use crate::realistic;
+use crate::support::{columns, open, small, tenant, write};
 
 #[test]
 fn a_plain_parquet_reader_sees_spans() {
@@ -17,7 +17,7 @@ fn a_plain_parquet_reader_sees_spans() {
     let tenants = vec![(tenant("a"), vec![odd.batch(100)]), (tenant("b"), vec![odd.batch(50)])];
     let segment = write(&tenants, &columns(&tenants), &small());
     let reader = ParquetRecordBatchReaderBuilder::try_new(segment.bytes.clone()).expect("a Parquet file");
-    let schema = reader.schema().clone();
+    let schema = std::sync::Arc::clone(reader.schema());
     let type_of = |name: &str| schema.field_with_name(name).expect(name).data_type().clone();
     assert_eq!(type_of("trace_id"), DataType::FixedSizeBinary(16));
     assert_eq!(type_of("start_time"), DataType::Timestamp(TimeUnit::Nanosecond, None));
@@ -30,13 +30,16 @@ fn a_plain_parquet_reader_sees_spans() {
     assert_eq!(type_of("attr.ratio"), DataType::Float64);
     assert_eq!(type_of("attr.flag"), DataType::Boolean);
     assert!(matches!(type_of("events"), DataType::List(_)));
-    let batches: Vec<RecordBatch> = reader.build().expect("readable").map(|batch| batch.expect("readable")).collect();
+    let batches: Vec<RecordBatch> =
+        reader.build().expect("readable").map(|batch| batch.expect("readable")).collect();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 150);
     for batch in &batches {
-        let starts = batch.column_by_name("start_time").expect("there").as_primitive::<TimestampNanosecondType>();
+        let starts =
+            batch.column_by_name("start_time").expect("there").as_primitive::<TimestampNanosecondType>();
         let durations = batch.column_by_name("duration_nano").expect("there").as_primitive::<Int64Type>();
         assert_eq!((starts.null_count(), durations.null_count()), (0, 0));
-        let ends = starts.values().iter().zip(durations.values()).map(|(start, length)| start.checked_add(*length));
+        let ends =
+            starts.values().iter().zip(durations.values()).map(|(start, length)| start.checked_add(*length));
         assert!(ends.into_iter().all(|end| end.is_some_and(|end| end >= 0)));
     }
 }

@@ -115,9 +115,7 @@ fn a_manifest_object() {
         change: Change::Commit(commit.clone()),
     };
     let state = State { version: 1, epoch: 1, segments: commit.segments_added, ..State::default() };
-    let inputs = [
-        entry.encode().expect("an entry encodes"),
-        state.encode_checkpoint().expect("a checkpoint encodes"),
-    ];
+    let inputs =
+        [entry.encode().expect("an entry encodes"), state.encode_checkpoint().expect("a checkpoint encodes")];
     rounds("manifest", &inputs, tracelake_format::manifest::fuzzing::manifest);
 }

@@ -20,10 +20,7 @@ fn traces(batches: &[SpanBatch]) -> BTreeMap<TraceId, Vec<SpanView<'_>>> {
 /// Two tenants that share half of their traces.
 fn two_tenants(seed: u64) -> Vec<(TenantId, Vec<SpanBatch>)> {
     let mut odd = Odd::new(seed, 700);
-    vec![
-        (tenant("one"), vec![odd.batch(300), odd.batch(700)]),
-        (tenant("two"), vec![odd.batch(500)]),
-    ]
+    vec![(tenant("one"), vec![odd.batch(300), odd.batch(700)]), (tenant("two"), vec![odd.batch(500)])]
 }
 
 #[test]
@@ -60,7 +57,8 @@ fn an_entry_sums_up_its_trace() {
         assert_eq!(Some(entry.start_unix_nano_min), spans.iter().map(SpanView::start_unix_nano).min());
         assert_eq!(Some(entry.end_unix_nano_max), spans.iter().map(SpanView::end_unix_nano).max());
         assert_eq!(entry.errors, spans.iter().filter(|span| span.status_code() == 2).count() as u64);
-        let services: BTreeSet<&str> = spans.iter().filter_map(|span| span.resource().service_name()).collect();
+        let services: BTreeSet<&str> =
+            spans.iter().filter_map(|span| span.resource().service_name()).collect();
         let cut = |text: &str| text[..text.floor_char_boundary(256)].to_owned();
         let listed: BTreeSet<String> = entry.services.iter().map(|service| service.to_string()).collect();
         assert_eq!(listed, services.iter().map(|service| cut(service)).collect());
@@ -69,9 +67,8 @@ fn an_entry_sums_up_its_trace() {
         assert_eq!(entry.root.is_some(), first.is_some());
         if let Some(root) = entry.root {
             let earliest = roots().filter(|span| Some(span.start_unix_nano()) == first);
-            let names: Vec<_> = earliest
-                .map(|span| (cut(span.name()), span.resource().service_name().map(cut)))
-                .collect();
+            let names: Vec<_> =
+                earliest.map(|span| (cut(span.name()), span.resource().service_name().map(cut))).collect();
             let found = (root.name.to_string(), root.service.map(|service| service.to_string()));
             assert!(names.contains(&found), "{found:?} of {names:?}");
         }
@@ -89,10 +86,15 @@ fn rows_are_in_the_documented_order() {
         let read = opened.decode_rows(rows.clone(), fetch(&opened, &segment.bytes, rows)).expect("own bytes");
         let keys: Vec<_> = read
             .spans()
-            .map(|span| (trace_hash(&span.trace_id()), span.trace_id(), span.start_unix_nano(), span.span_id()))
+            .map(|span| {
+                (trace_hash(&span.trace_id()), span.trace_id(), span.start_unix_nano(), span.span_id())
+            })
             .collect();
         assert!(keys.is_sorted());
-        assert!(keys.iter().all(|key| (segment.meta.trace_hash_min..=segment.meta.trace_hash_max).contains(&key.0)));
+        assert!(
+            keys.iter()
+                .all(|key| (segment.meta.trace_hash_min..=segment.meta.trace_hash_max).contains(&key.0))
+        );
         let listed: Vec<_> = opened
             .directory_block_ranges(&part.tenant)
             .into_iter()
@@ -114,7 +116,8 @@ fn the_filter_denies_no_trace_and_keeps_tenants_apart() {
     let tenants = two_tenants(seed());
     let segment = write(&tenants, &columns(&tenants), &small());
     let section = segment.meta.filter.range();
-    let filter = TraceFilter::parse(segment.bytes.slice(section.start as usize..section.end as usize)).expect("own");
+    let filter =
+        TraceFilter::parse(segment.bytes.slice(section.start as usize..section.end as usize)).expect("own");
     let (one, two) = (tenant_hash(&tenants[0].0), tenant_hash(&tenants[1].0));
     let (in_one, in_two) = (traces(&tenants[0].1), traces(&tenants[1].1));
     assert!(in_one.keys().all(|id| filter.contains(filter_key(one, id))));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_model::{
-    EntityRef, KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TraceId, Value,
+    EntityRef, KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TraceId,
+    Value,
 };
 
 /// The seed of a random test: from `TRACELAKE_TEST_SEED`, else a new one; printed either way.
@@ -23,8 +24,20 @@ pub(crate) struct Odd {
 }
 
 const KEYS: [&str; 14] = [
-    "http.route", "http.status", "ratio", "flag", "mixed", "", "tenant", "Ключ", "a\u{0}b", "attr.http.route",
-    "`'\"\\", "user.id", "rare.one", "rare.two",
+    "http.route",
+    "http.status",
+    "ratio",
+    "flag",
+    "mixed",
+    "",
+    "tenant",
+    "Ключ",
+    "a\u{0}b",
+    "attr.http.route",
+    "`'\"\\",
+    "user.id",
+    "rare.one",
+    "rare.two",
 ];
 
 impl Odd {
@@ -168,8 +181,7 @@ impl Odd {
     /// A batch of so many spans.
     pub(crate) fn batch(&mut self, spans: usize) -> SpanBatch {
         let mut builder = SpanBatchBuilder::new();
-        let resources: Vec<u32> =
-            (0..3).map(|_| builder.resource(Arc::new(self.resource()))).collect();
+        let resources: Vec<u32> = (0..3).map(|_| builder.resource(Arc::new(self.resource()))).collect();
         let mut scopes: Vec<u32> = (0..2).map(|_| builder.scope(Arc::new(self.scope()))).collect();
         scopes.push(builder.scope(Arc::new(Scope::default())));
         for _ in 0..spans {

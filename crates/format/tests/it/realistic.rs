@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_model::{
-    KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId, Value,
+    KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId,
+    Value,
 };
 
 const SERVICES: usize = 24;
@@ -65,11 +66,8 @@ struct Shop {
 pub(crate) fn batches(seed: u64, spans: usize) -> Vec<SpanBatch> {
     let mut random = StdRng::seed_from_u64(seed);
     let resources = resources(&mut random);
-    let scope = Arc::new(Scope {
-        name: "io.opentelemetry.http".into(),
-        version: "2.1.0".into(),
-        ..Scope::default()
-    });
+    let scope =
+        Arc::new(Scope { name: "io.opentelemetry.http".into(), version: "2.1.0".into(), ..Scope::default() });
     let open = (0..6)
         .map(|_| Open {
             builder: SpanBatchBuilder::new(),
@@ -244,7 +242,11 @@ fn database(builder: &mut SpanBatchBuilder, random: &mut StdRng, place: &Place, 
     put(builder, "db.namespace", &format!("shop{}", place.service % 6));
     put(builder, "db.collection.name", table);
     put(builder, "db.operation.name", ["SELECT", "UPDATE", "INSERT"][operation % 3]);
-    put(builder, "db.query.text", &format!("SELECT id, sku, price FROM {table} WHERE id = $1 AND region = $2 LIMIT {operation}"));
+    put(
+        builder,
+        "db.query.text",
+        &format!("SELECT id, sku, price FROM {table} WHERE id = $1 AND region = $2 LIMIT {operation}"),
+    );
     put(builder, "server.address", &format!("pg-{}.shop", place.service % 4));
     put_int(builder, "server.port", 5_432);
     put_int(builder, "db.response.returned_rows", random.random_range(0..200));
@@ -255,7 +257,13 @@ fn database(builder: &mut SpanBatchBuilder, random: &mut StdRng, place: &Place, 
 
 fn exception(builder: &mut SpanBatchBuilder, random: &mut StdRng, place: &Place) {
     let frames: String = (0..12)
-        .map(|frame| format!("\tat shop.{}.Handler.call{frame}(Handler.java:{})\n", place.service, random.random_range(1..900)))
+        .map(|frame| {
+            format!(
+                "\tat shop.{}.Handler.call{frame}(Handler.java:{})\n",
+                place.service,
+                random.random_range(1..900)
+            )
+        })
         .collect();
     for (key, value) in [
         ("exception.type", "java.net.SocketTimeoutException"),

@@ -36,7 +36,8 @@ fn attributes_read_back_equal_whatever_has_a_column() {
     round_trip(&tenants, &AttributeColumns::default());
     for kind in [AttributeType::String, AttributeType::Int, AttributeType::Double, AttributeType::Bool] {
         let column = |key: &str| AttributeColumn { key: key.to_owned(), kind };
-        let keys = ["http.route", "http.status", "ratio", "flag", "mixed", "", "a\u{0}b", "`'\"\\", "not there"];
+        let keys =
+            ["http.route", "http.status", "ratio", "flag", "mixed", "", "a\u{0}b", "`'\"\\", "not there"];
         round_trip(&tenants, &AttributeColumns { columns: keys.map(column).to_vec() });
     }
 }
@@ -68,9 +69,8 @@ fn any_range_of_rows_reads_alone() {
     let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
     let all = opened.decode_rows(0..200, fetch(&opened, &segment.bytes, 0..200)).expect("own bytes");
     for (start, end) in [(0, 1), (15, 17), (63, 65), (0, 64), (64, 128), (60, 200), (199, 200), (100, 100)] {
-        let rows = opened
-            .decode_rows(start..end, fetch(&opened, &segment.bytes, start..end))
-            .expect("own bytes");
+        let rows =
+            opened.decode_rows(start..end, fetch(&opened, &segment.bytes, start..end)).expect("own bytes");
         let expected = (start..end).map(|row| all.span(row as usize));
         assert!(expected.zip(rows.spans()).all(|(a, b)| a.is_duplicate_of(&b)), "{start} to {end}");
         assert_eq!(rows.len() as u64, end - start);

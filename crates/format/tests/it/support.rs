@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tracelake_format::FormatError;
 use tracelake_format::segment::{
-    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentMeta, SegmentWriterOptions, TraceEntry,
-    TraceFilter, WrittenSegment, write_segment,
+    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentMeta, SegmentWriterOptions,
+    TraceEntry, TraceFilter, WrittenSegment, write_segment,
 };
 use tracelake_model::hash::{filter_key, tenant_hash};
 use tracelake_model::{SpanBatch, TenantId, TraceId};
@@ -47,7 +47,11 @@ pub(crate) fn open(meta: &SegmentMeta, file: &Bytes) -> Result<OpenSegment, Form
     OpenSegment::open(meta, slice(file, &OpenSegment::tail_range(meta)))
 }
 
-pub(crate) fn fetch(segment: &OpenSegment, file: &Bytes, rows: std::ops::Range<u64>) -> Vec<(std::ops::Range<u64>, Bytes)> {
+pub(crate) fn fetch(
+    segment: &OpenSegment,
+    file: &Bytes,
+    rows: std::ops::Range<u64>,
+) -> Vec<(std::ops::Range<u64>, Bytes)> {
     segment.ranges_for_rows(rows).into_iter().map(|range| (range.clone(), slice(file, &range))).collect()
 }
 
@@ -62,15 +66,30 @@ pub(crate) fn find(
 }
 
 /// Filter, directory, rows: what a lookup does.
-pub(crate) fn lookup(meta: &SegmentMeta, file: &Bytes, tenant: &TenantId, id: &TraceId) -> Result<Option<SpanBatch>, FormatError> {
+pub(crate) fn lookup(
+    meta: &SegmentMeta,
+    file: &Bytes,
+    tenant: &TenantId,
+    id: &TraceId,
+) -> Result<Option<SpanBatch>, FormatError> {
+    lookup_in(&open(meta, file)?, file, tenant, id)
+}
+
+/// As [`lookup`], in a segment whose tail was read before.
+pub(crate) fn lookup_in(
+    segment: &OpenSegment,
+    file: &Bytes,
+    tenant: &TenantId,
+    id: &TraceId,
+) -> Result<Option<SpanBatch>, FormatError> {
+    let meta = segment.meta();
     let filter = slice(file, &OpenSegment::filter_range(meta));
     OpenSegment::verify_section(&meta.filter, &filter)?;
     if !TraceFilter::parse(filter)?.contains(filter_key(tenant_hash(tenant), id)) {
         return Ok(None);
     }
-    let segment = open(meta, file)?;
-    let Some(entry) = find(&segment, file, tenant, id)? else { return Ok(None) };
-    let fetched = fetch(&segment, file, entry.row_range());
+    let Some(entry) = find(segment, file, tenant, id)? else { return Ok(None) };
+    let fetched = fetch(segment, file, entry.row_range());
     segment.decode_trace(&entry, fetched).map(Some)
 }
 

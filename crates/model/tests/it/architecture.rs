@@ -10,8 +10,18 @@ const IMPURE_DEPENDENCIES: &[&str] =
 
 /// Ways of the standard library to the outside.
 const IMPURE_PATHS: &[&str] = &[
-    "std::fs", "std::net", "std::env", "std::process", "std::thread", "std::time::SystemTime",
-    "std::time::Instant", "SystemTime::now", "Instant::now", "std::io::stdin", "println!", "eprintln!",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "SystemTime::now",
+    "Instant::now",
+    "std::io::stdin",
+    "println!",
+    "eprintln!",
 ];
 
 #[derive(Debug)]
@@ -37,7 +47,11 @@ fn table() -> Vec<Row> {
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             let uses = cells[2].split(',').map(str::trim).filter(|name| !name.is_empty());
-            Row { name: cells[0].to_owned(), pure: cells[1] == "yes", uses: uses.map(str::to_owned).collect() }
+            Row {
+                name: cells[0].to_owned(),
+                pure: cells[1] == "yes",
+                uses: uses.map(str::to_owned).collect(),
+            }
         })
         .collect()
 }

@@ -83,3 +83,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_given_up() {
+        let (near, _far) = tokio::io::duplex(10);
+        let (mut watched, _) = Watched::new(near, LIMIT);
+        watched.write_all(&[0; 10]).await.expect("there is room");
+        let error = watched.write_all(&[0; 1]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_is_served_for_as_long_as_it_takes() {
+        let (near, mut far) = tokio::io::duplex(10);
+        let (mut watched, bytes_read) = Watched::new(near, LIMIT);
+        let reading = tokio::spawn(async move {
+            far.write_all(&[1; 7]).await.expect("there is room");
+            let mut total = 0;
+            while total < 100 {
+                tokio::time::sleep(LIMIT * 9 / 10).await;
+                total += far.read(&mut [0; 10]).await.expect("open");
+            }
+        });
+        watched.read_exact(&mut [0; 7]).await.expect("sent");
+        assert_eq!(bytes_read.load(Ordering::Relaxed), 7);
+        watched.write_all(&[0; 100]).await.expect("it reads on");
+        reading.await.expect("no panic");
+    }
+}

@@ -51,7 +51,10 @@ fn with(change: impl FnOnce(&mut Span)) -> Vec<u8> {
     request(vec![span])
 }
 
-fn cases() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, Fate)> {
+/// What it is, headers, body, what becomes of it.
+type Case = (&'static str, Vec<(&'static str, &'static str)>, Vec<u8>, Fate);
+
+fn cases() -> Vec<Case> {
     let good = request(vec![span(1, 1)]);
     let text = |bytes: usize| Value::StringValue("x".repeat(bytes));
     let array_bomb = {

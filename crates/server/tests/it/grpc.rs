@@ -14,7 +14,8 @@ use crate::harness::{EXPORT, TestServer, framed, gzip, request, span, trace_id, 
 async fn a_call_in_every_compression_is_acknowledged_and_read_back() {
     let server = TestServer::start().await;
     let message = |n: u64| request(vec![span(n, 1), span(n, 2)]);
-    let cases: [(u64, Vec<(&str, &str)>, Vec<u8>); 7] = [
+    type Case<'a> = (u64, Vec<(&'a str, &'a str)>, Vec<u8>);
+    let cases: [Case<'_>; 7] = [
         (1, vec![], framed(0, &message(1))),
         (2, vec![("grpc-encoding", "identity")], framed(0, &message(2))),
         (3, vec![("grpc-encoding", "gzip")], framed(1, &gzip(&message(3)))),
@@ -46,7 +47,8 @@ async fn what_is_turned_down_has_the_code_that_says_whether_to_send_it_again() {
     let (invalid, exhausted, unimplemented) = (3, 8, 12);
     let metrics = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, i32)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, i32);
+    let cases: Vec<Case<'_>> = vec![
         (EXPORT, vec![], framed(0, &[0xff; 9]), invalid),
         (EXPORT, vec![], framed(0, &good[..good.len() - 1]), invalid),
         (EXPORT, vec![], framed(0, &good)[..20].to_vec(), invalid),

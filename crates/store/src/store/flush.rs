@@ -35,6 +35,10 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Long enough not to press an object store that is down, short enough to go on soon after.
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
+/// Smaller generations decide nothing about attribute columns: a column is for good, and of a handful of
+/// spans every attribute is frequent.
+const COLUMN_SPANS_MIN: u64 = 1_000;
+
 /// A WAL larger than this is not kept lying about once senders pause: it is flushed early.
 const IDLE_WAL_BYTES_MAX: u64 = 32 << 20;
 
@@ -117,7 +121,8 @@ impl Inner {
         let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
         let old = since(first_arrival) >= self.flusher.options.generation_age_max;
         let full = size.heap_bytes >= self.flusher.options.generation_bytes_max;
-        let idle = since(size.last_arrival_unix_nano) >= IDLE && self.wal.status().file_bytes > IDLE_WAL_BYTES_MAX;
+        let idle =
+            since(size.last_arrival_unix_nano) >= IDLE && self.wal.status().file_bytes > IDLE_WAL_BYTES_MAX;
         if old || full || idle {
             self.wal.rotate().await?;
         }
@@ -228,7 +233,9 @@ impl Flusher {
             let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|batch| &**batch);
             let known_len = known.columns.len();
             let mut columns = known;
-            columns.extend_from(&AttributeCounts::of(batches));
+            if memtable.size().spans >= COLUMN_SPANS_MIN {
+                columns.extend_from(&AttributeCounts::of(batches));
+            }
             let input = SegmentInput {
                 segment_id,
                 generation: memtable.generation(),

@@ -176,7 +176,8 @@ impl Inner {
                     return Err(StoreError::Stopped { reason });
                 }
                 let full = self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max
-                    && self.flusher.current.active().size().heap_bytes >= self.flusher.options.generation_bytes_max;
+                    && self.flusher.current.active().size().heap_bytes
+                        >= self.flusher.options.generation_bytes_max;
                 if !full {
                     return Ok(());
                 }

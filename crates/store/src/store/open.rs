@@ -45,7 +45,8 @@ impl Store {
         })
         .await
         .map_err(|_| StoreError::TaskDied { what: "the recovery" })??;
-        let recovery = summarize(&report, flusher.options.clock.now_unix_nano().saturating_sub(began_unix_nano));
+        let recovery =
+            summarize(&report, flusher.options.clock.now_unix_nano().saturating_sub(began_unix_nano));
         let recent = RecentRequests::new(report.recent_requests.clone());
         let wal = start_wal(&flusher, &recent, &report, wal_seed)?;
         let store = Self {

@@ -78,7 +78,13 @@ impl Store {
             frozen_generations: snapshot.frozen.len() as u64,
             wal_bytes: inner.wal.status().file_bytes,
             recent_requests: inner.recent.len() as u64,
-            flush_error: inner.flusher.signals.flush_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            flush_error: inner
+                .flusher
+                .signals
+                .flush_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             failure: inner.flusher.signals.failure(),
             recovery: inner.recovery.clone(),
         }

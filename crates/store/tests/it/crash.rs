@@ -120,7 +120,9 @@ impl World {
             .build()
             .expect("a runtime");
         let opened = runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(60), Store::open(options)).await.expect("it opens or fails")
+            tokio::time::timeout(Duration::from_secs(60), Store::open(options))
+                .await
+                .expect("it opens or fails")
         });
         match opened {
             Ok(store) => Some(Life { runtime, store, crasher }),
@@ -146,7 +148,8 @@ impl World {
                     }
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     sent.lock().expect("no panic").acknowledged.insert(number, false);
-                    let ingest = store.ingest(&TenantId::default(), Encoding::Json, request(number));
+                    let tenant = TenantId::default();
+                    let ingest = store.ingest(&tenant, Encoding::Json, request(number));
                     let acknowledged = matches!(
                         tokio::time::timeout(Duration::from_secs(20), ingest).await,
                         Ok(Ok(ingested)) if ingested.spans_accepted == u64::from(SPANS_PER_REQUEST)
@@ -325,16 +328,13 @@ fn of_two_processes_on_one_store_the_first_stops() {
         tokio::time::timeout(Duration::from_secs(10), first.store.failed()).await.expect("it stops")
     });
     assert!(reason.contains("took the store over"), "{reason}");
-    let refused = first.runtime.block_on(first.store.ingest(
-        &TenantId::default(),
-        Encoding::Json,
-        request(1 << 40),
-    ));
+    let tenant = TenantId::default();
+    let refused = first.runtime.block_on(first.store.ingest(&tenant, Encoding::Json, request(1 << 40)));
     assert!(refused.is_err(), "nothing is acknowledged any more");
     let rows = second.status().segment_rows;
     assert_eq!(rows, 4 * 2 * u64::from(SPANS_PER_REQUEST), "what was committed before is there, once");
     first.runtime.block_on(async {
-        let ingested = second.ingest(&TenantId::default(), Encoding::Json, request(1 << 41)).await;
+        let ingested = second.ingest(&tenant, Encoding::Json, request(1 << 41)).await;
         assert!(ingested.is_ok(), "the second goes on: {ingested:?}");
         second.flush().await.expect("a flush");
     });

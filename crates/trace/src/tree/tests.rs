@@ -2,9 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use tracelake_model::{
-    KeyValue, Scope, SpanBatch, SpanBatchBuilder, SpanScalars, TermId, TraceId, Value,
-};
+use tracelake_model::{KeyValue, Scope, SpanBatch, SpanBatchBuilder, SpanScalars, TermId, TraceId, Value};
 
 use super::*;
 
@@ -114,8 +112,13 @@ fn a_span_whose_parent_is_missing_is_an_orphan_at_the_top() {
 #[test]
 fn a_circle_is_cut_at_its_earliest_span() {
     // 2 → 3 → 4 → 2, with 5 hanging from it; 6 is its own parent.
-    let batch =
-        small(&[given(4, 3, 7, 9), given(2, 4, 6, 9), given(3, 2, 5, 9), given(5, 2, 1, 9), given(6, 6, 8, 9)]);
+    let batch = small(&[
+        given(4, 3, 7, 9),
+        given(2, 4, 6, 9),
+        given(3, 2, 5, 9),
+        given(5, 2, 1, 9),
+        given(6, 6, 8, 9),
+    ]);
     let tree = TraceTree::build(batch.spans());
     assert_eq!(drawn(&tree), ["3 cycle", "  4", "    2", "      5", "6 cycle"]);
     assert_eq!((tree.root(), tree.orphan_count(), tree.cycle_count()), (None, 0, 2));
@@ -187,8 +190,9 @@ fn rand_seed() -> u64 {
 
 /// Few IDs, so that circles, self-parents, shared IDs and missing parents are common.
 fn any_spans() -> impl Strategy<Value = Vec<Given>> {
-    let span = (1..40_u8, 0..44_u8, 0..20_u64, 0..25_u64, any::<bool>(), 0..4_u8)
-        .prop_map(|(id, parent, start, end, error, service)| Given { id, parent, start, end, error, service });
+    let span = (1..40_u8, 0..44_u8, 0..20_u64, 0..25_u64, any::<bool>(), 0..4_u8).prop_map(
+        |(id, parent, start, end, error, service)| Given { id, parent, start, end, error, service },
+    );
     prop::collection::vec(span, 0..80)
 }
 

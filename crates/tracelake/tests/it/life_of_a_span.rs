@@ -134,7 +134,10 @@ async fn an_export_has_every_span_of_the_range_once() {
         }
     };
     let start = 1_700_000_000_000_000_000u64;
-    assert_eq!(exported(ExportSelection::Starts(0..u64::MAX)).await, ["GET /1", "GET /2", "GET /3", "GET /4"]);
+    assert_eq!(
+        exported(ExportSelection::Starts(0..u64::MAX)).await,
+        ["GET /1", "GET /2", "GET /3", "GET /4"]
+    );
     assert_eq!(exported(ExportSelection::Starts(start + 2..start + 4)).await, ["GET /2", "GET /3"]);
     assert!(exported(ExportSelection::Starts(start + 5..u64::MAX)).await.is_empty());
     let id = TRACE.parse().expect("a valid ID");

@@ -46,7 +46,7 @@ async fn an_error_carries_the_servers_words() {
     let body = br#"{"error":{"kind":"throttled","message":"too many lookups"}}"#;
     let server = ScriptedServer::start(vec![answer(429, &[JSON], body)], false).await;
     let client = ApiClient::new(&server.url(), None).expect("an address");
-    let error = client.get_json("/api/v1/status").await.expect_err("an error");
+    let error = client.trace(id(), TraceFormat::Json, (None, None)).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::Throttled);
     assert!(error.to_string().ends_with("429 Too Many Requests: too many lookups"), "{error}");
 }

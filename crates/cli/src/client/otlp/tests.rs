@@ -37,14 +37,13 @@ async fn compressed_bodies_decompress_to_what_was_given() {
             send(vec![answer(200, &[], b"")], |options| options.compression = compression).await;
         assert_eq!(sent, Ok(Ack::default()));
         let arrived = &server.arrived()[0];
-        let body = match arrived.headers["content-encoding"].as_bytes() {
-            b"gzip" => {
-                let mut body = Vec::new();
-                flate2::read::GzDecoder::new(&arrived.body[..]).read_to_end(&mut body).expect("gzip");
-                body
-            }
-            b"zstd" => zstd::decode_all(&arrived.body[..]).expect("zstd"),
-            other => panic!("content encoding {other:?}"),
+        let body = if arrived.headers["content-encoding"] == "gzip" {
+            let mut body = Vec::new();
+            flate2::read::GzDecoder::new(&arrived.body[..]).read_to_end(&mut body).expect("gzip");
+            body
+        } else {
+            assert_eq!(arrived.headers["content-encoding"], "zstd");
+            zstd::decode_all(&arrived.body[..]).expect("zstd")
         };
         assert_eq!(body, b"\x0a\x00");
     }

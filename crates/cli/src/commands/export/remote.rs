@@ -37,7 +37,8 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 pub(super) async fn time_range(args: &ExportArgs, export: Export) -> Result<Export, Failure> {
     let response = request(args).await?;
     let (pieces, queue) = mpsc::channel(QUEUED_PIECES_MAX);
-    let writer = tokio::task::spawn_blocking(move || write_all(Pieces { queue, piece: Bytes::new() }, export));
+    let writer =
+        tokio::task::spawn_blocking(move || write_all(Pieces { queue, piece: Bytes::new() }, export));
     forward(response.into_body(), &pieces).await;
     drop(pieces);
     writer.await.map_err(|panic| Failure::Failed(format!("the writer stopped: {panic}")))?
@@ -61,7 +62,8 @@ async fn request(args: &ExportArgs) -> Result<Response<Incoming>, Failure> {
         .body(Empty::<Bytes>::new())
         .map_err(|error| Failure::Usage(format!("{base} is no usable address: {error}")))?;
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let unreachable = |reason: String| Failure::Failed(format!("no answer from {url}: {reason}; is the server running?"));
+    let unreachable =
+        |reason: String| Failure::Failed(format!("no answer from {url}: {reason}; is the server running?"));
     let response = match tokio::time::timeout(SILENCE_MAX, client.request(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),
@@ -73,7 +75,8 @@ async fn request(args: &ExportArgs) -> Result<Response<Incoming>, Failure> {
     let status = response.status();
     let body = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect().await;
     let said = body.ok().and_then(|body| serde_json::from_slice::<Remark>(&body.to_bytes()).ok());
-    let message = said.and_then(|said| Some(said.error?.message)).unwrap_or_else(|| "no reason given".to_owned());
+    let message =
+        said.and_then(|said| Some(said.error?.message)).unwrap_or_else(|| "no reason given".to_owned());
     Err(Failure::Failed(format!("{url} answered {status}: {message}")))
 }
 
@@ -131,7 +134,8 @@ struct RemarkError {
 
 fn write_all(stream: impl Read + Send, mut export: Export) -> Result<Export, Failure> {
     let broken = |reason: String| Failure::Failed(format!("the server's answer breaks off: {reason}"));
-    let mut lines = MessageReader::open(stream, limits::IMPORT_LINE_BYTES_MAX).map_err(|e| broken(e.to_string()))?;
+    let mut lines =
+        MessageReader::open(stream, limits::IMPORT_LINE_BYTES_MAX).map_err(|e| broken(e.to_string()))?;
     let mut decoder = Decoder::new();
     while let Some(entry) = lines.next() {
         let text = match entry {
@@ -139,7 +143,8 @@ fn write_all(stream: impl Read + Send, mut export: Export) -> Result<Export, Fai
             Entry::Message(Payload::Protobuf(_)) => return Err(broken("it is not JSON".to_owned())),
             Entry::Skipped(reason) => return Err(broken(reason)),
         };
-        let decoded = decoder.decode_json(text, &DecodeLimits::recovery()).map_err(|e| broken(e.to_string()))?;
+        let decoded =
+            decoder.decode_json(text, &DecodeLimits::recovery()).map_err(|e| broken(e.to_string()))?;
         if !decoded.batch.is_empty() {
             export.write(decoded.batch)?;
             continue;

@@ -42,7 +42,8 @@ pub(super) async fn open(args: &ImportArgs, count: usize) -> Result<Vec<Destinat
     options.retry_for = Duration::ZERO;
     // A request of no spans, once: whoever forgot to start a server must not wait until patience
     // with one that restarts has run out. What else is wrong shows with the first spans.
-    if let Err(error @ ClientError::Unreachable { .. }) = OtlpSender::new(&options)?.send(Bytes::new()).await {
+    if let Err(error @ ClientError::Unreachable { .. }) = OtlpSender::new(&options)?.send(Bytes::new()).await
+    {
         return Err(error.into());
     }
     options.retry_for = RETRY_FOR;
@@ -66,7 +67,9 @@ impl Destination {
                             return Ok(Ack { rejected_spans, message: outcome.rejections.message() });
                         }
                         Err(error) => match error.retry_after() {
-                            Some(wait) if begun.elapsed() + wait < RETRY_FOR => tokio::time::sleep(wait).await,
+                            Some(wait) if begun.elapsed() + wait < RETRY_FOR => {
+                                tokio::time::sleep(wait).await
+                            }
                             _ => return Err(judge(error.kind(), error.to_string())),
                         },
                     }

@@ -124,7 +124,8 @@ fn not_traces(text: &[u8]) -> Option<String> {
     if members.is_empty() || members.contains_key("resourceSpans") {
         return None;
     }
-    let signals = [("resourceMetrics", "metrics"), ("resourceLogs", "logs"), ("resourceProfiles", "profiles")];
+    let signals =
+        [("resourceMetrics", "metrics"), ("resourceLogs", "logs"), ("resourceProfiles", "profiles")];
     let signal = signals.iter().find(|(member, _)| members.contains_key(*member));
     Some(match signal {
         Some((_, signal)) => format!("holds {signal}, not traces"),

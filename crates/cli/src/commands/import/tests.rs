@@ -36,7 +36,8 @@ fn requests_of(lines: &[String]) -> Vec<Request> {
 fn span_ids(requests: &[Request]) -> Vec<String> {
     let mut ids = Vec::new();
     for request in requests {
-        let decoded = Decoder::new().decode_protobuf(&request.body, &DecodeLimits::default()).expect("a request");
+        let decoded =
+            Decoder::new().decode_protobuf(&request.body, &DecodeLimits::default()).expect("a request");
         assert_eq!(decoded.batch.len() as u64, request.spans);
         ids.extend(decoded.batch.spans().map(|span| span.span_id().to_string()));
     }
@@ -52,10 +53,7 @@ fn small_lines_are_joined_and_large_ones_cut() {
     let lines = [json(0..100, 5), json(100..200, 5), json(200..20_000, 5), json(20_000..20_001, 5)];
     let requests = requests_of(&lines);
     let shape: Vec<_> = requests.iter().map(|request| (request.spans, request.place.as_str())).collect();
-    assert_eq!(
-        shape,
-        [(200, "f:1 to f:2"), (8_192, "f:3"), (8_192, "f:3"), (3_417, "f:3 to f:4")]
-    );
+    assert_eq!(shape, [(200, "f:1 to f:2"), (8_192, "f:3"), (8_192, "f:3"), (3_417, "f:3 to f:4")]);
     assert_eq!(span_ids(&requests), numbered(20_001));
 }
 

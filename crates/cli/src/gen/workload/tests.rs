@@ -41,11 +41,12 @@ fn received(requests: &[GeneratedRequest]) -> Vec<Received> {
         for resource_spans in message.resource_spans {
             let resource = resource_spans.resource.expect("a resource");
             assert_eq!(resource.attributes.len(), 8);
-            let Some(Value::StringValue(service)) =
-                resource.attributes[0].value.clone().and_then(|value| value.value)
-            else {
-                panic!("service.name comes first")
+            assert_eq!(resource.attributes[0].key, "service.name");
+            let service = match resource.attributes[0].value.clone().and_then(|value| value.value) {
+                Some(Value::StringValue(service)) => Some(service),
+                _ => None,
             };
+            let service = service.expect("a text");
             for scope_spans in resource_spans.scope_spans {
                 assert!(!scope_spans.scope.expect("a scope").name.is_empty());
                 all.extend(scope_spans.spans.into_iter().map(|span| Received {

@@ -68,7 +68,10 @@ pub(super) fn encode_block(traces: &[Summary], texts: &[&str]) -> Vec<u8> {
 /// The block's entries. The bytes are verified against the block's checksum first.
 pub(in crate::segment) fn decode_block(block: &Block, bytes: &[u8]) -> Result<Vec<TraceEntry>, FormatError> {
     if bytes.len() as u64 != u64::from(block.len) || crc32c::crc32c(bytes) != block.crc32c {
-        return Err(FormatError::damaged(WHAT, format!("checksum of the block at byte {} differs", block.offset)));
+        return Err(FormatError::damaged(
+            WHAT,
+            format!("checksum of the block at byte {} differs", block.offset),
+        ));
     }
     let plain = inflate(bytes, block.traces)?;
     let mut reader = Reader { rest: &plain };
@@ -157,7 +160,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn damaged(&self) -> FormatError {
-        FormatError::damaged(WHAT, format!("a block contradicts itself {} bytes before its end", self.rest.len()))
+        FormatError::damaged(
+            WHAT,
+            format!("a block contradicts itself {} bytes before its end", self.rest.len()),
+        )
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], FormatError> {

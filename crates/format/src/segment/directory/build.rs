@@ -147,7 +147,10 @@ impl<'a> DirectoryBuilder<'a> {
     }
 
     /// The blocks as they lie at `offset` of the file, and their index.
-    pub(in crate::segment) fn finish(mut self, offset: u64) -> Result<(Vec<u8>, DirectoryIndex), FormatError> {
+    pub(in crate::segment) fn finish(
+        mut self,
+        offset: u64,
+    ) -> Result<(Vec<u8>, DirectoryIndex), FormatError> {
         self.end_block()?;
         for block in &mut self.index.blocks {
             block.offset += offset;

@@ -57,14 +57,23 @@ fn each_trace_is_in_the_block_that_the_index_names() {
     let batch = batch(700, "GET /");
     let (bytes, index) = build(&batch);
     assert_eq!(DirectoryIndex::parse(&index.to_bytes()).expect("own bytes"), index);
-    assert_eq!(index.blocks().iter().map(|block| block.traces).collect::<Vec<_>>(), [256, 256, 188, 256, 256, 188]);
+    assert_eq!(
+        index.blocks().iter().map(|block| block.traces).collect::<Vec<_>>(),
+        [256, 256, 188, 256, 256, 188]
+    );
     for tenant in 0..2 {
         for (row, span) in batch.spans().enumerate() {
             let block = index.block_of(tenant, &span.trace_id()).expect("listed");
             let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
             let entry = entries.iter().find(|entry| entry.trace_id == span.trace_id()).expect("in its block");
-            assert_eq!(entry.row_range(), (u64::from(tenant) * 700 + row as u64)..(u64::from(tenant) * 700 + row as u64 + 1));
-            assert_eq!((entry.start_unix_nano_min, entry.end_unix_nano_max, entry.errors), (i64::MAX as u64, 0, 1));
+            assert_eq!(
+                entry.row_range(),
+                (u64::from(tenant) * 700 + row as u64)..(u64::from(tenant) * 700 + row as u64 + 1)
+            );
+            assert_eq!(
+                (entry.start_unix_nano_min, entry.end_unix_nano_max, entry.errors),
+                (i64::MAX as u64, 0, 1)
+            );
             assert_eq!(entry.services, [Box::from("shop")]);
         }
     }

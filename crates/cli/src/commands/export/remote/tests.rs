@@ -33,7 +33,8 @@ fn lines_are_put_together_however_they_arrive() {
 fn a_gap_is_counted_and_an_error_fails_the_export() {
     let gap = format!("{SPAN}\n{{\"resourceSpans\":[],\"partial\":{{\"reason\":\"segment 7\"}}}}\n");
     assert_eq!(exported(cut(&gap, 100)), Ok((1, 1)));
-    let error = format!("{SPAN}\n{{\"error\":{{\"kind\":\"corrupt\",\"message\":\"segment 7 is damaged\"}}}}\n");
+    let error =
+        format!("{SPAN}\n{{\"error\":{{\"kind\":\"corrupt\",\"message\":\"segment 7 is damaged\"}}}}\n");
     assert_eq!(
         exported(cut(&error, 100)),
         Err("the server's answer breaks off: segment 7 is damaged".to_owned())
