@@ -1,5 +1,7 @@
 //! Commits to a store that errs, loses answers or hangs.
 
+#![expect(clippy::panic, reason = "a test fails by it")]
+
 use super::*;
 
 #[tokio::test]

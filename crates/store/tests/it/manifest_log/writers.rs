@@ -1,5 +1,7 @@
 //! Writers that compete for one log.
 
+#![expect(clippy::panic, reason = "a test fails by it")]
+
 use super::*;
 
 #[tokio::test]
