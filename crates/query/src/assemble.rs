@@ -60,6 +60,9 @@ impl TraceSpans {
     }
 }
 
+/// A span that is kept, with its content's hash once there was something to compare it with.
+type Seen = (Option<u64>, (u32, u32));
+
 /// Collects the parts.
 #[derive(Debug)]
 pub struct Assembler {
@@ -117,8 +120,7 @@ impl Assembler {
             let span = span(at);
             (span.start_unix_nano(), span.span_id())
         });
-        let mut seen: HashMap<SpanId, Vec<(Option<u64>, (u32, u32))>> =
-            HashMap::with_capacity(self.rows.len());
+        let mut seen: HashMap<SpanId, Vec<Seen>> = HashMap::with_capacity(self.rows.len());
         let mut conflicting = Vec::new();
         self.rows.retain(|at| {
             let candidate = span(at);

@@ -63,14 +63,14 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Outcome, Failure> {
     let mut export = Export { writer, spans: 0, incomplete: 0 };
     if let Some(data_dir) = &args.source.data_dir {
         let store = open_existing(data_dir).await?;
-        let exported = export.from_store(&store, &args).await;
+        let exported = export.write_store(&store, &args).await;
         let closed = store.shutdown().await;
         exported?;
         closed?;
     } else if args.traces.is_empty() {
         export = remote::time_range(&args, export).await?;
     } else {
-        export.traces_from_server(&args).await?;
+        export.write_traces_of_server(&args).await?;
     }
     if !args.traces.is_empty() && export.spans == 0 {
         return Err(Failure::Failed("none of the traces is there".to_owned()));
@@ -98,7 +98,7 @@ fn say(text: &str) {
 }
 
 impl Export {
-    async fn from_store(&mut self, store: &Tracelake, args: &ExportArgs) -> Result<(), Failure> {
+    async fn write_store(&mut self, store: &Tracelake, args: &ExportArgs) -> Result<(), Failure> {
         let tenant = args.source.tenant.clone().unwrap_or_default();
         if args.traces.is_empty() {
             let selection = ExportSelection::Starts(args.start.unwrap_or(0)..args.end.unwrap_or(u64::MAX));
@@ -123,7 +123,7 @@ impl Export {
         Ok(())
     }
 
-    async fn traces_from_server(&mut self, args: &ExportArgs) -> Result<(), Failure> {
+    async fn write_traces_of_server(&mut self, args: &ExportArgs) -> Result<(), Failure> {
         let client = ApiClient::new(&args.source.api, args.source.tenant.clone())?;
         for id in &args.traces {
             match client.trace(*id, TraceFormat::Protobuf, (None, None)).await? {

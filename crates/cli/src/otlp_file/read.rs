@@ -270,8 +270,11 @@ fn buffered(input: impl Read) -> impl BufRead {
     BufReader::with_capacity(BUFFER_BYTES, input)
 }
 
+/// An input whose first bytes were read, with those in front again.
+type Peeked<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
 /// The first bytes, and the input as if they had not been read.
-fn peek<R: BufRead>(mut input: R) -> io::Result<(Vec<u8>, io::Chain<io::Cursor<Vec<u8>>, R>)> {
+fn peek<R: BufRead>(mut input: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     input.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     Ok((head.clone(), io::Cursor::new(head).chain(input)))

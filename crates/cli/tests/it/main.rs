@@ -1,5 +1,5 @@
 //! The real binary, spawned, spoken to over its ports, told to stop and killed.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod acked;
 mod boutique;

@@ -244,9 +244,8 @@ fn every_span_appears_once_below_the_parent_it_names() {
         prop_assert_eq!(tree.services().len(), services.len());
         Ok(())
     };
-    if let Err(failure) = seeded_runner(2_000).run(&any_spans(), check) {
-        panic!("{failure}");
-    }
+    let result = seeded_runner(2_000).run(&any_spans(), check);
+    assert!(result.is_ok(), "{result:?}");
 }
 
 /// Whether following parents from a cut node, the cut one included, comes back to it.
