@@ -221,10 +221,11 @@ impl<T: Send + 'static> Wal<T> {
 
     async fn send<R>(&self, command: impl FnOnce(Reply<R>) -> Command<T>) -> Result<R, WalError> {
         let (reply, answer) = oneshot::channel();
-        if self.shared.poison.get().is_none() && self.commands.send(command(reply)).await.is_ok() {
-            if let Ok(answer) = answer.await {
-                return answer;
-            }
+        if self.shared.poison.get().is_none()
+            && self.commands.send(command(reply)).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
         }
         Err(self
             .poisoned()

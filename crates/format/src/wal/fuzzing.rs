@@ -36,7 +36,7 @@ pub fn wal(data: &[u8]) {
 /// Two frames with `data` as payload, one byte of them changed: what is handed out is one of the two.
 fn damage_one_of_two(data: &[u8]) {
     let seal = FileSeal::new(&HEADER);
-    let compression = if data.len() % 2 == 0 { Compression::None } else { Compression::Lz4 };
+    let compression = if data.len().is_multiple_of(2) { Compression::None } else { Compression::Lz4 };
     let mut buffer = Vec::new();
     let payload = compress(data, compression, &mut buffer);
     let (mut file, mut ends) = (Vec::new(), Vec::new());

@@ -29,6 +29,9 @@ use crate::wal::remove_covered;
 /// How often the flusher looks at the age of the memtable.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Idle ticks between two looks at whether another writer took the store over: one small read.
+const EPOCH_CHECK_TICKS: u32 = 5;
+
 /// A flush that failed is tried again after this long, doubled each time up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(200);
 
@@ -76,6 +79,7 @@ impl Store {
         let inner = &self.inner;
         let mut stopping = inner.flusher.signals.stopping.subscribe();
         let mut retry_after = RETRY_MIN;
+        let mut idle_ticks = 0u32;
         loop {
             let frozen = inner.flusher.signals.frozen.notified();
             tokio::pin!(frozen);
@@ -94,6 +98,10 @@ impl Store {
                 }
                 Ok(false) => {
                     retry_after = RETRY_MIN;
+                    idle_ticks += 1;
+                    if idle_ticks.is_multiple_of(EPOCH_CHECK_TICKS) {
+                        inner.flusher.check_epoch().await;
+                    }
                     let _ = tokio::time::timeout(TICK, async {
                         tokio::select! { () = frozen => {}, _ = stopping.changed() => {} }
                     })
@@ -269,6 +277,13 @@ impl Flusher {
             .await
             .map_err(|source| StoreError::ObjectStore { what: format!("writing {path}"), source })?;
         Ok(())
+    }
+
+    /// A writer that was replaced while it had nothing to commit stops, too.
+    async fn check_epoch(&self) {
+        if let Err(error) = self.log.check_epoch().await {
+            self.stop_if_final(&error);
+        }
     }
 
     /// A writer that lost the store to another, or cannot tell what is in it, must not go on.

@@ -16,6 +16,7 @@ fn every_finding_is_told_with_what_it_means() {
         rows_checked: 121_600,
         wal_files_checked: 1,
         wal_frames_checked: 40,
+        manifest_objects_checked: 7,
         manifest_version: 9,
     };
     assert_eq!(
