@@ -54,7 +54,7 @@ limits! {
         "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
     /// Connections of all listeners together.
     CONNECTIONS_MAX: "connections" = 4_096,
-        "each may hold a buffer and a file descriptor",
+        "each may hold a buffer and a file descriptor; an eighth is kept for the API's port",
         "a new connection waits in the kernel's queue until one ends";
     /// Streams of one HTTP/2 connection.
     CONNECTION_STREAMS_MAX: "streams" = 256,
@@ -130,7 +130,7 @@ limits! {
         "the request waits, then HTTP 429 with Retry-After";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
-        "some 200 KB a segment; beyond it footers are read again",
+        "some hundred KB a segment; beyond it footers are read again",
         "nothing: lookups get slower";
     /// Trace-ID filters kept in memory.
     FILTER_CACHE_BYTES_MAX: "bytes" = 64 << 20,
