@@ -199,14 +199,21 @@ pub(super) fn properties(
     ] {
         builder = builder.set_column_dictionary_enabled(path(&[name]), true);
     }
-    // Random bytes, and a few bits or runs of a dictionary's numbers: there is nothing to gain, and a
-    // reader sets up a decompressor for each column that it decodes.
+    // Random bytes, and what an encoding has made small already: there is little to gain, and a reader
+    // sets up a decompressor for each column that it decodes, which costs it more than the decoding.
     for name in [
         TENANT,
+        GENERATION,
         SPAN_ID,
         PARENT_SPAN_ID,
+        NAME,
         KIND,
+        SERVICE_NAME,
+        START_TIME,
+        DURATION_NANO,
         STATUS_CODE,
+        STATUS_MESSAGE,
+        TRACE_STATE,
         FLAGS,
         DROPPED_ATTRIBUTES,
         DROPPED_EVENTS,
@@ -243,17 +250,53 @@ pub(super) fn properties(
         if !is_text || shape.is_sparse {
             builder = with_statistics(builder, path.clone());
         }
-        // Dictionaries of doubles and truth values save nothing.
-        let possible = is_text || column.kind == AttributeType::Int;
-        builder = builder.set_column_dictionary_enabled(path, shape.repeats && possible);
+        let encoded = match column.kind {
+            AttributeType::String | AttributeType::Int if shape.repeats => {
+                builder = builder.set_column_dictionary_enabled(path.clone(), true);
+                true
+            }
+            AttributeType::Int => {
+                builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
+                true
+            }
+            AttributeType::Bool => true,
+            // Doubles hardly repeat bit for bit; zstd takes what they have in common.
+            AttributeType::String | AttributeType::Double => false,
+        };
+        if encoded {
+            builder = builder.set_column_compression(path, Compression::UNCOMPRESSED);
+        }
     }
-    for leaf in ["key", "type"] {
-        builder = builder.set_column_dictionary_enabled(path(&[ATTRIBUTES, "list", "element", leaf]), true);
+    let leaf = |list: &str, leaf: &str| path(&[list, "list", "element", leaf]);
+    for (list, name) in [
+        (ATTRIBUTES, "key"),
+        (ATTRIBUTES, "type"),
+        (EVENTS, "name"),
+        (EVENTS, "dropped_attributes_count"),
+        (LINKS, "trace_state"),
+        (LINKS, "flags"),
+        (LINKS, "dropped_attributes_count"),
+    ] {
+        builder = builder.set_column_dictionary_enabled(leaf(list, name), true);
     }
-    builder = builder.set_column_dictionary_enabled(path(&[EVENTS, "list", "element", "name"]), true);
+    builder = builder
+        .set_column_encoding(leaf(EVENTS, "time_unix_nano"), Encoding::DELTA_BINARY_PACKED);
+    for (list, name) in [
+        (ATTRIBUTES, "type"),
+        (EVENTS, "time_unix_nano"),
+        (EVENTS, "name"),
+        (EVENTS, "dropped_attributes_count"),
+        (LINKS, "trace_id"),
+        (LINKS, "span_id"),
+        (LINKS, "trace_state"),
+        (LINKS, "flags"),
+        (LINKS, "dropped_attributes_count"),
+    ] {
+        builder = builder.set_column_compression(leaf(list, name), Compression::UNCOMPRESSED);
+    }
     // One leaf of each list tells which pages have nothing.
     for (list, leaf) in [(ATTRIBUTES, "type"), (EVENTS, "time_unix_nano"), (LINKS, "flags")] {
-        builder = with_statistics(builder, path(&[list, "list", "element", leaf]));
+        builder = with_statistics(builder, self::path(&[list, "list", "element", leaf]));
     }
     Ok(builder.build())
 }
