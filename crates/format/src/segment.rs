@@ -18,6 +18,8 @@ mod read;
 mod residual;
 mod rows;
 mod schema;
+mod shapes;
+mod shared_texts;
 mod unpack;
 mod write;
 

@@ -148,7 +148,9 @@ impl OpenSegment {
                 .flat_map(|group| &group.uniform)
                 .map(|uniform| size_of_val(uniform) + size_of_val(uniform.as_slice()))
                 .sum::<usize>();
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        // The schema that was written: resources are read as a dictionary, of which a row is a number,
+        // not as a copy of the text for each row.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(expected);
         let parquet = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
             .map_err(parquet_error("reading a segment's schema"))?;
         Ok(Self { meta, attribute_columns, parquet, directory, checksums, groups, leaves, heap_bytes })
@@ -186,10 +188,8 @@ impl OpenSegment {
         trace_id: &TraceId,
     ) -> Result<Option<TraceEntry>, FormatError> {
         let Some((block, rows)) = self.block_of(tenant, trace_id) else { return Ok(None) };
-        let entries = decode_block(block, block_bytes)?;
-        let Some(entry) = entries.into_iter().find(|entry| entry.trace_id == *trace_id) else {
-            return Ok(None);
-        };
+        let entries = decode_block(block, block_bytes, |listed| listed == trace_id)?;
+        let Some(entry) = entries.into_iter().next() else { return Ok(None) };
         let range = entry.row_range();
         if range.start < rows.start || range.end > rows.end {
             return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
@@ -220,7 +220,7 @@ impl OpenSegment {
         let block = self.directory.blocks().iter().find(|block| block.range() == *block_range);
         let block =
             block.ok_or_else(|| FormatError::damaged(WHAT, "has no directory block at that place"))?;
-        decode_block(block, block_bytes)
+        decode_block(block, block_bytes, |_| true)
     }
 
     fn block_of(&self, tenant: &TenantId, trace_id: &TraceId) -> Option<(&Block, Range<u64>)> {

@@ -11,6 +11,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::SegmentWriterOptions;
 use super::columns::{AttributeColumn, AttributeType};
+use super::shapes::{Repetition, Shapes};
 use crate::FormatError;
 
 pub(super) const TENANT: &str = "tenant";
@@ -39,7 +40,12 @@ pub(super) const LINKS: &str = "links";
 
 /// The largest dictionary of a column in a row group; beyond it the writer goes on without. A lookup
 /// decodes a dictionary whole.
-const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+pub(super) const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+
+/// Never reached: a column that must not go on without its dictionary. Resources, scopes and services
+/// are larger than other texts, and each row refers to one; the writer ends a row group before they
+/// are too much (`shared_texts`).
+const DICTIONARY_BYTES_UNBOUNDED: usize = 1 << 30;
 
 /// Text kept of a page's lowest and highest value.
 const STATISTICS_BYTES_MAX: usize = 32;
@@ -152,20 +158,11 @@ fn path(parts: &[&str]) -> ColumnPath {
     ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect())
 }
 
-/// What the values of an attribute column are like in a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ColumnShape {
-    /// Few enough are distinct for a dictionary.
-    pub(super) repeats: bool,
-    /// Few rows have one.
-    pub(super) is_sparse: bool,
-}
-
 /// How columns are written.
 pub(super) fn properties(
     options: &SegmentWriterOptions,
     attributes: &[AttributeColumn],
-    shapes: &[ColumnShape],
+    shapes: &Shapes,
 ) -> Result<WriterProperties, FormatError> {
     let level = ZstdLevel::try_new(options.zstd_level)
         .map_err(|source| FormatError::Parquet { what: "setting the compression level", source })?;
@@ -183,13 +180,9 @@ pub(super) fn properties(
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX));
     for name in [
         TENANT,
-        TRACE_ID,
-        NAME,
         KIND,
         SERVICE_NAME,
         STATUS_CODE,
-        STATUS_MESSAGE,
-        TRACE_STATE,
         FLAGS,
         DROPPED_ATTRIBUTES,
         DROPPED_EVENTS,
@@ -199,6 +192,14 @@ pub(super) fn properties(
     ] {
         builder = builder.set_column_dictionary_enabled(path(&[name]), true);
     }
+    for name in [SERVICE_NAME, RESOURCE, SCOPE] {
+        builder = builder.set_column_dictionary_page_size_limit(path(&[name]), DICTIONARY_BYTES_UNBOUNDED);
+    }
+    for (name, repetition) in
+        [(NAME, shapes.name), (STATUS_MESSAGE, shapes.status_message), (TRACE_STATE, shapes.trace_state)]
+    {
+        builder = with_dictionary(builder, path(&[name]), repetition);
+    }
     // Random bytes, and what an encoding has made small already: there is little to gain, and a reader
     // sets up a decompressor for each column that it decodes, which costs it more than the decoding.
     for name in [
@@ -206,23 +207,17 @@ pub(super) fn properties(
         GENERATION,
         SPAN_ID,
         PARENT_SPAN_ID,
-        NAME,
         KIND,
-        SERVICE_NAME,
         START_TIME,
         DURATION_NANO,
         STATUS_CODE,
-        STATUS_MESSAGE,
-        TRACE_STATE,
         FLAGS,
         DROPPED_ATTRIBUTES,
         DROPPED_EVENTS,
         DROPPED_LINKS,
-        SCOPE,
     ] {
         builder = builder.set_column_compression(path(&[name]), Compression::UNCOMPRESSED);
     }
-    builder = builder.set_column_dictionary_page_size_limit(path(&[RESOURCE]), 4 * DICTIONARY_BYTES_MAX);
     for name in [GENERATION, START_TIME, DURATION_NANO] {
         builder = builder.set_column_encoding(path(&[name]), Encoding::DELTA_BINARY_PACKED);
     }
@@ -241,7 +236,7 @@ pub(super) fn properties(
     ] {
         builder = with_statistics(builder, path(&[name]));
     }
-    for (column, shape) in attributes.iter().zip(shapes) {
+    for (column, shape) in attributes.iter().zip(&shapes.attributes) {
         let name = attribute_field_name(&column.key);
         let path = path(&[&name]);
         let is_text = column.kind == AttributeType::String;
@@ -250,22 +245,18 @@ pub(super) fn properties(
         if !is_text || shape.is_sparse {
             builder = with_statistics(builder, path.clone());
         }
-        let encoded = match column.kind {
-            AttributeType::String | AttributeType::Int if shape.repeats => {
-                builder = builder.set_column_dictionary_enabled(path.clone(), true);
-                true
+        builder = match column.kind {
+            AttributeType::String => with_dictionary(builder, path, shape.repetition),
+            AttributeType::Int if shape.repetition != Repetition::Rare => {
+                with_dictionary(builder, path, shape.repetition)
             }
-            AttributeType::Int => {
-                builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
-                true
-            }
-            AttributeType::Bool => true,
+            AttributeType::Int => builder
+                .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+                .set_column_compression(path, Compression::UNCOMPRESSED),
+            AttributeType::Bool => builder.set_column_compression(path, Compression::UNCOMPRESSED),
             // Doubles hardly repeat bit for bit; zstd takes what they have in common.
-            AttributeType::String | AttributeType::Double => false,
+            AttributeType::Double => builder,
         };
-        if encoded {
-            builder = builder.set_column_compression(path, Compression::UNCOMPRESSED);
-        }
     }
     let leaf = |list: &str, leaf: &str| path(&[list, "list", "element", leaf]);
     for (list, name) in [
@@ -279,16 +270,11 @@ pub(super) fn properties(
     ] {
         builder = builder.set_column_dictionary_enabled(leaf(list, name), true);
     }
-    builder = builder
-        .set_column_encoding(leaf(EVENTS, "time_unix_nano"), Encoding::DELTA_BINARY_PACKED);
+    builder = builder.set_column_encoding(leaf(EVENTS, "time_unix_nano"), Encoding::DELTA_BINARY_PACKED);
     for (list, name) in [
         (ATTRIBUTES, "type"),
         (EVENTS, "time_unix_nano"),
-        (EVENTS, "name"),
         (EVENTS, "dropped_attributes_count"),
-        (LINKS, "trace_id"),
-        (LINKS, "span_id"),
-        (LINKS, "trace_state"),
         (LINKS, "flags"),
         (LINKS, "dropped_attributes_count"),
     ] {
@@ -299,6 +285,20 @@ pub(super) fn properties(
         builder = with_statistics(builder, self::path(&[list, "list", "element", leaf]));
     }
     Ok(builder.build())
+}
+
+fn with_dictionary(
+    builder: WriterPropertiesBuilder,
+    path: ColumnPath,
+    repetition: Repetition,
+) -> WriterPropertiesBuilder {
+    match repetition {
+        Repetition::Rare => builder,
+        Repetition::Common => builder.set_column_dictionary_enabled(path, true),
+        Repetition::Few => builder
+            .set_column_dictionary_enabled(path.clone(), true)
+            .set_column_compression(path, Compression::UNCOMPRESSED),
+    }
 }
 
 fn with_statistics(builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {

@@ -8,8 +8,8 @@ use arrow_array::types::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
-    StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, ListArray,
+    PrimitiveArray, RecordBatch, StringArray, StructArray,
 };
 use tracelake_model::{Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId};
 use tracelake_otlp::json;
@@ -23,6 +23,7 @@ use crate::FormatError;
 pub(super) struct Unpacker<'s> {
     attribute_columns: &'s [AttributeColumn],
     builder: SpanBatchBuilder,
+    /// By OTLP JSON.
     resources: HashMap<String, u32>,
     scopes: HashMap<String, u32>,
 }
@@ -45,6 +46,8 @@ impl<'s> Unpacker<'s> {
     pub(super) fn push(&mut self, batch: &RecordBatch, constants: &[(&str, i32)]) -> Result<(), FormatError> {
         let columns = Columns::of(batch, constants)?;
         let attributes = self.attribute_cells(batch)?;
+        let mut resources = Places::of(batch, schema::RESOURCE)?;
+        let mut scopes = Places::of(batch, schema::SCOPE)?;
         for row in 0..batch.num_rows() {
             for (key, cells) in &attributes {
                 push_cell(&mut self.builder, *key, cells, row)?;
@@ -58,8 +61,8 @@ impl<'s> Unpacker<'s> {
             if let Some(links) = &columns.links {
                 links.push(&mut self.builder, row)?;
             }
-            let resource = self.resource(columns.resource.value(row))?;
-            let scope = self.scope(columns.scope.value(row))?;
+            let resource = resources.place(row, |text| self.resource(text))?;
+            let scope = scopes.place(row, |text| self.scope(text))?;
             let scalars = columns.scalars(&mut self.builder, row, resource, scope)?;
             self.builder.finish_span(scalars);
         }
@@ -171,8 +174,6 @@ struct Columns<'b> {
     dropped_attributes: Numbers<'b, UInt32Type>,
     dropped_events: Numbers<'b, UInt32Type>,
     dropped_links: Numbers<'b, UInt32Type>,
-    resource: &'b StringArray,
-    scope: &'b StringArray,
     residual: Option<Residual<'b>>,
     events: Option<Events<'b>>,
     links: Option<Links<'b>>,
@@ -195,8 +196,6 @@ impl<'b> Columns<'b> {
             dropped_attributes: Numbers::of(batch, constants, schema::DROPPED_ATTRIBUTES)?,
             dropped_events: Numbers::of(batch, constants, schema::DROPPED_EVENTS)?,
             dropped_links: Numbers::of(batch, constants, schema::DROPPED_LINKS)?,
-            resource: required(batch, schema::RESOURCE)?,
-            scope: required(batch, schema::SCOPE)?,
             residual: List::of(batch, schema::ATTRIBUTES)?.map(Residual::of).transpose()?,
             events: List::of(batch, schema::EVENTS)?.map(Events::of).transpose()?,
             links: List::of(batch, schema::LINKS)?.map(Links::of).transpose()?,
@@ -234,6 +233,34 @@ impl<'b> Columns<'b> {
             resource,
             scope,
         })
+    }
+}
+
+/// A dictionary column, and where the builder has each of its texts that was asked for.
+struct Places<'b> {
+    keys: &'b PrimitiveArray<Int32Type>,
+    texts: &'b StringArray,
+    places: Vec<Option<u32>>,
+}
+
+impl<'b> Places<'b> {
+    fn of(batch: &'b RecordBatch, name: &str) -> Result<Self, FormatError> {
+        let column = required::<DictionaryArray<Int32Type>>(batch, name)?;
+        let texts = column.values().as_string_opt().ok_or_else(wrong_type)?;
+        Ok(Self { keys: column.keys(), texts, places: vec![None; texts.len()] })
+    }
+
+    fn place(
+        &mut self,
+        row: usize,
+        parse: impl FnOnce(&str) -> Result<u32, FormatError>,
+    ) -> Result<u32, FormatError> {
+        let key = self.keys.value(row) as usize;
+        let place = self.places.get_mut(key).filter(|_| self.texts.is_valid(key)).ok_or_else(wrong_type)?;
+        match place {
+            Some(place) => Ok(*place),
+            None => Ok(*place.insert(parse(self.texts.value(key))?)),
+        }
     }
 }
 

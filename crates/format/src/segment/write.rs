@@ -1,7 +1,6 @@
 //! Writes a segment: sorts, gathers slice by slice into Parquet, collects directory and filter on the
 //! way, and puts the checksums over it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -11,7 +10,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
 use tracelake_model::hash::{filter_key, tenant_hash};
-use tracelake_model::{SpanBatch, TenantId, ValueRef};
+use tracelake_model::{SpanBatch, TenantId};
 use ulid::Ulid;
 
 use super::columns::{AttributeColumn, AttributeColumns, AttributeCounts};
@@ -19,8 +18,9 @@ use super::directory::DirectoryBuilder;
 use super::filter::TraceFilter;
 use super::gather::Gather;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
-use super::rows::{NO_SLOT, RowRef, Shared, by_name, sorted};
-use super::schema::ColumnShape;
+use super::rows::{Shared, by_name, sorted};
+use super::shapes::Shapes;
+use super::shared_texts::SharedTexts;
 use super::{Description, FORMAT_VERSION, METADATA_KEY, parquet_error, schema};
 use crate::FormatError;
 use crate::checksum::ChecksumTable;
@@ -63,9 +63,6 @@ pub struct WrittenSegment {
     pub meta: SegmentMeta,
 }
 
-/// Rows that are looked at to decide whether an attribute gets a dictionary.
-const SAMPLE_ROWS: usize = 8_192;
-
 /// Writes the rows of a generation as one file. Takes processor time, no I/O; memory is the input's,
 /// the file's, and that of one row group.
 ///
@@ -90,10 +87,11 @@ pub fn write_segment(
         rows_of_tenants.push(sorted(batches, first_batch)?);
         first_batch += batches.len();
     }
-    let shapes = column_shapes(&rows_of_tenants, &batches, &shared, &present, &counts);
+    let shapes = Shapes::of(&rows_of_tenants, &batches, &shared, &present, &counts);
     let mut file = File::create(&present, &shapes, options)?;
     let mut summary = Summary::new(input);
     let mut gather = Gather::new(&present);
+    let mut texts = SharedTexts::of(&shared);
     let mut directory = DirectoryBuilder::new();
     let names: Vec<&str> = tenants.iter().map(|(tenant, _)| tenant.as_str()).collect();
     for (ordinal, ((tenant, _), rows)) in tenants.iter().zip(&rows_of_tenants).enumerate() {
@@ -107,10 +105,21 @@ pub fn write_segment(
             let service = shared.services.get(resource as usize).copied().flatten();
             directory.push(ordinal, span, service)?;
             summary.push(row.hash(), &span);
+            let scope = tables.scopes.get(span.scope_index()).copied().unwrap_or_default();
+            if !texts.add(resource, scope) {
+                file.write(&mut gather, &names, input.generation, &shared)?;
+                file.end_row_group()?;
+                texts.begin_row_group();
+                texts.add(resource, scope);
+            }
             gather.push(ordinal, span, tables)?;
             let room = options.row_group_rows.saturating_sub(file.group_rows).max(1);
             if gather.is_full(options.page_rows.min(room)) {
                 file.write(&mut gather, &names, input.generation, &shared)?;
+                if file.group_rows >= options.row_group_rows {
+                    file.end_row_group()?;
+                    texts.begin_row_group();
+                }
             }
         }
     }
@@ -118,63 +127,17 @@ pub fn write_segment(
     file.finish(directory, summary, present)
 }
 
-/// Rows a value, from which a column counts as sparse.
-const SPARSE_ROWS_PER_VALUE: u64 = 10;
-
-/// What attribute columns are like. One repeats enough for a dictionary if fewer than 30 % of a sample's
-/// values are distinct: above that a dictionary's decoding costs a lookup more than its bytes are worth.
-/// The sample is contiguous, as a row group is.
-fn column_shapes(
-    rows_of_tenants: &[Vec<RowRef>],
-    batches: &[&SpanBatch],
-    shared: &Shared<'_>,
-    columns: &[AttributeColumn],
-    counts: &AttributeCounts,
-) -> Vec<ColumnShape> {
-    let mut values = vec![0usize; columns.len()];
-    let mut texts: Vec<HashSet<&str>> = vec![HashSet::new(); columns.len()];
-    let mut ints: Vec<HashSet<i64>> = vec![HashSet::new(); columns.len()];
-    let rows: usize = rows_of_tenants.iter().map(Vec::len).sum();
-    let skipped = rows.saturating_sub(SAMPLE_ROWS) / 2;
-    for row in rows_of_tenants.iter().flatten().skip(skipped).take(SAMPLE_ROWS) {
-        let (Some(span), Some(tables)) = (row.span(batches), shared.batches.get(row.batch())) else {
-            continue;
-        };
-        for (key, value) in span.attributes().terms() {
-            let slot = usize::from(tables.slots.get(key.index()).copied().unwrap_or(NO_SLOT));
-            let (Some(count), Some(texts), Some(ints)) =
-                (values.get_mut(slot), texts.get_mut(slot), ints.get_mut(slot))
-            else {
-                continue;
-            };
-            *count += 1;
-            match value {
-                ValueRef::Text(text) => drop(texts.insert(text)),
-                ValueRef::Int(value) => drop(ints.insert(value)),
-                _ => {}
-            }
-        }
-    }
-    let distinct = texts.iter().zip(&ints).map(|(texts, ints)| texts.len().max(ints.len()));
-    let shape = |((values, distinct), column): ((&usize, usize), &AttributeColumn)| ColumnShape {
-        repeats: distinct * 10 < values * 3 || distinct < 16,
-        is_sparse: counts.get(column).saturating_mul(SPARSE_ROWS_PER_VALUE) < counts.rows(),
-    };
-    values.iter().zip(distinct).zip(columns).map(shape).collect()
-}
-
 /// The Parquet file being written.
 struct File {
     writer: ArrowWriter<Vec<u8>>,
     schema: SchemaRef,
     group_rows: usize,
-    group_rows_max: usize,
 }
 
 impl File {
     fn create(
         columns: &[AttributeColumn],
-        shapes: &[ColumnShape],
+        shapes: &Shapes,
         options: &SegmentWriterOptions,
     ) -> Result<Self, FormatError> {
         let schema = schema::schema(columns);
@@ -184,10 +147,10 @@ impl File {
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), writer_options)
             .map_err(parquet_error("beginning a segment"))?;
-        Ok(Self { writer, schema, group_rows: 0, group_rows_max: options.row_group_rows })
+        Ok(Self { writer, schema, group_rows: 0 })
     }
 
-    /// Writes the slice that was gathered, and ends the row group when it has its rows.
+    /// Writes the slice that was gathered.
     fn write(
         &mut self,
         gather: &mut Gather<'_>,
@@ -204,11 +167,12 @@ impl File {
             .map_err(|source| parquet_error("gathering a segment's rows")(source.into()))?;
         self.writer.write(&batch).map_err(parquet_error("writing a segment's rows"))?;
         self.group_rows += rows;
-        if self.group_rows >= self.group_rows_max {
-            self.group_rows = 0;
-            self.writer.flush().map_err(parquet_error("ending a row group"))?;
-        }
         Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<(), FormatError> {
+        self.group_rows = 0;
+        self.writer.flush().map_err(parquet_error("ending a row group"))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<Section, FormatError> {
@@ -226,7 +190,7 @@ impl File {
         summary: Summary,
         attribute_columns: Vec<AttributeColumn>,
     ) -> Result<WrittenSegment, FormatError> {
-        self.writer.flush().map_err(parquet_error("ending a row group"))?;
+        self.end_row_group()?;
         let Summary { mut meta, mut filter_keys, .. } = summary;
         let (blocks, index) = directory.finish(self.writer.bytes_written() as u64)?;
         self.append(&blocks)?;

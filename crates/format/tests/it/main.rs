@@ -2,9 +2,11 @@
 
 mod damage;
 mod file;
+mod fixture;
 mod fuzz;
 mod lookup;
 mod random;
 mod realistic;
 mod round_trip;
+mod shared_texts;
 mod support;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_model::{
-    KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId,
-    Value,
+    KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TraceId, Value,
 };
 
 const SERVICES: usize = 24;
@@ -158,22 +157,16 @@ impl Shop {
         }
         let name = builder.known_term(&name);
         builder.finish_span(SpanScalars {
-            trace_id: place.trace_id,
-            span_id: place.id,
             parent_span_id: place.parent_id,
             start_unix_nano: place.start,
             end_unix_nano: place.end,
             kind: [2, 3, 3][index % 3],
             status_code: if place.failed { 2 } else { 0 },
             flags: 0x101,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
             name,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource,
             scope,
+            ..SpanScalars::new(place.trace_id, place.id)
         });
         if builder.len() >= REQUEST_SPANS {
             self.done.push(builder.finish());

@@ -57,6 +57,31 @@ pub struct SpanScalars {
     pub scope: u32,
 }
 
+impl SpanScalars {
+    /// A span of which nothing else is known: no parent, no name, zeros, and the first resource and
+    /// scope of its batch.
+    pub fn new(trace_id: TraceId, span_id: SpanId) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            parent_span_id: None,
+            start_unix_nano: 0,
+            end_unix_nano: 0,
+            kind: 0,
+            status_code: 0,
+            flags: 0,
+            dropped_attributes_count: 0,
+            dropped_events_count: 0,
+            dropped_links_count: 0,
+            name: TermId::EMPTY,
+            trace_state: TermId::EMPTY,
+            status_message: TermId::EMPTY,
+            resource: 0,
+            scope: 0,
+        }
+    }
+}
+
 /// Builds one [`SpanBatch`] after the other.
 ///
 /// For each span: push its attributes, events and links in any order (an event's attributes before

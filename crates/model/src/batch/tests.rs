@@ -8,22 +8,15 @@ fn ids(n: u8) -> (TraceId, SpanId) {
 fn scalars(builder: &mut SpanBatchBuilder, n: u8) -> SpanScalars {
     let (trace_id, span_id) = ids(n);
     SpanScalars {
-        trace_id,
-        span_id,
-        parent_span_id: None,
         start_unix_nano: 1_000 + u64::from(n),
         end_unix_nano: 2_000,
         kind: 2,
-        status_code: 0,
         flags: 0x101,
         dropped_attributes_count: 1,
         dropped_events_count: 2,
         dropped_links_count: 3,
         name: builder.known_term("GET /cart"),
-        trace_state: TermId::EMPTY,
-        status_message: TermId::EMPTY,
-        resource: 0,
-        scope: 0,
+        ..SpanScalars::new(trace_id, span_id)
     }
 }
 

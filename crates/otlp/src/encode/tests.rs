@@ -1,6 +1,4 @@
-use tracelake_model::{
-    Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId,
-};
+use tracelake_model::{Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TraceId};
 
 use super::{CHUNK_BYTES, JsonEncoder, ProtobufEncoder, RESOURCE_SPANS_SPANS_MAX, encode_protobuf};
 use crate::{DecodeLimits, Decoder};
@@ -18,22 +16,14 @@ fn batch(spans: u64, bytes: usize, resources: &[&str], scopes: &[&str]) -> SpanB
         let key = builder.known_term("key");
         builder.push_text(Owner::Span, key, &vec![b'x'; bytes]).expect("UTF-8");
         builder.finish_span(SpanScalars {
-            trace_id: TraceId::from_bytes(&[1; 16]).expect("not zero"),
-            span_id: SpanId::from_bytes(&(number + 1).to_be_bytes()).expect("not zero"),
-            parent_span_id: None,
             start_unix_nano: number,
             end_unix_nano: number,
-            kind: 0,
-            status_code: 0,
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
-            name: TermId::EMPTY,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource,
             scope,
+            ..SpanScalars::new(
+                TraceId::from_bytes(&[1; 16]).expect("not zero"),
+                SpanId::from_bytes(&(number + 1).to_be_bytes()).expect("not zero"),
+            )
         });
     }
     builder.finish()

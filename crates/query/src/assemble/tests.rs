@@ -1,4 +1,4 @@
-use tracelake_model::{Resource, Scope, SpanBatchBuilder, SpanScalars, TermId, TraceId};
+use tracelake_model::{Resource, Scope, SpanBatchBuilder, SpanScalars, TraceId};
 
 use super::*;
 
@@ -12,22 +12,15 @@ fn batch(spans: &[(u8, u64, &str)]) -> SpanBatch {
     for (span, start, name) in spans {
         let name = builder.known_term(name);
         builder.finish_span(SpanScalars {
-            trace_id: TraceId::from_bytes(&[9; 16]).expect("not zero"),
-            span_id: SpanId::from_bytes(&[*span; 8]).expect("not zero"),
-            parent_span_id: None,
             start_unix_nano: *start,
             end_unix_nano: *start,
-            kind: 0,
-            status_code: 0,
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
             name,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource,
             scope,
+            ..SpanScalars::new(
+                TraceId::from_bytes(&[9; 16]).expect("not zero"),
+                SpanId::from_bytes(&[*span; 8]).expect("not zero"),
+            )
         });
     }
     builder.finish()

@@ -1,4 +1,4 @@
-use tracelake_model::{Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TermId};
+use tracelake_model::{Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars};
 
 use super::*;
 
@@ -13,22 +13,14 @@ fn batch(traces: &[u8], first_span: u8) -> Arc<SpanBatch> {
     let scope = builder.scope(Arc::new(Scope::default()));
     for (row, trace) in traces.iter().enumerate() {
         builder.finish_span(SpanScalars {
-            trace_id: trace_id(*trace),
-            span_id: SpanId::from_bytes(&[first_span + row as u8; 8]).expect("not zero"),
-            parent_span_id: None,
             start_unix_nano: 1,
             end_unix_nano: 2,
-            kind: 0,
-            status_code: 0,
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
-            name: TermId::EMPTY,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource,
             scope,
+            ..SpanScalars::new(
+                trace_id(*trace),
+                SpanId::from_bytes(&[first_span + row as u8; 8]).expect("not zero"),
+            )
         });
     }
     Arc::new(builder.finish())

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use tracelake_model::{KeyValue, Scope, SpanBatch, SpanBatchBuilder, SpanScalars, TermId, TraceId, Value};
+use tracelake_model::{KeyValue, Scope, SpanBatch, SpanBatchBuilder, SpanScalars, TraceId, Value};
 
 use super::*;
 
@@ -39,22 +39,16 @@ fn batch(spans: impl IntoIterator<Item = (u64, u64, Given)>) -> SpanBatch {
         .collect();
     for (id, parent, span) in spans {
         builder.finish_span(SpanScalars {
-            trace_id: TraceId::from_bytes(&[7; 16]).expect("not zero"),
-            span_id: span_id(id).expect("not zero"),
             parent_span_id: span_id(parent),
             start_unix_nano: span.start,
             end_unix_nano: span.end,
-            kind: 0,
             status_code: if span.error { 2 } else { 0 },
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
-            name: TermId::EMPTY,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource: resources[usize::from(span.service)],
             scope,
+            ..SpanScalars::new(
+                TraceId::from_bytes(&[7; 16]).expect("not zero"),
+                span_id(id).expect("not zero"),
+            )
         });
     }
     builder.finish()

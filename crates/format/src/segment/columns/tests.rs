@@ -1,6 +1,4 @@
-use tracelake_model::{
-    Owner, Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId, Value,
-};
+use tracelake_model::{Owner, Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TraceId, Value};
 
 use super::*;
 
@@ -15,22 +13,10 @@ fn batch(spans: &[Vec<(&str, Value)>]) -> SpanBatch {
             builder.push_value(Owner::Span, key, value.clone());
         }
         builder.finish_span(SpanScalars {
-            trace_id: TraceId::from_bytes(&[1; 16]).expect("not zero"),
-            span_id: SpanId::from_bytes(&[1; 8]).expect("not zero"),
-            parent_span_id: None,
-            start_unix_nano: 0,
-            end_unix_nano: 0,
-            kind: 0,
-            status_code: 0,
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
-            name: TermId::EMPTY,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
-            resource: 0,
-            scope: 0,
+            ..SpanScalars::new(
+                TraceId::from_bytes(&[1; 16]).expect("not zero"),
+                SpanId::from_bytes(&[1; 8]).expect("not zero"),
+            )
         });
     }
     builder.finish()

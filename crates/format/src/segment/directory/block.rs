@@ -65,8 +65,12 @@ pub(super) fn encode_block(traces: &[Summary], texts: &[&str]) -> Vec<u8> {
     out
 }
 
-/// The block's entries. The bytes are verified against the block's checksum first.
-pub(in crate::segment) fn decode_block(block: &Block, bytes: &[u8]) -> Result<Vec<TraceEntry>, FormatError> {
+/// The block's entries that are wanted. The bytes are verified against the block's checksum first.
+pub(in crate::segment) fn decode_block(
+    block: &Block,
+    bytes: &[u8],
+    is_wanted: impl Fn(&TraceId) -> bool,
+) -> Result<Vec<TraceEntry>, FormatError> {
     if bytes.len() as u64 != u64::from(block.len) || crc32c::crc32c(bytes) != block.crc32c {
         return Err(FormatError::damaged(
             WHAT,
@@ -75,7 +79,7 @@ pub(in crate::segment) fn decode_block(block: &Block, bytes: &[u8]) -> Result<Ve
     }
     let plain = inflate(bytes, block.traces)?;
     let mut reader = Reader { rest: &plain };
-    let entries = read_entries(&mut reader, block)?;
+    let entries = read_entries(&mut reader, block, is_wanted)?;
     if !reader.rest.is_empty() {
         return Err(reader.damaged());
     }
@@ -96,7 +100,11 @@ fn inflate(bytes: &[u8], traces: u32) -> Result<Vec<u8>, FormatError> {
     Ok(plain)
 }
 
-fn read_entries(reader: &mut Reader<'_>, block: &Block) -> Result<Vec<TraceEntry>, FormatError> {
+fn read_entries(
+    reader: &mut Reader<'_>,
+    block: &Block,
+    is_wanted: impl Fn(&TraceId) -> bool,
+) -> Result<Vec<TraceEntry>, FormatError> {
     let traces = reader.count(16)?;
     if traces as u64 != u64::from(block.traces) {
         return Err(reader.damaged());
@@ -115,10 +123,20 @@ fn read_entries(reader: &mut Reader<'_>, block: &Block) -> Result<Vec<TraceEntry
     let root_services = reader.varints(traces)?;
     let services = reader.varints(traces)?;
     let mut first_row = block.first_row;
-    let mut entries = Vec::with_capacity(traces);
+    let mut entries = Vec::new();
     let columns = ids.iter().zip(&rows).zip(&starts).zip(&spans).zip(&errors);
     let columns = columns.zip(&root_names).zip(&root_services).zip(&services);
     for (((((((id, rows), start), span), errors), root_name), root_service), services) in columns {
+        let listed = services / 2;
+        if listed > SERVICES_MAX as u64 {
+            return Err(reader.damaged());
+        }
+        let first = first_row;
+        first_row = first_row.checked_add(*rows).ok_or_else(|| reader.damaged())?;
+        if !is_wanted(id) {
+            reader.skip_varints(listed)?;
+            continue;
+        }
         let text = |place: u64| usize::try_from(place).ok().and_then(|place| texts.get(place)).copied();
         let optional = |code: u64| match code.checked_sub(1) {
             None => Some(None),
@@ -127,17 +145,13 @@ fn read_entries(reader: &mut Reader<'_>, block: &Block) -> Result<Vec<TraceEntry
         let (Some(root_name), Some(root_service)) = (optional(*root_name), optional(*root_service)) else {
             return Err(reader.damaged());
         };
-        let listed = services / 2;
-        if listed > SERVICES_MAX as u64 {
-            return Err(reader.damaged());
-        }
         let listed = (0..listed)
             .map(|_| Ok(text(reader.varint()?).ok_or_else(|| reader.damaged())?.into()))
             .collect::<Result<Vec<Box<str>>, FormatError>>()?;
         let start = base.checked_add(*start).ok_or_else(|| reader.damaged())?;
         entries.push(TraceEntry {
             trace_id: *id,
-            first_row,
+            first_row: first,
             rows: *rows,
             start_unix_nano_min: start,
             end_unix_nano_max: start.checked_add_signed(unzigzag(*span)).ok_or_else(|| reader.damaged())?,
@@ -146,7 +160,6 @@ fn read_entries(reader: &mut Reader<'_>, block: &Block) -> Result<Vec<TraceEntry
             services: listed,
             more_services: services % 2 == 1,
         });
-        first_row = first_row.checked_add(*rows).ok_or_else(|| reader.damaged())?;
     }
     if first_row.checked_sub(block.first_row) != Some(block.rows) {
         return Err(reader.damaged());
@@ -187,6 +200,10 @@ impl<'a> Reader<'a> {
 
     fn varints(&mut self, count: usize) -> Result<Vec<u64>, FormatError> {
         (0..count).map(|_| self.varint()).collect()
+    }
+
+    fn skip_varints(&mut self, count: u64) -> Result<(), FormatError> {
+        (0..count).try_for_each(|_| self.varint().map(drop))
     }
 
     /// A number of things of at least `bytes_min` bytes each, which therefore bounds an allocation.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId};
+use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars};
 
 use super::*;
 
@@ -16,22 +16,12 @@ fn batch(traces: u64, name: &str) -> SpanBatch {
     let name = builder.known_term(name);
     for trace_id in ids {
         builder.finish_span(SpanScalars {
-            trace_id,
-            span_id: SpanId::from_bytes(&[1; 8]).expect("not zero"),
-            parent_span_id: None,
             start_unix_nano: i64::MAX as u64,
-            end_unix_nano: 0,
-            kind: 0,
             status_code: 2,
-            flags: 0,
-            dropped_attributes_count: 0,
-            dropped_events_count: 0,
-            dropped_links_count: 0,
             name,
-            trace_state: TermId::EMPTY,
-            status_message: TermId::EMPTY,
             resource,
             scope,
+            ..SpanScalars::new(trace_id, SpanId::from_bytes(&[1; 8]).expect("not zero"))
         });
     }
     builder.finish()
@@ -64,7 +54,7 @@ fn each_trace_is_in_the_block_that_the_index_names() {
     for tenant in 0..2 {
         for (row, span) in batch.spans().enumerate() {
             let block = index.block_of(tenant, &span.trace_id()).expect("listed");
-            let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+            let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
             let entry = entries.iter().find(|entry| entry.trace_id == span.trace_id()).expect("in its block");
             assert_eq!(
                 entry.row_range(),
@@ -75,6 +65,8 @@ fn each_trace_is_in_the_block_that_the_index_names() {
                 (i64::MAX as u64, 0, 1)
             );
             assert_eq!(entry.services, [Box::from("shop")]);
+            let alone = decode_block(block, bytes_of(&bytes, block), |id| *id == span.trace_id());
+            assert_eq!(alone.expect("own bytes"), std::slice::from_ref(entry));
         }
     }
     assert_eq!(index.block_of(2, &batch.span(0).trace_id()), None);
@@ -86,7 +78,7 @@ fn long_names_are_cut_between_characters() {
     let batch = batch(1, &"é".repeat(1_000));
     let (bytes, index) = build(&batch);
     let block = index.blocks().first().expect("one");
-    let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
     let root = entries.first().and_then(|entry| entry.root.clone()).expect("a root");
     assert_eq!(&*root.name, "é".repeat(128));
 }
@@ -101,7 +93,7 @@ fn services_beyond_the_limit_are_counted_as_more() {
     }
     let (bytes, index) = builder.finish(1_000).expect("small");
     let block = index.blocks().first().expect("one");
-    let entries = decode_block(block, bytes_of(&bytes, block)).expect("own bytes");
+    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
     let entry = entries.first().expect("one");
     assert_eq!((entry.services.len(), entry.more_services, entry.rows), (SERVICES_MAX, true, 65));
 }
@@ -118,10 +110,10 @@ fn a_damaged_block_is_refused_whatever_its_checksum_says() {
         let packed = zstd::bulk::compress(&damaged, 1).expect("small");
         let honest = Block { len: packed.len() as u32, crc32c: crc32c::crc32c(&packed), ..block };
         // Either refused, or entries of other values: the checksum is what tells those.
-        drop(decode_block(&honest, &packed));
-        assert!(decode_block(&block, &packed).is_err(), "byte {byte}");
+        drop(decode_block(&honest, &packed, |_| true));
+        assert!(decode_block(&block, &packed, |_| true).is_err(), "byte {byte}");
     }
     let bomb = zstd::bulk::compress(&vec![0; 300 << 20], 1).expect("zeros");
     let honest = Block { traces: u32::MAX, len: bomb.len() as u32, crc32c: crc32c::crc32c(&bomb), ..block };
-    assert!(decode_block(&honest, &bomb).is_err());
+    assert!(decode_block(&honest, &bomb, |_| true).is_err());
 }

@@ -1,0 +1,63 @@
+//! Bounds the resources and scopes of a row group. Its dictionaries have each of them once, and every
+//! lookup decodes those dictionaries.
+
+use super::rows::Shared;
+
+/// The bytes of resources and scopes after which a row group ends. A fleet of a thousand hosts with 2 KB
+/// each still fills its row groups; more would be more for each lookup to read.
+const ROW_GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Which resources and scopes the rows of the row group have so far.
+#[derive(Debug)]
+pub(super) struct SharedTexts<'a> {
+    shared: &'a Shared<'a>,
+    row_group: u32,
+    /// By resource, by scope: the row group that had it last.
+    resources: Vec<u32>,
+    scopes: Vec<u32>,
+    bytes: usize,
+}
+
+impl<'a> SharedTexts<'a> {
+    pub(super) fn of(shared: &'a Shared<'a>) -> Self {
+        Self {
+            shared,
+            row_group: 1,
+            resources: vec![0; shared.resources.texts.len()],
+            scopes: vec![0; shared.scopes.texts.len()],
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn begin_row_group(&mut self) {
+        self.row_group += 1;
+        self.bytes = 0;
+    }
+
+    /// Adds what a row refers to, unless the row group should end before it. The first row of one always
+    /// has room.
+    #[inline]
+    pub(super) fn add(&mut self, resource: u32, scope: u32) -> bool {
+        let new_bytes = new_bytes(&self.resources, self.row_group, &self.shared.resources.texts, resource)
+            + new_bytes(&self.scopes, self.row_group, &self.shared.scopes.texts, scope);
+        if new_bytes == 0 {
+            return true;
+        }
+        if self.bytes > 0 && self.bytes + new_bytes > ROW_GROUP_BYTES_MAX {
+            return false;
+        }
+        self.bytes += new_bytes;
+        for (seen, place) in [(&mut self.resources, resource), (&mut self.scopes, scope)] {
+            if let Some(row_group) = seen.get_mut(place as usize) {
+                *row_group = self.row_group;
+            }
+        }
+        true
+    }
+}
+
+#[inline]
+fn new_bytes(seen: &[u32], row_group: u32, texts: &[String], place: u32) -> usize {
+    let is_new = seen.get(place as usize).is_some_and(|seen| *seen != row_group);
+    if is_new { texts.get(place as usize).map_or(0, String::len) } else { 0 }
+}
