@@ -15,8 +15,10 @@ const DEFAULT_FILE: &str = "tracelake.toml";
 /// What settings in the environment begin with.
 const ENV_PREFIX: &str = "TRACELAKE_";
 
-/// Names behind [`ENV_PREFIX`] that are no settings: the file itself, and what the tests use.
-const ENV_OTHERS: [&str; 2] = ["CONFIG", "TEST_SEED"];
+/// Names behind [`ENV_PREFIX`] that are no settings: the file itself, and what the tests use, with
+/// all that begins with [`ENV_TESTS`].
+const ENV_OTHERS: [&str; 2] = ["CONFIG", "BLESS"];
+const ENV_TESTS: &str = "TEST_";
 
 /// A settings file larger than this is not one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -206,7 +208,8 @@ impl Settings {
             settings.overlay_file(&folder.join(DEFAULT_FILE), false)?;
         }
         for (name, value) in environment {
-            if ENV_OTHERS.contains(&name.as_str()) {
+            let is_other = ENV_OTHERS.contains(&name.as_str()) || name.starts_with(ENV_TESTS);
+            if is_other || is_of_kubernetes(&name, &value) {
                 continue;
             }
             let variable = format!("{ENV_PREFIX}{name}");
@@ -270,6 +273,36 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Whether Kubernetes made this variable. It puts several into every pod of a namespace for each
+/// Service there, named after the Service: one named `tracelake`, or `tracelake-…`, must not keep the
+/// server from starting. `name` is what stands behind [`ENV_PREFIX`].
+pub(super) fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [(&str, &str); 3] = [("TCP", "tcp://"), ("UDP", "udp://"), ("SCTP", "sctp://")];
+    // With the underscore that ends the prefix: the Service's own name may end there.
+    let name = format!("_{name}");
+    if name.bytes().any(|byte| !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_')) {
+        return false;
+    }
+    if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") {
+        return true;
+    }
+    // …_SERVICE_PORT_<the port's name>
+    if name.rsplit_once("_SERVICE_PORT_").is_some_and(|(_, port)| !port.is_empty()) {
+        return true;
+    }
+    // …_PORT=tcp://10.0.0.1:4317. A setting meant as a port has no such value: that stays an error.
+    if name.ends_with("_PORT") && PROTOCOLS.iter().any(|(_, scheme)| value.starts_with(scheme)) {
+        return true;
+    }
+    // …_PORT_4317_TCP, and behind that _PROTO, _PORT or _ADDR.
+    let Some((_, port)) = name.rsplit_once("_PORT_") else { return false };
+    let mut parts = port.split('_');
+    let number = parts.next().is_some_and(|number| number.parse::<u16>().is_ok());
+    let protocol = parts.next().is_some_and(|name| PROTOCOLS.iter().any(|(known, _)| *known == name));
+    let what = parts.next().is_none_or(|what| matches!(what, "PROTO" | "PORT" | "ADDR"));
+    number && protocol && what && parts.next().is_none()
 }
 
 fn read_at_most(path: &Path, bytes_max: u64) -> std::io::Result<String> {

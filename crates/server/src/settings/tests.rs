@@ -72,6 +72,63 @@ fn an_unknown_key_is_refused_and_the_right_one_named() {
     }
 }
 
+/// What Kubernetes puts into each pod for a Service `tracelake` with the ports 4317, named
+/// `otlp-grpc`, and 53 over UDP, and for another one, `tracelake-api`.
+const OF_KUBERNETES: [(&str, &str); 17] = [
+    ("TRACELAKE_SERVICE_HOST", "10.96.12.7"),
+    ("TRACELAKE_SERVICE_PORT", "4317"),
+    ("TRACELAKE_SERVICE_PORT_OTLP_GRPC", "4317"),
+    ("TRACELAKE_PORT", "tcp://10.96.12.7:4317"),
+    ("TRACELAKE_PORT_4317_TCP", "tcp://10.96.12.7:4317"),
+    ("TRACELAKE_PORT_4317_TCP_PROTO", "tcp"),
+    ("TRACELAKE_PORT_4317_TCP_PORT", "4317"),
+    ("TRACELAKE_PORT_4317_TCP_ADDR", "10.96.12.7"),
+    ("TRACELAKE_PORT_53_UDP", "udp://10.96.12.7:53"),
+    ("TRACELAKE_PORT_53_UDP_PROTO", "udp"),
+    ("TRACELAKE_PORT_53_UDP_PORT", "53"),
+    ("TRACELAKE_PORT_53_UDP_ADDR", "10.96.12.7"),
+    ("TRACELAKE_API_SERVICE_HOST", "fd00::7"),
+    ("TRACELAKE_API_SERVICE_PORT", "8080"),
+    ("TRACELAKE_API_PORT", "tcp://[fd00::7]:8080"),
+    ("TRACELAKE_API_PORT_8080_TCP", "tcp://[fd00::7]:8080"),
+    ("TRACELAKE_API_PORT_8080_TCP_ADDR", "fd00::7"),
+];
+
+#[test]
+fn what_kubernetes_puts_into_the_environment_is_no_setting() {
+    let settings = load("", &OF_KUBERNETES, &[]).expect("valid");
+    assert!(settings.describe().iter().all(|setting| setting.origin == Origin::Default));
+    // The names of settings stay settings, and what is only like Kubernetes' stays an error.
+    let mut with_setting = OF_KUBERNETES.to_vec();
+    with_setting.push(("TRACELAKE_API_ADDR", "127.0.0.1:9"));
+    assert_eq!(load("", &with_setting, &[]).expect("valid").api_addr.port(), 9);
+    for (name, value) in [
+        ("TRACELAKE_PORT", "4317"),
+        ("TRACELAKE_API_PORT", "8080"),
+        ("TRACELAKE_SERVICE_HOSTS", "10.96.12.7"),
+        ("TRACELAKE_SERVICE_PORT_", "4317"),
+        ("TRACELAKE_PORT_X_TCP", "tcp://10.96.12.7:4317"),
+        ("TRACELAKE_PORT_4317_HTTP", "4317"),
+        ("TRACELAKE_PORT_4317_TCP_NAME", "x"),
+        ("TRACELAKE_PORT_4317_TCP_ADDR_X", "x"),
+        ("TRACELAKE_PORT_99999_TCP", "tcp://10.96.12.7:99999"),
+        ("TRACELAKE_service_host", "10.96.12.7"),
+    ] {
+        let message = load("", &[(name, value)], &[]).expect_err(name);
+        assert!(message.contains(name) && message.contains("is not a setting"), "{message}");
+    }
+    for setting in Settings::table() {
+        let name = setting.name.to_uppercase();
+        assert!(!sources::is_of_kubernetes(&name, "tcp://10.96.12.7:4317"), "{name} is a setting");
+    }
+}
+
+#[test]
+fn what_the_tests_use_is_no_setting() {
+    let own = [("TRACELAKE_TEST_SEED", "1"), ("TRACELAKE_TEST_REQUIRE", "mount"), ("TRACELAKE_BLESS", "1")];
+    load("", &own, &[]).expect("valid");
+}
+
 #[test]
 fn a_value_out_of_its_kind_is_refused_with_its_origin_and_what_was_expected() {
     for (name, value, expected) in [
