@@ -63,6 +63,13 @@ pub struct Described {
     pub doc: &'static str,
 }
 
+impl Described {
+    /// The value as people are shown it; an empty one is to be seen, too.
+    pub fn value_text(&self) -> &str {
+        if self.value.is_empty() { "(none)" } else { &self.value }
+    }
+}
+
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)*) => {
         /// What the server runs with.
@@ -101,7 +108,7 @@ macro_rules! settings {
             }
 
             /// Sets one value from text; `Ok(false)` if there is no such setting.
-            fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<bool, String> {
+            pub(crate) fn set(&mut self, name: &str, text: &str, origin: Origin) -> Result<bool, String> {
                 match name {
                     $(stringify!($name) => {
                         self.$name = $kind.parse(text)?;
@@ -177,14 +184,11 @@ impl Settings {
         options
     }
 
-    /// Those that are not as they would be if nothing were set.
-    pub fn changed(&self) -> Vec<Described> {
-        let table = Self::table();
-        let mut described = self.describe();
-        described.retain(|now| {
-            table.iter().any(|setting| setting.name == now.name && setting.default != now.value)
-        });
-        described
+    /// Whether somebody set it: it came from somewhere, or a program that has the server as a library
+    /// changed it.
+    pub fn is_set(&self, now: &Described) -> bool {
+        let is_default = |setting: &Setting| setting.name == now.name && setting.default == now.value;
+        now.origin != Origin::Default || !Self::table().iter().any(is_default)
     }
 
     /// What holds between settings; each alone is checked where it is read.

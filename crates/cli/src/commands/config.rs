@@ -33,12 +33,12 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<Outcome, Failure> {
 
 /// Name, value and origin in columns.
 fn table(described: &[Described]) -> String {
-    let rows: Vec<[String; 3]> = std::iter::once(["setting".into(), "value".into(), "from".into()])
-        .chain(described.iter().map(|setting| {
-            let value = if setting.value.is_empty() { "(none)" } else { &setting.value };
-            [setting.name.into(), value.into(), setting.origin.to_string()]
-        }))
-        .collect();
+    let rows: Vec<[String; 3]> =
+        std::iter::once(["setting".into(), "value".into(), "from".into()])
+            .chain(described.iter().map(|setting| {
+                [setting.name.into(), setting.value_text().into(), setting.origin.to_string()]
+            }))
+            .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (names, values) = (width(0), width(1));
     rows.iter().map(|[name, value, from]| format!("{name:names$}  {value:values$}  {from}\n")).collect()

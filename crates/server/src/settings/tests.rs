@@ -187,7 +187,12 @@ fn what_is_printed_reads_back_the_same() {
         assert_eq!((now.name, &now.value), (then.name, &then.value));
     }
     assert_eq!(settings.data_dir, PathBuf::from("/tmp/x y"));
-    let changed: Vec<&str> = settings.changed().iter().map(|setting| setting.name).collect();
+    let changed: Vec<&str> = settings
+        .describe()
+        .iter()
+        .filter(|setting| settings.is_set(setting))
+        .map(|setting| setting.name)
+        .collect();
     assert_eq!(
         changed,
         [
