@@ -2,8 +2,10 @@
 //! load of lookups that goes with it.
 //!
 //! The same seed, options and version give the same bytes on any 64-bit machine, however many
-//! connections send them; `--end` belongs to the options, as its default is now. The workload is the
-//! program's own invention and no recording: what is true of it need not be true of your services.
+//! connections send them; `--end` belongs to the options, as its default is now. Without a seed each
+//! run has one of its own: IDs that come again with other times would look like damaged traces. The
+//! report says which. The workload is the program's own invention and no recording: what is true of
+//! it need not be true of your services.
 
 mod draw;
 mod exceptions;
@@ -25,6 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tracelake::TenantId;
 
 use crate::client::{Compression, Protocol, TraceFormat};
@@ -41,9 +45,10 @@ pub(crate) struct GenArgs {
     /// Stop making spans after this time, such as 30s or 5m [default: after 100000 spans]
     #[arg(long, alias = "duration-run", value_name = "DURATION", value_parser = parse::duration)]
     run_for: Option<Duration>,
-    /// The same seed makes the same spans
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// The same seed and the same --end make the same spans [default: another one each time, which
+    /// the report names]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// The span of time over which traces begin
     #[arg(long, alias = "duration", value_name = "DURATION", default_value = "1h", value_parser = parse::duration)]
     span_of_time: Duration,
@@ -126,19 +131,27 @@ const SPANS_A_SECOND_NOMINAL: u64 = 100_000;
 /// If the arguments cannot be used, a file cannot be written, or nothing could be sent at all.
 /// [`Outcome::Partly`] is a run in which spans were lost or rejected, or traces not found whole.
 pub(crate) async fn run(args: GenArgs) -> Result<Outcome, Failure> {
+    let seed = args.seed.unwrap_or_else(random_seed);
     if let Some(ids) = &args.lookup_ids {
-        return lookup::run(&args, ids).await;
+        return lookup::run(&args, seed, ids).await;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let source = Source::new(&args, Arc::clone(&stop))?;
+    let end_unix_nano = args.end.map_or_else(now_unix_nano, Ok)?;
+    let made_with = report::MadeWith { seed, end_unix_nano };
+    let source = Source::new(&args, made_with, Arc::clone(&stop))?;
     let interrupted = tokio::spawn(stop_on_interrupt(Arc::clone(&stop)));
     let report = match output::Output::of(&args)? {
         Some(output) => output.run(source).await?,
         None => send::run(&args, source).await?,
     };
     interrupted.abort();
-    report.print(args.json).map_err(Failure::Output)?;
+    report.print(made_with, args.json).map_err(Failure::Output)?;
     Ok(Outcome::partly_if(report.lost_spans() > 0 || report.rejected_spans > 0))
+}
+
+/// Of 32 bits: it is to be typed again, and read from JSON by those who have only doubles.
+fn random_seed() -> u64 {
+    u64::from(SmallRng::from_os_rng().random::<u32>())
 }
 
 /// The first interrupt lets the run end in order, with a report; the next one ends the process.
@@ -164,11 +177,11 @@ struct Source {
 }
 
 impl Source {
-    fn new(args: &GenArgs, stop: Arc<AtomicBool>) -> Result<Self, Failure> {
-        let end_unix_nano = match args.end {
-            Some(end_unix_nano) => end_unix_nano,
-            None => now_unix_nano()?,
-        };
+    fn new(
+        args: &GenArgs,
+        report::MadeWith { seed, end_unix_nano }: report::MadeWith,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
         let window_nanos = u64::try_from(args.span_of_time.as_nanos()).unwrap_or(u64::MAX);
         let spans = match (args.spans, args.run_for) {
             (Some(spans), _) => Some(spans),
@@ -178,7 +191,7 @@ impl Source {
         let seconds = args.run_for.unwrap_or_default().as_secs().max(1);
         let nominal = args.rate.unwrap_or(SPANS_A_SECOND_NOMINAL).saturating_mul(seconds);
         let workload = Workload::new(WorkloadOptions {
-            seed: args.seed,
+            seed,
             spans: spans.unwrap_or(u64::MAX),
             begin_unix_nano: end_unix_nano.saturating_sub(window_nanos),
             end_unix_nano,

@@ -46,9 +46,9 @@ struct Findings {
     first: Option<String>,
 }
 
-pub(super) async fn run(args: &GenArgs, ids: &Path) -> Result<Outcome, Failure> {
+pub(super) async fn run(args: &GenArgs, seed: u64, ids: &Path) -> Result<Outcome, Failure> {
     let mut expected = read_ids(ids)?;
-    let mut rng = SmallRng::seed_from_u64(args.seed ^ LOOKUP_SEED);
+    let mut rng = SmallRng::seed_from_u64(seed ^ LOOKUP_SEED);
     expected.shuffle(&mut rng);
     // The warm-up takes from the end: no trace is in both unless there are too few.
     let lookups = args.lookups.min(expected.len());
@@ -82,7 +82,7 @@ pub(super) async fn run(args: &GenArgs, ids: &Path) -> Result<Outcome, Failure> 
             findings.note(&mut |findings| &mut findings.wrong, format!("{id} was never sent, and is there"));
         }
     }
-    findings.print(args.json).map_err(Failure::Output)?;
+    findings.print(seed, args.json).map_err(Failure::Output)?;
     Ok(Outcome::partly_if(findings.missing + findings.wrong + findings.partial > 0))
 }
 
@@ -134,10 +134,11 @@ impl Findings {
         Ok(())
     }
 
-    fn print(&self, json: bool) -> std::io::Result<()> {
+    fn print(&self, seed: u64, json: bool) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         if json {
             let report = json!({
+                "seed": seed,
                 "lookups": self.found.count(),
                 "lookup_ms": latency_json(&self.found),
                 "unknown_ms": latency_json(&self.unknown),
@@ -160,7 +161,10 @@ impl Findings {
             grouped(self.wrong),
             grouped(self.partial)
         )?;
-        self.first.as_ref().map_or(Ok(()), |first| writeln!(out, "the first: {first}"))
+        if let Some(first) = &self.first {
+            writeln!(out, "the first: {first}")?;
+        }
+        writeln!(out, "chosen with --seed {seed}")
     }
 }
 

@@ -8,6 +8,13 @@ use serde_json::json;
 use super::histogram::Histogram;
 use crate::time::grouped;
 
+/// What must be given again, beside the other options, for the same spans.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MadeWith {
+    pub(super) seed: u64,
+    pub(super) end_unix_nano: u64,
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -56,19 +63,23 @@ impl Report {
         self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    pub(super) fn print(&self, json: bool) -> io::Result<()> {
+    pub(super) fn print(&self, made_with: MadeWith, json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if json {
-            serde_json::to_writer(&mut out, &self.json())?;
+            serde_json::to_writer(&mut out, &self.json(made_with))?;
             writeln!(out)
         } else {
-            self.text(&mut out)
+            self.text(&mut out)?;
+            let MadeWith { seed, end_unix_nano } = made_with;
+            writeln!(out, "made with --seed {seed} --end {end_unix_nano}")
         }
     }
 
-    fn json(&self) -> serde_json::Value {
+    fn json(&self, made_with: MadeWith) -> serde_json::Value {
         let (spans, bytes) = self.done();
         let mut report = json!({
+            "seed": made_with.seed,
+            "end_unix_nano": made_with.end_unix_nano,
             "spans": self.spans,
             "traces": self.traces,
             "requests": self.requests,

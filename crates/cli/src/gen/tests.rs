@@ -18,7 +18,7 @@ fn args(line: &str) -> Result<GenArgs, clap::Error> {
 fn the_command_line_is_consistent() {
     <Command as clap::CommandFactory>::command().debug_assert();
     let defaults = args("").expect("no argument is needed");
-    assert_eq!((defaults.connections, defaults.batch_spans, defaults.seed), (4, 512, 1));
+    assert_eq!((defaults.connections, defaults.batch_spans, defaults.seed), (4, 512, None));
     assert_eq!(defaults.span_of_time, Duration::from_secs(3_600));
     for refused in
         ["--output a.jsonl --endpoint http://x", "--spans 0", "--api http://x", "--rate 0", "--end now"]
@@ -27,18 +27,21 @@ fn the_command_line_is_consistent() {
     }
 }
 
+fn bodies(made_with: report::MadeWith) -> Vec<Vec<u8>> {
+    let args = args("--spans 3000").expect("arguments");
+    let mut source = Source::new(&args, made_with, Arc::new(AtomicBool::new(false))).expect("a source");
+    let mut bodies = Vec::new();
+    while let Some(request) = source.next().expect("a request") {
+        bodies.push(request.body);
+    }
+    bodies
+}
+
 #[test]
-fn the_same_options_make_the_same_requests() {
-    let make = || {
-        let args = args("--spans 3000 --end 2024-11-22T15:04:05Z --seed 9").expect("arguments");
-        let mut source = Source::new(&args, Arc::new(AtomicBool::new(false))).expect("a source");
-        let mut bodies = Vec::new();
-        while let Some(request) = source.next().expect("a request") {
-            bodies.push(request.body);
-        }
-        bodies
-    };
-    assert_eq!(make(), make());
+fn the_same_seed_and_end_make_the_same_requests_and_another_seed_others() {
+    let made_with = |seed| report::MadeWith { seed, end_unix_nano: 1_732_287_845_000_000_000 };
+    assert_eq!(bodies(made_with(9)), bodies(made_with(9)));
+    assert_ne!(bodies(made_with(9)), bodies(made_with(10)));
 }
 
 #[test]
@@ -71,7 +74,7 @@ async fn a_file_holds_the_whole_workload_and_the_ids_are_beside_it() {
     let ids = folder.path().join("ids");
     for name in ["spans.binpb", "spans.binpb.zst", "spans.jsonl", "spans.jsonl.gz"] {
         let path = folder.path().join(name);
-        let line = format!("--spans 1500 --output {} --ids-out {}", path.display(), ids.display());
+        let line = format!("--seed 1 --spans 1500 --output {} --ids-out {}", path.display(), ids.display());
         assert_eq!(run(args(&line).expect("arguments")).await.expect("a run"), Outcome::Done);
         assert!(path.metadata().expect("the file").len() > 10_000, "{name}");
         let spans: u64 = std::fs::read_to_string(&ids)
