@@ -32,9 +32,10 @@ const EXIT_CODES: &str = "Exit codes:
   70  the server had to stop: its disk failed, or another process took the store over
   130 told twice to stop, and stopped at once";
 
-/// A trace store and query engine for OpenTelemetry.
+/// Tracelake, a trace store for OpenTelemetry: takes spans over OTLP, acknowledges them when they are
+/// durable, keeps them as open Parquet files, and finds a trace by its ID
 #[derive(Debug, Parser)]
-#[command(name = "tracelake", version, about, after_help = EXIT_CODES)]
+#[command(name = "tracelake", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

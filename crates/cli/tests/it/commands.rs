@@ -112,6 +112,7 @@ fn a_wrong_command_line_ends_with_2() {
     let (code, help, _) = outcome(&run(&["--help"]));
     assert_eq!(code, Some(0));
     assert!(help.contains("Exit codes:") && help.contains("partly done"), "{help}");
+    assert!(help.starts_with("Tracelake, a trace store for OpenTelemetry: "), "{help}");
 }
 
 #[test]
