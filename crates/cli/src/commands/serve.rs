@@ -18,7 +18,10 @@ pub(crate) async fn run(args: &SettingsArgs) -> Result<Outcome, Failure> {
             Ok(Outcome::Done)
         }
         Ok(ExitReason::StoppedAtOnce) => Err(Failure::Interrupted),
-        Ok(ExitReason::Failed(reason)) => Err(Failure::Stopped(reason)),
+        Ok(ExitReason::Failed(reason)) => Err(Failure::Stopped(format!(
+            "the server had to stop: {reason}; mend that, then start it again: what was acknowledged is kept, \
+             and the WAL is replayed"
+        ))),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
 }

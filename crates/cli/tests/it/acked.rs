@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::harness::Addresses;
-use crate::http::Http;
+use crate::http::{Answer, Http};
 
 /// Traces that a client adds spans to at a time.
 const OPEN_TRACES: usize = 6;
@@ -32,6 +32,15 @@ enum State {
 struct Request {
     body: String,
     spans: Vec<(u128, u64)>,
+}
+
+/// What came instead of an acknowledgement.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Another answer, which says to come again.
+    ForNow(Answer),
+    /// None: the connection ended.
+    Gone(#[expect(dead_code, reason = "shown where a test fails")] std::io::Error),
 }
 
 /// One client, across all lives of the server.
@@ -70,30 +79,46 @@ impl Client {
     pub(crate) fn send(&mut self, addresses: Addresses, stop: &AtomicBool) {
         let mut http = Http::new(addresses.otlp_http);
         while !stop.load(Ordering::Relaxed) {
-            let request = match self.in_doubt.take() {
-                // A client that lost its answer sends the same again, or gives up: both happen.
-                Some(request) if self.random.random_bool(0.7) => {
-                    self.sent_again += 1;
-                    request
+            if let Err(Refused::Gone(_)) = self.try_one(&mut http) {
+                return;
+            }
+        }
+    }
+
+    /// Sends one request, which must be acknowledged.
+    pub(crate) fn send_one(&mut self, addresses: Addresses) {
+        self.try_one(&mut Http::new(addresses.otlp_http)).expect("acknowledged");
+    }
+
+    /// Sends one request; what came instead of an acknowledgement.
+    pub(crate) fn try_one(&mut self, http: &mut Http) -> Result<(), Refused> {
+        let request = match self.in_doubt.take() {
+            // A client that lost its answer sends the same again, or gives up: both happen.
+            Some(request) if self.random.random_bool(0.7) => {
+                self.sent_again += 1;
+                request
+            }
+            _ => self.new_request(),
+        };
+        match http.post_json("/v1/traces", request.body.as_bytes()) {
+            Ok(answer) if answer.status == 200 => {
+                assert!(!answer.text().contains("rejectedSpans"), "{}", answer.text());
+                self.acked_requests += 1;
+                for (trace, span) in request.spans {
+                    self.touched.insert(trace);
+                    self.account.entry(trace).or_default().insert(span, State::Acked);
                 }
-                _ => self.new_request(),
-            };
-            match http.post_json("/v1/traces", request.body.as_bytes()) {
-                Ok(answer) if answer.status == 200 => {
-                    assert!(!answer.text().contains("rejectedSpans"), "{}", answer.text());
-                    self.acked_requests += 1;
-                    for (trace, span) in request.spans {
-                        self.touched.insert(trace);
-                        self.account.entry(trace).or_default().insert(span, State::Acked);
-                    }
-                }
-                // Not taken for now: the same again, as OTLP says.
-                Ok(answer) if matches!(answer.status, 429 | 503) => self.in_doubt = Some(request),
-                Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
-                Err(_) => {
-                    self.in_doubt = Some(request);
-                    return;
-                }
+                Ok(())
+            }
+            // Not taken for now: the same again, as OTLP says.
+            Ok(answer) if matches!(answer.status, 429 | 503) => {
+                self.in_doubt = Some(request);
+                Err(Refused::ForNow(answer))
+            }
+            Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
+            Err(error) => {
+                self.in_doubt = Some(request);
+                Err(Refused::Gone(error))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::harness::{Config, Server, arg, outcome, run, run_ok};
+use crate::harness::{Config, Server, arg, outcome, run, run_ok, skip};
 use crate::oracle::Spans;
 
 /// The file, which is no part of the repository; says so where it is absent.
@@ -15,7 +15,7 @@ pub(crate) fn file() -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is not there", path.display());
+    skip("data", &format!("{} is not there", path.display()));
     None
 }
 

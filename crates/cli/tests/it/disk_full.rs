@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Config, Server};
+use crate::harness::{Config, Server, skip};
 use crate::http::Http;
 
 /// How long the server may take to notice that there is room again.
@@ -18,7 +18,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// None, and the reason on stderr, where this process may not mount.
+    /// None where this process may not mount.
     fn mount(megabytes: u32) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let size = format!("size={megabytes}m");
@@ -27,14 +27,12 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self { folder }),
             Ok(output) => {
-                eprintln!(
-                    "skipped: no file system can be mounted: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
+                let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                skip("mount", &format!("no file system can be mounted: {why}"));
                 None
             }
             Err(error) => {
-                eprintln!("skipped: there is no mount: {error}");
+                skip("mount", &format!("there is no mount: {error}"));
                 None
             }
         }

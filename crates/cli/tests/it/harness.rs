@@ -1,7 +1,7 @@
 //! A server as a process of its own: started on ports that the system chooses, waited for, stopped,
-//! killed, and started again on the same folder.
+//! killed, and started again on the same folder; and how a test says that it cannot run here.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -27,12 +27,23 @@ type Said = Arc<Mutex<String>>;
 pub(crate) struct Config {
     data_dir: PathBuf,
     flags: Vec<String>,
+    wrapper: Vec<String>,
 }
+
+/// The ports that the system chooses, unless a test does.
+const PORT_FLAGS: [&str; 3] = ["otlp-grpc-addr", "otlp-http-addr", "api-addr"];
 
 impl Config {
     /// On a folder, with everything else as it is by default but the ports.
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned(), flags: Vec::new() }
+        Self { data_dir: data_dir.to_owned(), flags: Vec::new(), wrapper: Vec::new() }
+    }
+
+    /// Run by another program, such as `strace`, that is given the command behind its own arguments and
+    /// whose process becomes the server's.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
+        self
     }
 
     /// With a setting, such as `("generation-bytes-max", "1MiB")`.
@@ -58,28 +69,28 @@ impl Config {
 
     /// Starts it; if it ends before it listens, its exit status and what it said.
     pub(crate) fn try_start(&self) -> Result<Server, (ExitStatus, String)> {
-        let mut command = tracelake();
+        let mut command = tracelake_under(&self.wrapper);
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
-        command.args([
-            "--otlp-grpc-addr=127.0.0.1:0",
-            "--otlp-http-addr=127.0.0.1:0",
-            "--api-addr=127.0.0.1:0",
-        ]);
+        for flag in PORT_FLAGS {
+            if !self.flags.iter().any(|given| given.starts_with(&format!("--{flag}="))) {
+                command.arg(format!("--{flag}=127.0.0.1:0"));
+            }
+        }
         command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
-        let said = Said::default();
+        let (said, log) = (Said::default(), Said::default());
         let (addresses, listening) = mpsc::channel();
         let stdout = child.stdout.take().expect("piped");
         let stderr = child.stderr.take().expect("piped");
         let readers = vec![
-            listen_to(stdout, &said, move |line| {
+            listen_to(stdout, &[&said], move |line| {
                 if let Some(found) = line.strip_prefix("listening ").and_then(Addresses::parse) {
                     addresses.send(found).ok();
                 }
             }),
-            listen_to(stderr, &said, |_| {}),
+            listen_to(stderr, &[&said, &log], |_| {}),
         ];
-        let mut server = Server { child, addresses: Addresses::NONE, said, readers };
+        let mut server = Server { child, addresses: Addresses::NONE, said, log, readers };
         match wait_for_addresses(&listening) {
             Some(addresses) => {
                 server.addresses = addresses;
@@ -101,16 +112,18 @@ fn wait_for_addresses(listening: &Receiver<Addresses>) -> Option<Addresses> {
 
 fn listen_to(
     stream: impl Read + Send + 'static,
-    said: &Said,
+    said: &[&Said],
     mut each_line: impl FnMut(&str) + Send + 'static,
 ) -> JoinHandle<()> {
-    let said = Arc::clone(said);
+    let said: Vec<Said> = said.iter().map(|said| Arc::clone(said)).collect();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             each_line(&line);
-            let mut said = said.lock().unwrap();
-            said.push_str(&line);
-            said.push('\n');
+            for said in &said {
+                let mut said = said.lock().unwrap();
+                said.push_str(&line);
+                said.push('\n');
+            }
         }
     })
 }
@@ -118,6 +131,7 @@ fn listen_to(
 /// Where a server listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
+    pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
     pub(crate) api: SocketAddr,
 }
@@ -125,7 +139,7 @@ pub(crate) struct Addresses {
 impl Addresses {
     const NONE: Self = {
         let none = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-        Self { otlp_http: none, api: none }
+        Self { otlp_grpc: none, otlp_http: none, api: none }
     };
 
     /// From `otlp_grpc=… otlp_http=… api=…`.
@@ -133,7 +147,8 @@ impl Addresses {
         let find = |name: &str| {
             text.split(' ').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
         };
-        Some(Self { otlp_http: find("otlp_http")?, api: find("api")? })
+        let (otlp_grpc, otlp_http) = (find("otlp_grpc")?, find("otlp_http")?);
+        Some(Self { otlp_grpc, otlp_http, api: find("api")? })
     }
 }
 
@@ -143,6 +158,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) addresses: Addresses,
     said: Said,
+    log: Said,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -162,6 +178,16 @@ impl Server {
         format!("http://{}", self.addresses.otlp_http)
     }
 
+    /// The address of OTLP/gRPC as the command line takes it.
+    pub(crate) fn grpc_url(&self) -> String {
+        format!("http://{}", self.addresses.otlp_grpc)
+    }
+
+    /// What it writes on stderr, also after its end.
+    pub(crate) fn log(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
+    }
+
     /// Waits until the server says that it is ready.
     pub(crate) fn wait_until_ready(&self) {
         let begun = Instant::now();
@@ -171,6 +197,29 @@ impl Server {
                 Ok(answer) if answer.status == 200 => return,
                 _ => assert!(begun.elapsed() < START_MAX, "not ready in time:\n{}", self.said()),
             }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until what `/readyz?verbose` says is as wanted.
+    pub(crate) fn wait_until_readyz(&self, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let begun = Instant::now();
+        let mut api = self.api();
+        loop {
+            let answer = api.get("/readyz?verbose").expect("an answer").json();
+            if is_so(&answer) {
+                return;
+            }
+            assert!(begun.elapsed() < START_MAX, "it stays so: {answer}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it has said something with this text.
+    pub(crate) fn wait_until_said(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(text) {
+            assert!(begun.elapsed() < START_MAX, "it does not say {text}:\n{}", self.said());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -188,11 +237,13 @@ impl Server {
 
     /// Asks it to stop, and waits at most `within`; its exit status and what it said.
     pub(crate) fn terminate(mut self, within: Duration) -> Option<(ExitStatus, String)> {
-        // The standard library has no SIGTERM; every shell has.
-        let signal = format!("kill -TERM {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &signal]).status().expect("a shell");
-        assert!(sent.success(), "it does not run any more:\n{}", self.said());
+        self.signal("TERM");
         self.wait(within)
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(signal(&self.child, name), "it does not run any more:\n{}", self.said());
     }
 
     /// Waits for it to end by itself.
@@ -227,9 +278,29 @@ impl Drop for Server {
     }
 }
 
+/// Sends a process a signal, such as `TERM`; false if it has ended.
+pub(crate) fn signal(child: &Child, name: &str) -> bool {
+    // The standard library has no signal but SIGKILL; every shell has all.
+    let kill = format!("kill -{name} {}", child.id());
+    Command::new("sh").args(["-c", &kill]).status().expect("a shell").success()
+}
+
 /// The binary, in a folder without settings and an environment without any.
 pub(crate) fn tracelake() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracelake"));
+    tracelake_under(&[])
+}
+
+/// As [`tracelake`], as the last argument of another program, if there is one.
+fn tracelake_under(wrapper: &[String]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_tracelake");
+    let mut command = match wrapper {
+        [] => Command::new(binary),
+        [program, args @ ..] => {
+            let mut command = Command::new(program);
+            command.args(args).arg(binary);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TRACELAKE_") {
             command.env_remove(name);
@@ -264,6 +335,16 @@ pub(crate) fn seeded() -> (u64, SmallRng) {
     let seed = seed.unwrap_or_else(rand::random);
     eprintln!("TRACELAKE_TEST_SEED={seed}");
     (seed, SmallRng::seed_from_u64(seed))
+}
+
+/// Says that a test did not run, and why; fails it if `TRACELAKE_TEST_REQUIRE`, a list with spaces
+/// between, has `need`, which is how CI sees to it that what can run does.
+pub(crate) fn skip(need: &str, why: &str) {
+    let required = std::env::var("TRACELAKE_TEST_REQUIRE").unwrap_or_default();
+    assert!(required.split_whitespace().all(|name| name != need), "this must run, and cannot: {why}");
+    // Not by a macro: what those print in a test that passes is not shown.
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").ok();
 }
 
 /// A path as an argument.

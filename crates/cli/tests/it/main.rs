@@ -8,5 +8,8 @@ mod crash;
 mod disk_full;
 mod harness;
 mod http;
+mod load;
 mod oracle;
 mod stop;
+mod syscalls;
+mod terminal;

@@ -1,5 +1,7 @@
 //! How a server ends, and what the next start finds; and that there is only one on a store.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -38,6 +40,37 @@ fn a_server_that_is_told_to_stop_flushes_and_leaves_nothing_to_replay() {
     assert_eq!(status["store"]["memtable_spans"], 0, "{status}");
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
     assert!(clients.iter().all(|client| client.acked_requests > 0));
+}
+
+#[test]
+fn a_server_that_is_told_twice_to_stop_does_so_at_once_and_keeps_what_it_acknowledged() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::new(folder.path());
+        // Longer than this test waits: without the second signal it would be seen to hang.
+        let server =
+            config.clone().with("shutdown-seconds-max", "3600").with("body-read-seconds-max", "3600").start();
+        let mut client = Client::new(9);
+        client.send_one(server.addresses);
+        // A request whose body never comes holds the stop up.
+        let mut socket = TcpStream::connect(server.addresses.otlp_http).expect("connected");
+        let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                    content-length: 1000\r\n\r\n{";
+        socket.write_all(head.as_bytes()).expect("sent");
+        server.wait_until_readyz(|said| said["in_flight_bytes"].as_u64() > Some(0));
+
+        server.signal(first);
+        server.wait_until_said("asked to stop");
+        server.signal(second);
+        let (status, said) = server.wait_for_end(STOP_MAX).expect("it stops at once");
+        assert_eq!(status.code(), Some(130), "SIG{first}, SIG{second}: {said}");
+        assert!(said.contains("error: stopped at once"), "{said}");
+        drop(socket);
+
+        let server = config.start();
+        client.check_all(server.addresses);
+        assert_eq!(client.acked_requests, 1);
+    }
 }
 
 #[test]
