@@ -5,14 +5,8 @@ Usage: python_clients.py PATH-TO-TRACELAKE-BINARY (see python_clients.sh, which 
 """
 
 import json
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -21,32 +15,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from tracelake_server import Server, get
 
 CHILDREN = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read()
-
-
-def wait_until_ready(api: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise SystemExit(f"the server ended with {server.returncode}")
-        try:
-            get(f"{api}/readyz")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise SystemExit("the server was not ready within 60 s")
 
 
 def send(exporter, service: str) -> str:
@@ -97,31 +68,17 @@ def check(api: str, trace_id: str, service: str) -> None:
 
 
 def main() -> None:
-    binary = sys.argv[1]
-    grpc, http, api_port = free_port(), free_port(), free_port()
-    api = f"http://127.0.0.1:{api_port}"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            binary, "serve", "--data-dir", folder, "--otlp-grpc-addr", f"127.0.0.1:{grpc}",
-            "--otlp-http-addr", f"127.0.0.1:{http}", "--api-addr", f"127.0.0.1:{api_port}",
-        ]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            wait_until_ready(api, server)
-            endpoint = f"http://127.0.0.1:{http}/v1/traces"
-            exporters = {
-                "python-grpc": GrpcExporter(endpoint=f"http://127.0.0.1:{grpc}", insecure=True),
-                "python-http": HttpExporter(endpoint=endpoint),
-                "python-http-gzip": HttpExporter(endpoint=endpoint, compression=Compression.Gzip),
-            }
-            sent = {service: send(exporter, service) for service, exporter in exporters.items()}
-            for service, trace_id in sent.items():
-                check(api, trace_id, service)
-                print(f"{service}: {CHILDREN + 1} spans read back")
-        finally:
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(timeout=15)
-        assert code == 0, f"the server ended with {code} on SIGTERM"
+    with tempfile.TemporaryDirectory() as folder, Server(sys.argv[1], folder) as server:
+        endpoint = f"{server.http}/v1/traces"
+        exporters = {
+            "python-grpc": GrpcExporter(endpoint=server.grpc, insecure=True),
+            "python-http": HttpExporter(endpoint=endpoint),
+            "python-http-gzip": HttpExporter(endpoint=endpoint, compression=Compression.Gzip),
+        }
+        sent = {service: send(exporter, service) for service, exporter in exporters.items()}
+        for service, trace_id in sent.items():
+            check(server.api, trace_id, service)
+            print(f"{service}: {CHILDREN + 1} spans read back")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Python SDK into a folder of its own and runs python_clients.py with it.
+# Installs OpenTelemetry's SDK for Python, DuckDB and pyarrow into a folder of its own; then sends with
+# the first (python_clients.py) and reads segments with the others (read_segments.py).
 # Usage: scripts/python_clients.sh PATH-TO-TRACELAKE-BINARY
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,5 +12,8 @@ fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check \
     'opentelemetry-sdk>=1.27,<2' \
     'opentelemetry-exporter-otlp-proto-grpc>=1.27,<2' \
-    'opentelemetry-exporter-otlp-proto-http>=1.27,<2'
-exec "$venv/bin/python" scripts/python_clients.py "$binary"
+    'opentelemetry-exporter-otlp-proto-http>=1.27,<2' \
+    'duckdb>=1.1,<3' \
+    'pyarrow>=17'
+"$venv/bin/python" scripts/python_clients.py "$binary"
+"$venv/bin/python" scripts/read_segments.py "$binary"
