@@ -99,21 +99,28 @@ fn calls(log: &str) -> Vec<Call> {
     calls
 }
 
-/// The first call from a line on that is as wanted.
-fn first<'a>(calls: &'a [Call], from: usize, what: &str, is_wanted: impl Fn(&Call) -> bool) -> &'a Call {
+/// The first call from a line on that is as wanted; if there is none, that it is missing.
+fn first<'a>(
+    calls: &'a [Call],
+    from: usize,
+    what: &str,
+    is_wanted: impl Fn(&Call) -> bool,
+) -> Result<&'a Call, String> {
     let found = calls.iter().find(|call| call.begins >= from && is_wanted(call));
-    found.unwrap_or_else(|| {
-        let all: Vec<_> =
-            calls.iter().map(|call| format!("{} {}({}", call.begins, call.name, call.text)).collect();
-        panic!("from line {from} on there is no {what} among\n{}", all.join("\n"))
+    found.ok_or_else(|| format!("from line {from} on there is no {what}"))
+}
+
+const SYNCS: [&str; 2] = ["fsync", "fdatasync"];
+
+/// The first successful sync of a path.
+fn sync_of<'a>(calls: &'a [Call], from: usize, path: &str) -> Result<&'a Call, String> {
+    first(calls, from, &format!("sync of {path}"), |call| {
+        call.is_one_of(&SYNCS) && call.has_worked() && call.path() == path
     })
 }
 
-/// The first successful sync of a path.
-fn sync_of<'a>(calls: &'a [Call], from: usize, path: &str) -> &'a Call {
-    first(calls, from, &format!("sync of {path}"), |call| {
-        call.is_one_of(&["fsync", "fdatasync"]) && call.has_worked() && call.path() == path
-    })
+fn ensure(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
 const WRITES: [&str; 6] = ["write", "writev", "pwrite64", "pwritev", "sendto", "sendmsg"];
@@ -123,17 +130,50 @@ const TRACED: &str = "trace=write,writev,pwrite64,pwritev,sendto,sendmsg,fsync,f
 
 /// Checks that the file that `naming` gives a name was synced before, and its folder after, and says
 /// where.
-fn is_named_durably(calls: &[Call], naming: &Call, folder: &str) -> usize {
+fn is_named_durably(calls: &[Call], naming: &Call, folder: &str) -> Result<usize, String> {
     let (from, to) = naming.names_file().expect("it names a file");
     let behind = format!("/{from}");
     let of_file = |call: &&Call| call.path().ends_with(&behind) && call.ends < naming.begins;
     let written = calls.iter().filter(|call| call.is_one_of(&WRITES)).rfind(of_file);
-    let written = written.unwrap_or_else(|| panic!("{to} was never written"));
+    let written = written.ok_or_else(|| format!("{to} was never written"))?;
     let synced = first(calls, written.ends, &format!("sync of {to} before it has its name"), |call| {
-        call.is_one_of(&["fsync", "fdatasync"]) && call.has_worked() && call.path().ends_with(&behind)
-    });
-    assert!(synced.ends < naming.begins, "{to} was named before it was synced");
-    sync_of(calls, naming.ends, folder).ends
+        call.is_one_of(&SYNCS) && call.has_worked() && call.path().ends_with(&behind)
+    })?;
+    ensure(synced.ends < naming.begins, "a file was named before it was synced")?;
+    Ok(sync_of(calls, naming.ends, folder)?.ends)
+}
+
+/// From the start to the end of a server that took one request and stored it.
+fn everything_is_synced_in_time(calls: &[Call], data: &Path) -> Result<(), String> {
+    let path = |name: &str| data.join(name).to_str().expect("UTF-8").to_owned();
+    let ready = first(calls, 0, "line on stdout", |call| call.text.contains("\"ready after"))?.begins;
+    let to_wal = first(calls, ready, "write to the WAL", |call| {
+        call.is_one_of(&WRITES) && call.path().ends_with(".wal")
+    })?;
+    let answer = first(calls, to_wal.begins, "answer", |call| {
+        call.is_one_of(&WRITES) && call.text.contains("\"HTTP/1.1 200 OK")
+    })?;
+    let synced = sync_of(calls, to_wal.ends, to_wal.path())?;
+    ensure(synced.ends < answer.begins, "the answer was written before the sync ended")?;
+
+    let made = first(calls, answer.ends, "making of the segments' folder", |call| {
+        call.is_one_of(&["mkdir", "mkdirat"])
+            && call.texts().next().is_some_and(|name| name.ends_with("segments"))
+    })?;
+    let is_named = |suffix: &'static str| {
+        move |call: &Call| call.names_file().is_some_and(|(_, to)| to.ends_with(suffix))
+    };
+    let segment = first(calls, answer.ends, "segment", is_named(".parquet"))?;
+    let entry = first(calls, segment.ends, "manifest entry", is_named(".entry"))?;
+    let segment_durable = is_named_durably(calls, segment, &path("store/segments"))?;
+    ensure(segment_durable < entry.begins, "the manifest named a segment that was not durable yet")?;
+    let folder_durable = sync_of(calls, made.ends, &path("store"))?.ends;
+    ensure(folder_durable < entry.begins, "the manifest named a segment in a folder not durable yet")?;
+    let entry_durable = is_named_durably(calls, entry, &path("store/manifest"))?;
+    let removal = first(calls, answer.ends, "removal of the WAL file", |call| {
+        call.is_one_of(&["unlink", "unlinkat"]) && call.texts().any(|name| name.ends_with(".wal"))
+    })?;
+    ensure(entry_durable < removal.begins, "the WAL file went before the manifest was durable")
 }
 
 #[test]
@@ -149,38 +189,23 @@ fn what_is_acknowledged_or_named_was_synced_before() {
     let (status, said) = server.terminate(STOP_MAX).expect("it stops");
     assert_eq!(status.code(), Some(0), "{said}");
 
-    let text = std::fs::read_to_string(&log).expect("the log of calls");
-    let calls = calls(&text);
-    let path = |name: &str| data.join(name).to_str().expect("UTF-8").to_owned();
+    let log = std::fs::read_to_string(&log).expect("the log of calls");
+    let found = everything_is_synced_in_time(&calls(&log), &data);
+    assert_eq!(found, Ok(()), "\n{log}");
 
-    let ready = first(&calls, 0, "line on stdout", |call| call.text.contains("\"ready after")).begins;
-    let to_wal = first(&calls, ready, "write to the WAL", |call| {
-        call.is_one_of(&WRITES) && call.path().ends_with(".wal")
-    });
-    let answer = first(&calls, to_wal.begins, "answer", |call| {
-        call.is_one_of(&WRITES) && call.text.contains("\"HTTP/1.1 200 OK")
-    });
-    let synced = sync_of(&calls, to_wal.ends, to_wal.path());
-    assert!(synced.ends < answer.begins, "the answer was written before the sync ended");
-
-    let made = first(&calls, answer.ends, "making of the segments' folder", |call| {
-        call.is_one_of(&["mkdir", "mkdirat"])
-            && call.texts().next().is_some_and(|name| name.ends_with("segments"))
-    });
-    let is_named = |suffix: &'static str| {
-        move |call: &Call| call.names_file().is_some_and(|(_, to)| to.ends_with(suffix))
-    };
-    let segment = first(&calls, answer.ends, "segment", is_named(".parquet"));
-    let segment_durable = is_named_durably(&calls, segment, &path("store/segments"));
-    let entry = first(&calls, segment.ends, "manifest entry", is_named(".entry"));
-    assert!(segment_durable < entry.begins, "the manifest named a segment that was not durable yet");
-    let folder_durable = sync_of(&calls, made.ends, &path("store"));
-    assert!(folder_durable.ends < entry.begins, "the manifest named a segment in a folder not durable yet");
-    let entry_durable = is_named_durably(&calls, entry, &path("store/manifest"));
-    let removal = first(&calls, answer.ends, "removal of the WAL file", |call| {
-        call.is_one_of(&["unlink", "unlinkat"]) && call.texts().any(|name| name.ends_with(".wal"))
-    });
-    assert!(entry_durable < removal.begins, "the WAL file went before the manifest was durable");
+    // The check sees it when any of them is missing.
+    for (what, part) in [
+        ("the WAL", ".wal"),
+        ("files before they have their names", "/.tmp/"),
+        ("the folder of segments", "/store/segments"),
+        ("the folder of the manifest", "/store/manifest"),
+        ("the folder of both", "/store"),
+    ] {
+        let mut calls = calls(&log);
+        let is_it = |path: &str| path.ends_with(part) || (part.ends_with('/') && path.contains(part));
+        calls.retain(|call| !(call.is_one_of(&SYNCS) && is_it(call.path())));
+        assert!(everything_is_synced_in_time(&calls, &data).is_err(), "without the sync of {what}");
+    }
 }
 
 #[test]
