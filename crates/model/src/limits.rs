@@ -44,9 +44,10 @@ limits! {
     REQUEST_SPANS_MAX: "spans" = 100_000,
         "an empty span is two bytes on the wire: size alone does not bound what is built of it",
         "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
-    /// Resources, scopes, events, links and attributes in one OTLP request, together.
-    REQUEST_ITEMS_MAX: "items" = 8_000_000,
-        "like spans: an empty one is two bytes on the wire and some 20 in memory",
+    /// Resources, scopes, spans, events, links and attributes in one OTLP request, with the elements
+    /// of arrays and maps, together.
+    REQUEST_ITEMS_MAX: "items" = 2_000_000,
+        "what 64 MiB of ordinary spans have; an empty one is two bytes on the wire and up to 40 in memory",
         "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
     /// Bytes of all OTLP requests being worked on at once, decompressed.
     IN_FLIGHT_BYTES_MAX: "bytes" = 128 << 20,
@@ -68,6 +69,10 @@ limits! {
     ATTRIBUTE_VALUE_BYTES_MAX: "bytes" = 16 << 20,
         "a whole stack trace or statement fits; a file does not",
         "the span is rejected, counted and reported as partial success";
+    /// Elements of arrays and maps in one attribute's value, at all its levels together.
+    VALUE_ELEMENTS_MAX: "elements" = 65_536,
+        "an empty one is two bytes on the wire and some 40 in memory; real values have a handful",
+        "the span is rejected, counted and reported as partial success";
     /// Attributes of one span, event, link, resource or scope.
     ATTRIBUTES_MAX: "attributes" = 4_096,
         "SDKs send 128 by default",
@@ -80,6 +85,10 @@ limits! {
     SPAN_LINKS_MAX: "links" = 65_536,
         "SDKs send 128 by default; a batch consumer links its batch",
         "the span is rejected, counted and reported as partial success";
+    /// One resource, and one scope: its protobuf encoding and its schema URL.
+    RESOURCE_BYTES_MAX: "bytes" = 256 << 10,
+        "each part of a segment that is read alone holds its resources and scopes; real ones have 1 KB",
+        "spans below such a resource or scope are rejected, counted and reported as partial success";
     /// Tenants with spans in one generation.
     GENERATION_TENANTS_MAX: "tenants" = 1_024,
         "each costs a memtable; a name in a header must not buy memory without a bound",

@@ -14,7 +14,7 @@ use tracelake_model::{SpanBatch, SpanView};
 
 use crate::json;
 use plan::{Placed, plan};
-pub(crate) use protobuf::any_value_len;
+pub(crate) use protobuf::{any_value_len, field_len, key_value_len, varint_field_len};
 
 /// A chunk ends with the span that reaches this size.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -10,9 +10,11 @@ fn limits() -> DecodeLimits {
         spans_max: 64,
         items_max: 512,
         attribute_value_bytes_max: 256,
+        value_elements_max: 16,
         attributes_max: 32,
         span_events_max: 16,
         span_links_max: 16,
+        resource_bytes_max: 512,
         ..DecodeLimits::default()
     }
 }

@@ -7,6 +7,7 @@
 mod decoder;
 mod encode;
 mod error;
+mod extent;
 mod field;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -7,21 +7,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::extent::Extent;
+
 /// Bytes of keys and values that are remembered.
 const BYTES_MAX: usize = 4 << 20;
 /// One that is larger is not remembered: it would push out too many others.
 const ENTRY_BYTES_MAX: usize = 64 << 10;
 /// A process sends for one resource, a gateway for hundreds.
 const ENTRIES_MAX: usize = 4_096;
-
-/// What limits are compared with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// How many attributes there are.
-    pub(crate) attributes: usize,
-    /// Bytes of the largest value.
-    pub(crate) value_bytes_max: usize,
-}
 
 /// Values by their two byte strings (message and schema URL).
 #[derive(Debug)]

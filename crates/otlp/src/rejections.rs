@@ -11,8 +11,14 @@ pub enum RejectReason {
     SpanId,
     /// Neither absent nor 8 bytes.
     ParentSpanId,
+    /// A link's trace or span ID in JSON that is no hexadecimal text. (In protobuf a link keeps whatever
+    /// bytes it has.)
+    LinkId,
     /// A start or end after `i64::MAX` nanoseconds (the year 2262).
     Time,
+    /// A value with more elements than `value_elements_max`, on the span, its events and links, its
+    /// resource or scope.
+    ValueElementCount,
     /// A value larger than `attribute_value_bytes_max`, on the span, its events and links, its resource
     /// or scope.
     AttributeValueSize,
@@ -22,19 +28,24 @@ pub enum RejectReason {
     EventCount,
     /// More than `span_links_max`.
     LinkCount,
+    /// A resource or scope larger than `resource_bytes_max`.
+    ResourceSize,
 }
 
 impl RejectReason {
     /// Every reason, in the order in which they are looked for.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::TraceId,
         Self::SpanId,
         Self::ParentSpanId,
+        Self::LinkId,
         Self::Time,
+        Self::ValueElementCount,
         Self::AttributeValueSize,
         Self::AttributeCount,
         Self::EventCount,
         Self::LinkCount,
+        Self::ResourceSize,
     ];
 
     /// The name in metrics.
@@ -43,11 +54,14 @@ impl RejectReason {
             Self::TraceId => "invalid_trace_id",
             Self::SpanId => "invalid_span_id",
             Self::ParentSpanId => "invalid_parent_span_id",
+            Self::LinkId => "invalid_link_id",
             Self::Time => "time_out_of_range",
+            Self::ValueElementCount => "too_many_value_elements",
             Self::AttributeValueSize => "attribute_value_too_large",
             Self::AttributeCount => "too_many_attributes",
             Self::EventCount => "too_many_events",
             Self::LinkCount => "too_many_links",
+            Self::ResourceSize => "resource_too_large",
         }
     }
 
@@ -57,11 +71,14 @@ impl RejectReason {
             Self::TraceId => "with an invalid trace ID (16 bytes, not all zeros)",
             Self::SpanId => "with an invalid span ID (8 bytes, not all zeros)",
             Self::ParentSpanId => "with an invalid parent span ID (8 bytes or none)",
+            Self::LinkId => "with a link whose trace or span ID is not hexadecimal",
             Self::Time => "with a time after the year 2262",
+            Self::ValueElementCount => "with an attribute value of more elements than value_elements_max",
             Self::AttributeValueSize => "with an attribute value larger than attribute_value_bytes_max",
             Self::AttributeCount => "with more attributes than attributes_max",
             Self::EventCount => "with more events than span_events_max",
             Self::LinkCount => "with more links than span_links_max",
+            Self::ResourceSize => "with a resource or scope larger than resource_bytes_max",
         }
     }
 }

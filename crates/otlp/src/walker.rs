@@ -17,7 +17,6 @@ use crate::field::{resource_spans, scope_spans, traces};
 use crate::memo::Memo;
 use crate::wire::{Fault, Nesting, RECURSION_MAX, Reader, TextField};
 use crate::{DecodeLimits, Rejections};
-pub(crate) use owners::value_bytes;
 use owners::{Fragments, Shared};
 pub(crate) use prescan::prescan;
 
@@ -30,7 +29,9 @@ pub(crate) struct Walker<'w> {
     pub(crate) rejections: Rejections,
     /// Spans of the scopes begun so far, all of them.
     spans: usize,
-    /// Whether the span being read has a value beyond the limit.
+    /// Whether the span being read has a value with too many elements, and whether it has one with too
+    /// many bytes.
+    too_many_elements: bool,
     value_too_large: bool,
 }
 
@@ -42,7 +43,16 @@ impl<'w> Walker<'w> {
         limits: &'w DecodeLimits,
     ) -> Self {
         let rejections = Rejections::default();
-        Self { builder, resources, scopes, limits, rejections, spans: 0, value_too_large: false }
+        Self {
+            builder,
+            resources,
+            scopes,
+            limits,
+            rejections,
+            spans: 0,
+            too_many_elements: false,
+            value_too_large: false,
+        }
     }
 
     /// The whole body.

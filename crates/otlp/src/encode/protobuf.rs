@@ -239,15 +239,21 @@ pub(crate) fn any_value_len(value: &Value) -> usize {
     }
 }
 
-fn key_value_len(entry: &KeyValue) -> usize {
+/// The length of a `KeyValue` message.
+pub(crate) fn key_value_len(entry: &KeyValue) -> usize {
     let key = if entry.key.is_empty() { 0 } else { field_len(entry.key.len()) };
     let value = if matches!(entry.value, Value::Empty) { 0 } else { field_len(any_value_len(&entry.value)) };
     key + value
 }
 
 /// Of a length-delimited field whose number is below 16.
-fn field_len(len: usize) -> usize {
+pub(crate) fn field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
+}
+
+/// Of a number whose field's own number is below 16, which is not written if it is 0.
+pub(crate) fn varint_field_len(value: u32) -> usize {
+    if value == 0 { 0 } else { 1 + varint_len(u64::from(value)) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess};
 use tracelake_model::{EntityRef, KeyValue, Resource, Scope, Value};
 
 use super::read::{Array, ArraySeed, Budget, Object, ObjectSeed, Scalar, object_element, read_text};
+use crate::extent::Extent;
 use crate::wire::Nesting;
 use crate::{DecodeError, DecodeLimits};
 
@@ -73,8 +74,8 @@ impl<'de> Object<'de> for AnyValue<'_, '_, 'de> {
             }
             _ => {
                 let nesting = self.budget.nest(self.nesting.level())?;
-                let mut entries = KeyValues { budget: self.budget, nesting, entries: Vec::new() };
-                let there = map.next_value_seed(ObjectSeed(&mut KeyValueList(&mut entries)))?;
+                let mut entries = MapValue { budget: self.budget, nesting, entries: Vec::new() };
+                let there = map.next_value_seed(ObjectSeed(&mut entries))?;
                 there.then_some(Parsed::Other(Value::Map(entries.entries)))
             }
         };
@@ -101,50 +102,74 @@ impl<'de> Array<'de> for ArrayValue<'_, '_> {
     const NAME: &'static str = "values";
 
     fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
-        self.budget.item()?;
+        let keep = self.budget.element()?;
         let nesting = self.budget.nest(self.nesting.message())?;
         let mut value = AnyValue { budget: self.budget, nesting, parsed: Parsed::Empty };
         object_element(&mut value, element)?;
-        self.values.push(value.parsed.into_value());
+        if keep {
+            self.values.push(value.parsed.into_value());
+        }
         Ok(())
     }
 }
 
-struct KeyValueList<'k, 'b, 'l>(&'k mut KeyValues<'b, 'l>);
+struct MapValue<'b, 'l> {
+    budget: &'b mut Budget<'l>,
+    nesting: Nesting,
+    entries: Vec<KeyValue>,
+}
 
-impl<'de> Object<'de> for KeyValueList<'_, '_, '_> {
+impl<'de> Object<'de> for MapValue<'_, '_> {
     const NAME: &'static str = "a map value";
     const MEMBERS: &'static [&'static str] = &["values"];
 
     fn member<A: MapAccess<'de>>(&mut self, _: &'static str, map: &mut A) -> Result<(), A::Error> {
-        map.next_value_seed(ArraySeed(self.0))
+        map.next_value_seed(ArraySeed(self))
     }
 }
 
-/// An array of `KeyValue` objects, owned. `nesting` is that of the message which they are fields of.
-pub(super) struct KeyValues<'b, 'l> {
-    pub(super) budget: &'b mut Budget<'l>,
-    pub(super) nesting: Nesting,
-    pub(super) entries: Vec<KeyValue>,
+impl<'de> Array<'de> for MapValue<'_, '_> {
+    const NAME: &'static str = "attributes";
+
+    fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
+        let keep = self.budget.element()?;
+        let (key, value) = read_key_value(self.budget, self.nesting, element)?;
+        if keep {
+            self.entries.push(KeyValue { key: key.into(), value: value.into_value() });
+        }
+        Ok(())
+    }
+}
+
+/// The attributes of a resource or scope. `nesting` is that of the message which they are fields of.
+struct KeyValues<'b, 'l> {
+    budget: &'b mut Budget<'l>,
+    nesting: Nesting,
+    extent: Extent,
+    entries: Vec<KeyValue>,
 }
 
 impl<'de> Array<'de> for KeyValues<'_, '_> {
     const NAME: &'static str = "attributes";
 
     fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
-        let (key, value) = read_attribute(self.budget, self.nesting, element)?;
-        self.entries.push(KeyValue { key: key.into(), value: value.into_value() });
+        self.budget.attribute()?;
+        let (key, value) = read_key_value(self.budget, self.nesting, element)?;
+        let attribute = KeyValue { key: key.into(), value: value.into_value() };
+        if self.extent.attribute(&attribute, self.budget.elements(), self.budget.limits) {
+            self.entries.push(attribute);
+        }
         Ok(())
     }
 }
 
-/// A `KeyValue` object. `nesting` is that of the message which it is a field of.
-pub(super) fn read_attribute<'de, D: Deserializer<'de>>(
+/// A `KeyValue` object, which the caller has counted. `nesting` is that of the message which it is a
+/// field of.
+pub(super) fn read_key_value<'de, D: Deserializer<'de>>(
     budget: &mut Budget<'_>,
     nesting: Nesting,
     element: D,
 ) -> Result<(Cow<'de, str>, Parsed<'de>), D::Error> {
-    budget.item()?;
     let nesting = budget.nest(nesting.message())?;
     let mut attribute = Attribute { budget, nesting, key: Cow::Borrowed(""), value: Parsed::Empty };
     object_element(&mut attribute, element)?;
@@ -181,6 +206,7 @@ pub(super) struct ResourceObject<'b, 'l> {
     pub(super) nesting: Nesting,
     /// Whether the schema URL is a member, as in our own text.
     pub(super) with_schema_url: bool,
+    pub(super) extent: Extent,
     pub(super) resource: Resource,
 }
 
@@ -192,9 +218,10 @@ impl<'de> Object<'de> for ResourceObject<'_, '_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &'static str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "attributes" => {
-                let mut attributes =
-                    KeyValues { budget: self.budget, nesting: self.nesting, entries: Vec::new() };
+                let (budget, nesting, extent) = (&mut *self.budget, self.nesting, self.extent);
+                let mut attributes = KeyValues { budget, nesting, extent, entries: Vec::new() };
                 map.next_value_seed(ArraySeed(&mut attributes))?;
+                self.extent = attributes.extent;
                 self.resource.attributes = attributes.entries;
             }
             "droppedAttributesCount" => {
@@ -202,7 +229,8 @@ impl<'de> Object<'de> for ResourceObject<'_, '_> {
                     map.next_value::<Scalar<'de>>()?.u32(name)?.unwrap_or(0);
             }
             "entityRefs" => {
-                let mut entities = EntityRefs { budget: self.budget, entities: Vec::new() };
+                let extent = &mut self.extent;
+                let mut entities = EntityRefs { budget: self.budget, extent, entities: Vec::new() };
                 map.next_value_seed(ArraySeed(&mut entities))?;
                 self.resource.entity_refs = entities.entities;
             }
@@ -215,6 +243,7 @@ impl<'de> Object<'de> for ResourceObject<'_, '_> {
 
 struct EntityRefs<'b, 'l> {
     budget: &'b mut Budget<'l>,
+    extent: &'b mut Extent,
     entities: Vec<EntityRef>,
 }
 
@@ -223,15 +252,22 @@ impl<'de> Array<'de> for EntityRefs<'_, '_> {
 
     fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
         self.budget.item()?;
-        let mut entity = Entity { budget: self.budget, entity: EntityRef::default() };
+        let (budget, extent) = (&mut *self.budget, *self.extent);
+        let mut entity = Entity { budget, extent, key_bytes: 0, entity: EntityRef::default() };
         object_element(&mut entity, element)?;
-        self.entities.push(entity.entity);
+        let Entity { entity, key_bytes, .. } = entity;
+        if self.extent.entity(&entity, key_bytes, self.budget.limits) {
+            self.entities.push(entity);
+        }
         Ok(())
     }
 }
 
 struct Entity<'b, 'l> {
     budget: &'b mut Budget<'l>,
+    /// Of the resource so far.
+    extent: Extent,
+    key_bytes: usize,
     entity: EntityRef,
 }
 
@@ -252,22 +288,28 @@ impl<'de> Object<'de> for Entity<'_, '_> {
             "idKeys" => &mut self.entity.id_keys,
             _ => &mut self.entity.description_keys,
         };
-        map.next_value_seed(ArraySeed(&mut Texts { budget: self.budget, texts: keys }))
+        let (extent, key_bytes) = (self.extent, &mut self.key_bytes);
+        map.next_value_seed(ArraySeed(&mut Keys { budget: self.budget, extent, key_bytes, keys }))
     }
 }
 
-struct Texts<'b, 'l> {
+struct Keys<'b, 'l> {
     budget: &'b mut Budget<'l>,
-    texts: &'b mut Vec<Box<str>>,
+    extent: Extent,
+    key_bytes: &'b mut usize,
+    keys: &'b mut Vec<Box<str>>,
 }
 
-impl<'de> Array<'de> for Texts<'_, '_> {
+impl<'de> Array<'de> for Keys<'_, '_> {
     const NAME: &'static str = "texts";
 
     fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
         self.budget.item()?;
         let text = <Scalar<'de> as serde::Deserialize>::deserialize(element)?.text("a key")?;
-        self.texts.push(text.ok_or_else(|| D::Error::custom("expected a key, found null"))?.into());
+        let text = text.ok_or_else(|| D::Error::custom("expected a key, found null"))?;
+        if self.extent.entity_key(&text, self.key_bytes, self.budget.limits) {
+            self.keys.push(text.into());
+        }
         Ok(())
     }
 }
@@ -278,6 +320,7 @@ pub(super) struct ScopeObject<'b, 'l> {
     pub(super) nesting: Nesting,
     /// Whether the schema URL is a member, as in our own text.
     pub(super) with_schema_url: bool,
+    pub(super) extent: Extent,
     pub(super) scope: Scope,
 }
 
@@ -291,9 +334,10 @@ impl<'de> Object<'de> for ScopeObject<'_, '_> {
             "name" => self.scope.name = boxed_text(name, map)?,
             "version" => self.scope.version = boxed_text(name, map)?,
             "attributes" => {
-                let mut attributes =
-                    KeyValues { budget: self.budget, nesting: self.nesting, entries: Vec::new() };
+                let (budget, nesting, extent) = (&mut *self.budget, self.nesting, self.extent);
+                let mut attributes = KeyValues { budget, nesting, extent, entries: Vec::new() };
                 map.next_value_seed(ArraySeed(&mut attributes))?;
+                self.extent = attributes.extent;
                 self.scope.attributes = attributes.entries;
             }
             "droppedAttributesCount" => {
@@ -324,7 +368,7 @@ fn parse<T>(
 
 pub(super) fn parse_attributes(text: &str) -> Result<Vec<KeyValue>, DecodeError> {
     parse(|budget, nesting| {
-        let mut attributes = KeyValues { budget, nesting, entries: Vec::new() };
+        let mut attributes = KeyValues { budget, nesting, extent: Extent::default(), entries: Vec::new() };
         read_text(text, ArraySeed(&mut attributes))?;
         Ok(attributes.entries)
     })
@@ -340,8 +384,13 @@ pub(super) fn parse_value(text: &str) -> Result<Value, DecodeError> {
 
 pub(super) fn parse_resource(text: &str) -> Result<Resource, DecodeError> {
     parse(|budget, nesting| {
-        let mut object =
-            ResourceObject { budget, nesting, with_schema_url: true, resource: Resource::default() };
+        let mut object = ResourceObject {
+            budget,
+            nesting,
+            with_schema_url: true,
+            extent: Extent::default(),
+            resource: Resource::default(),
+        };
         read_text(text, ObjectSeed(&mut object))?;
         Ok(object.resource)
     })
@@ -349,7 +398,13 @@ pub(super) fn parse_resource(text: &str) -> Result<Resource, DecodeError> {
 
 pub(super) fn parse_scope(text: &str) -> Result<Scope, DecodeError> {
     parse(|budget, nesting| {
-        let mut object = ScopeObject { budget, nesting, with_schema_url: true, scope: Scope::default() };
+        let mut object = ScopeObject {
+            budget,
+            nesting,
+            with_schema_url: true,
+            extent: Extent::default(),
+            scope: Scope::default(),
+        };
         read_text(text, ObjectSeed(&mut object))?;
         Ok(object.scope)
     })

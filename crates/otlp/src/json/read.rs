@@ -13,6 +13,7 @@ use serde::de::{
 };
 
 use super::write::NAN_BITS;
+use crate::extent::Places;
 use crate::wire::{Fault, Nesting};
 use crate::{DecodeError, DecodeLimits};
 
@@ -23,12 +24,14 @@ pub(super) struct Budget<'l> {
     pub(super) limits: &'l DecodeLimits,
     spans: usize,
     items: usize,
+    /// For the elements of the attribute's value being read.
+    places: Places,
     refused: Option<DecodeError>,
 }
 
 impl<'l> Budget<'l> {
     pub(super) fn new(limits: &'l DecodeLimits) -> Self {
-        Self { limits, spans: 0, items: 0, refused: None }
+        Self { limits, spans: 0, items: 0, places: Places::new(limits), refused: None }
     }
 
     pub(super) fn item<E: Error>(&mut self) -> Result<(), E> {
@@ -37,6 +40,23 @@ impl<'l> Budget<'l> {
             return Err(self.refuse(DecodeError::TooManyItems { items_max: self.limits.items_max }));
         }
         Ok(())
+    }
+
+    /// One more element of an array or map; whether to keep it.
+    pub(super) fn element<E: Error>(&mut self) -> Result<bool, E> {
+        self.item()?;
+        Ok(self.places.take())
+    }
+
+    /// An attribute begins.
+    pub(super) fn attribute<E: Error>(&mut self) -> Result<(), E> {
+        self.places = Places::new(self.limits);
+        self.item()
+    }
+
+    /// Elements of the attribute's value that was read last.
+    pub(super) fn elements(&self) -> usize {
+        self.places.taken()
     }
 
     pub(super) fn span<E: Error>(&mut self) -> Result<(), E> {

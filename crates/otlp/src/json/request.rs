@@ -13,7 +13,7 @@ use tracelake_model::{Resource, Scope, SpanBatchBuilder};
 use super::parts::{ResourceObject, ScopeObject, boxed_text};
 use super::read::{Array, ArraySeed, Budget, Object, ObjectSeed, object_element, read_text};
 use super::span::Span;
-use crate::memo::Extent;
+use crate::extent::Extent;
 use crate::wire::Nesting;
 use crate::{DecodeError, DecodeLimits, RejectReason, Rejections};
 
@@ -100,13 +100,15 @@ impl<'de> Array<'de> for Traces<'_, '_> {
         let sink = &mut *self.0;
         sink.budget.item()?;
         let first_row = sink.builder.len();
-        let mut object = ResourceSpans { sink, resource: Resource::default(), schema_url: "".into() };
+        let (resource, extent, schema_url) = (Resource::default(), Extent::default(), "".into());
+        let mut object = ResourceSpans { sink, resource, extent, schema_url };
         object_element(&mut object, element)?;
-        let ResourceSpans { sink, mut resource, schema_url } = object;
+        let ResourceSpans { sink, mut resource, mut extent, schema_url } = object;
         let rows = first_row..sink.builder.len();
         if !rows.is_empty() {
-            sink.drop_rows(rows, Extent::of(&resource.attributes));
             resource.schema_url = schema_url;
+            extent.finish_resource(&resource);
+            sink.drop_rows(rows, extent);
             sink.builder.resource(Arc::new(resource));
             sink.resources += 1;
         }
@@ -117,6 +119,7 @@ impl<'de> Array<'de> for Traces<'_, '_> {
 struct ResourceSpans<'t, 's> {
     sink: &'t mut Sink<'s>,
     resource: Resource,
+    extent: Extent,
     schema_url: Box<str>,
 }
 
@@ -131,10 +134,11 @@ impl<'de> Object<'de> for ResourceSpans<'_, '_> {
                     nesting: self.sink.nesting(2),
                     budget: &mut self.sink.budget,
                     with_schema_url: false,
+                    extent: Extent::default(),
                     resource: Resource::default(),
                 };
                 map.next_value_seed(ObjectSeed(&mut object))?;
-                self.resource = object.resource;
+                (self.resource, self.extent) = (object.resource, object.extent);
                 Ok(())
             }
             "scopeSpans" => map.next_value_seed(ArraySeed(self)),
@@ -153,13 +157,15 @@ impl<'de> Array<'de> for ResourceSpans<'_, '_> {
         let sink = &mut *self.sink;
         sink.budget.item()?;
         let first_row = sink.builder.len();
-        let mut object = ScopeSpans { sink, scope: Scope::default(), schema_url: "".into() };
+        let (scope, extent, schema_url) = (Scope::default(), Extent::default(), "".into());
+        let mut object = ScopeSpans { sink, scope, extent, schema_url };
         object_element(&mut object, element)?;
-        let ScopeSpans { sink, mut scope, schema_url } = object;
+        let ScopeSpans { sink, mut scope, mut extent, schema_url } = object;
         let rows = first_row..sink.builder.len();
         if !rows.is_empty() {
-            sink.drop_rows(rows, Extent::of(&scope.attributes));
             scope.schema_url = schema_url;
+            extent.finish_scope(&scope);
+            sink.drop_rows(rows, extent);
             sink.builder.scope(Arc::new(scope));
             sink.scopes += 1;
         }
@@ -170,6 +176,7 @@ impl<'de> Array<'de> for ResourceSpans<'_, '_> {
 struct ScopeSpans<'t, 's> {
     sink: &'t mut Sink<'s>,
     scope: Scope,
+    extent: Extent,
     schema_url: Box<str>,
 }
 
@@ -184,10 +191,11 @@ impl<'de> Object<'de> for ScopeSpans<'_, '_> {
                     nesting: self.sink.nesting(3),
                     budget: &mut self.sink.budget,
                     with_schema_url: false,
+                    extent: Extent::default(),
                     scope: Scope::default(),
                 };
                 map.next_value_seed(ObjectSeed(&mut object))?;
-                self.scope = object.scope;
+                (self.scope, self.extent) = (object.scope, object.extent);
                 Ok(())
             }
             "spans" => map.next_value_seed(ArraySeed(self)),

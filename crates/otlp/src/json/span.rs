@@ -1,16 +1,14 @@
 //! One span in JSON, read into the builder, and whether it is kept. An attribute goes to the columns as
 //! soon as its object ends; what the span has once is gathered until its own object does.
 
-use std::borrow::Cow;
-
 use serde::de::{Deserializer, Error, MapAccess};
 use tracelake_model::{Owner, SpanId, SpanScalars, TermId, TraceId, Value};
 
-use super::parts::{Parsed, read_attribute};
+use super::parts::{Parsed, read_key_value};
 use super::read::{Array, ArraySeed, Object, ObjectSeed, Scalar, hex_bytes, object_element};
 use super::request::Sink;
 use crate::RejectReason;
-use crate::walker::value_bytes;
+use crate::extent::value_bytes;
 use crate::wire::Nesting;
 
 /// An ID: its bytes, or none if the text is not hexadecimal.
@@ -33,6 +31,9 @@ pub(super) struct Span<'t, 's> {
     name: TermId,
     trace_state: TermId,
     status_message: TermId,
+    /// Whether a link has an ID that is no hexadecimal text.
+    link_id_invalid: bool,
+    too_many_elements: bool,
     value_too_large: bool,
     /// Attributes of whichever of span, events and links has most.
     attributes_max: usize,
@@ -58,6 +59,8 @@ impl<'t, 's> Span<'t, 's> {
             name: TermId::EMPTY,
             trace_state: TermId::EMPTY,
             status_message: TermId::EMPTY,
+            link_id_invalid: false,
+            too_many_elements: false,
             value_too_large: false,
             attributes_max: 0,
             events: 0,
@@ -83,8 +86,14 @@ impl<'t, 's> Span<'t, 's> {
         let span_id = self.span_id.as_deref().and_then(SpanId::from_bytes).ok_or(RejectReason::SpanId)?;
         let parent = self.parent_span_id.as_deref().filter(|id| matches!(id.len(), 0 | 8));
         let parent_span_id = SpanId::from_bytes(parent.ok_or(RejectReason::ParentSpanId)?);
+        if self.link_id_invalid {
+            return Err(RejectReason::LinkId);
+        }
         if self.start_unix_nano > TIME_MAX || self.end_unix_nano > TIME_MAX {
             return Err(RejectReason::Time);
+        }
+        if self.too_many_elements {
+            return Err(RejectReason::ValueElementCount);
         }
         if self.value_too_large {
             return Err(RejectReason::AttributeValueSize);
@@ -227,8 +236,13 @@ impl<'de> Array<'de> for Attributes<'_, '_, '_> {
 
     fn element<D: Deserializer<'de>>(&mut self, element: D) -> Result<(), D::Error> {
         let sink = &mut *self.span.sink;
-        let (key, value) = read_attribute(&mut sink.budget, self.nesting, element)?;
+        sink.budget.attribute()?;
+        let (key, value) = read_key_value(&mut sink.budget, self.nesting, element)?;
         self.count += 1;
+        if sink.budget.elements() > sink.budget.limits.value_elements_max {
+            self.span.too_many_elements = true;
+            return Ok(());
+        }
         let limit = sink.budget.limits.attribute_value_bytes_max;
         let bytes = match &value {
             Parsed::Empty => 0,
@@ -306,14 +320,17 @@ impl<'de> Array<'de> for Links<'_, '_, '_> {
         self.0.links += 1;
         let mut link = Link {
             span: self.0,
-            trace_id: Vec::new(),
-            span_id: Vec::new(),
+            trace_id: Some(Vec::new()),
+            span_id: Some(Vec::new()),
             trace_state: TermId::EMPTY,
             flags: 0,
             dropped: 0,
         };
         object_element(&mut link, element)?;
         let Link { span, trace_id, span_id, trace_state, flags, dropped } = link;
+        // A link keeps an ID of any length, but there must be bytes to keep.
+        span.link_id_invalid |= trace_id.is_none() || span_id.is_none();
+        let (trace_id, span_id) = (trace_id.unwrap_or_default(), span_id.unwrap_or_default());
         span.sink.builder.finish_link(&trace_id, &span_id, trace_state, flags, dropped);
         Ok(())
     }
@@ -321,8 +338,8 @@ impl<'de> Array<'de> for Links<'_, '_, '_> {
 
 struct Link<'p, 't, 's> {
     span: &'p mut Span<'t, 's>,
-    trace_id: Vec<u8>,
-    span_id: Vec<u8>,
+    trace_id: Id,
+    span_id: Id,
     trace_state: TermId,
     flags: u32,
     dropped: u32,
@@ -335,8 +352,8 @@ impl<'de> Object<'de> for Link<'_, '_, '_> {
 
     fn member<A: MapAccess<'de>>(&mut self, name: &'static str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "traceId" => self.trace_id = linked_id(name, map)?,
-            "spanId" => self.span_id = linked_id(name, map)?,
+            "traceId" => self.trace_id = id(name, map)?,
+            "spanId" => self.span_id = id(name, map)?,
             "traceState" => self.trace_state = self.span.term(name, map)?,
             "attributes" => {
                 let nesting = self.span.sink.nesting(4);
@@ -347,11 +364,4 @@ impl<'de> Object<'de> for Link<'_, '_, '_> {
         }
         Ok(())
     }
-}
-
-/// A link keeps an ID of any length, but there must be bytes to keep.
-fn linked_id<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Vec<u8>, A::Error> {
-    let text: Cow<'de, str> = map.next_value::<Scalar<'de>>()?.text(name)?.unwrap_or_default();
-    hex_bytes(&text)
-        .ok_or_else(|| A::Error::custom(format_args!("{name:?} of a link must be hexadecimal digits")))
 }

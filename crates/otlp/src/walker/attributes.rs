@@ -4,8 +4,8 @@
 use tracelake_model::{KeyValue, Owner, Value};
 
 use super::Walker;
-use super::owners::value_bytes;
 use super::value::merge_key_value;
+use crate::extent::{Places, value_bytes};
 use crate::field::{any_value, key_value};
 use crate::wire::{Fault, Nesting, Reader, utf8};
 
@@ -62,7 +62,12 @@ impl Walker<'_> {
     #[cold]
     fn general_attribute(&mut self, owner: Owner, message: &[u8], nesting: Nesting) -> Result<(), Fault> {
         let mut attribute = KeyValue { key: "".into(), value: Value::Empty };
-        merge_key_value(&mut attribute, message, nesting.message()?)?;
+        let mut places = Places::new(self.limits);
+        merge_key_value(&mut attribute, &mut places, message, nesting.message()?)?;
+        if places.taken() > self.limits.value_elements_max {
+            self.too_many_elements = true;
+            return Ok(());
+        }
         let limit = self.limits.attribute_value_bytes_max;
         if limit < usize::MAX && value_bytes(&attribute.value) > limit {
             self.value_too_large = true;

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use tracelake_model::{EntityRef, KeyValue, Resource, Scope};
+use tracelake_model::{EntityRef, KeyValue, Resource, Scope, Value};
 
 use super::Walker;
 use super::value::merge_key_value;
-use crate::encode::any_value_len;
+use crate::extent::{Extent, Places};
 use crate::field::{entity_ref, resource, resource_spans, scope, scope_spans};
-use crate::memo::Extent;
 use crate::wire::{Fault, Nesting, RECURSION_MAX, Reader, TextField, utf8};
 use crate::{DecodeLimits, RejectReason};
 
@@ -37,38 +36,6 @@ pub(super) struct Shared<T> {
     index: Option<u32>,
 }
 
-impl Extent {
-    /// Why spans of such a resource or scope are not kept.
-    pub(crate) fn rejection(&self, limits: &DecodeLimits) -> Option<RejectReason> {
-        if self.value_bytes_max > limits.attribute_value_bytes_max {
-            Some(RejectReason::AttributeValueSize)
-        } else if self.attributes > limits.attributes_max {
-            Some(RejectReason::AttributeCount)
-        } else {
-            None
-        }
-    }
-
-    /// Of these attributes.
-    pub(crate) fn of(attributes: &[KeyValue]) -> Self {
-        Self {
-            attributes: attributes.len(),
-            value_bytes_max: attributes.iter().map(|a| value_bytes(&a.value)).max().unwrap_or(0),
-        }
-    }
-}
-
-/// The size that `attribute_value_bytes_max` limits.
-pub(crate) fn value_bytes(value: &tracelake_model::Value) -> usize {
-    use tracelake_model::Value;
-    match value {
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Array(_) | Value::Map(_) => any_value_len(value),
-        Value::Empty | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
-    }
-}
-
 impl Walker<'_> {
     pub(super) fn find_resource(
         &mut self,
@@ -86,25 +53,32 @@ impl Walker<'_> {
         }
         let nesting = self.nesting(2);
         let mut value = Resource { schema_url: schema_url.text()?.into(), ..Resource::default() };
+        let mut extent = Extent::default();
         if fragments.count <= 1 {
-            merge_resource(&mut value, fragments.only, nesting)?;
+            merge_resource(&mut value, &mut extent, fragments.only, nesting, self.limits)?;
         } else {
             let mut reader = Reader::new(resource_spans);
             while let Some(key) = reader.key()? {
                 match key {
-                    resource_spans::RESOURCE => merge_resource(&mut value, reader.bytes()?, nesting)?,
+                    resource_spans::RESOURCE => {
+                        merge_resource(&mut value, &mut extent, reader.bytes()?, nesting, self.limits)?;
+                    }
                     _ => reader.skip(key, RECURSION_MAX - 1)?,
                 }
             }
         }
-        let extent = Extent::of(&value.attributes);
+        extent.finish_resource(&value);
+        let rejection = extent.rejection(self.limits);
         let value_bytes = value.heap_bytes();
         let value = Arc::new(value);
         let slot = match fragments.count {
-            0 | 1 => self.resources.insert(fragments.only, schema_url.bytes(), &value, value_bytes, extent),
+            // One that is rejected was not kept whole, and under other limits it may be wanted.
+            0 | 1 if rejection.is_none() => {
+                self.resources.insert(fragments.only, schema_url.bytes(), &value, value_bytes, extent)
+            }
             _ => None,
         };
-        Ok(Shared { value, rejection: extent.rejection(self.limits), slot, index: None })
+        Ok(Shared { value, rejection, slot, index: None })
     }
 
     pub(super) fn find_scope(
@@ -123,25 +97,32 @@ impl Walker<'_> {
         }
         let nesting = self.nesting(3);
         let mut value = Scope { schema_url: schema_url.text()?.into(), ..Scope::default() };
+        let mut extent = Extent::default();
         if fragments.count <= 1 {
-            merge_scope(&mut value, fragments.only, nesting)?;
+            merge_scope(&mut value, &mut extent, fragments.only, nesting, self.limits)?;
         } else {
             let mut reader = Reader::new(scope_spans);
             while let Some(key) = reader.key()? {
                 match key {
-                    scope_spans::SCOPE => merge_scope(&mut value, reader.bytes()?, nesting)?,
+                    scope_spans::SCOPE => {
+                        merge_scope(&mut value, &mut extent, reader.bytes()?, nesting, self.limits)?;
+                    }
                     _ => reader.skip(key, RECURSION_MAX - 2)?,
                 }
             }
         }
-        let extent = Extent::of(&value.attributes);
+        extent.finish_scope(&value);
+        let rejection = extent.rejection(self.limits);
         let value_bytes = value.heap_bytes();
         let value = Arc::new(value);
         let slot = match fragments.count {
-            0 | 1 => self.scopes.insert(fragments.only, schema_url.bytes(), &value, value_bytes, extent),
+            // One that is rejected was not kept whole, and under other limits it may be wanted.
+            0 | 1 if rejection.is_none() => {
+                self.scopes.insert(fragments.only, schema_url.bytes(), &value, value_bytes, extent)
+            }
             _ => None,
         };
-        Ok(Shared { value, rejection: extent.rejection(self.limits), slot, index: None })
+        Ok(Shared { value, rejection, slot, index: None })
     }
 
     /// Its number in the batch, which has it from now on.
@@ -173,14 +154,24 @@ impl Walker<'_> {
     }
 }
 
-fn merge_resource(value: &mut Resource, message: &[u8], nesting: Nesting) -> Result<(), Fault> {
+fn merge_resource(
+    value: &mut Resource,
+    extent: &mut Extent,
+    message: &[u8],
+    nesting: Nesting,
+    limits: &DecodeLimits,
+) -> Result<(), Fault> {
     let mut reader = Reader::new(message);
     while let Some(key) = reader.key()? {
         match key {
-            resource::ATTRIBUTES => value.attributes.push(key_value(reader.bytes()?, nesting)?),
+            resource::ATTRIBUTES => {
+                let attribute = key_value(reader.bytes()?, nesting, limits, extent)?;
+                value.attributes.extend(attribute);
+            }
             resource::DROPPED_ATTRIBUTES => value.dropped_attributes_count = reader.varint()? as u32,
             resource::ENTITY_REFS => {
-                value.entity_refs.push(entity_ref(reader.bytes()?, nesting.message()?)?);
+                let entity = entity_ref(reader.bytes()?, nesting.message()?, limits, extent)?;
+                value.entity_refs.extend(entity);
             }
             _ => reader.unknown(key, 3, nesting.recursion_left())?,
         }
@@ -188,13 +179,22 @@ fn merge_resource(value: &mut Resource, message: &[u8], nesting: Nesting) -> Res
     Ok(())
 }
 
-fn merge_scope(value: &mut Scope, message: &[u8], nesting: Nesting) -> Result<(), Fault> {
+fn merge_scope(
+    value: &mut Scope,
+    extent: &mut Extent,
+    message: &[u8],
+    nesting: Nesting,
+    limits: &DecodeLimits,
+) -> Result<(), Fault> {
     let mut reader = Reader::new(message);
     while let Some(key) = reader.key()? {
         match key {
             scope::NAME => value.name = utf8(reader.bytes()?)?.into(),
             scope::VERSION => value.version = utf8(reader.bytes()?)?.into(),
-            scope::ATTRIBUTES => value.attributes.push(key_value(reader.bytes()?, nesting)?),
+            scope::ATTRIBUTES => {
+                let attribute = key_value(reader.bytes()?, nesting, limits, extent)?;
+                value.attributes.extend(attribute);
+            }
             scope::DROPPED_ATTRIBUTES => value.dropped_attributes_count = reader.varint()? as u32,
             _ => reader.unknown(key, 4, nesting.recursion_left())?,
         }
@@ -202,23 +202,50 @@ fn merge_scope(value: &mut Scope, message: &[u8], nesting: Nesting) -> Result<()
     Ok(())
 }
 
-fn key_value(message: &[u8], nesting: Nesting) -> Result<KeyValue, Fault> {
-    let mut attribute = KeyValue { key: "".into(), value: tracelake_model::Value::Empty };
-    merge_key_value(&mut attribute, message, nesting.message()?)?;
-    Ok(attribute)
+/// The attribute, if it is to be kept.
+fn key_value(
+    message: &[u8],
+    nesting: Nesting,
+    limits: &DecodeLimits,
+    extent: &mut Extent,
+) -> Result<Option<KeyValue>, Fault> {
+    let mut attribute = KeyValue { key: "".into(), value: Value::Empty };
+    let mut places = Places::new(limits);
+    merge_key_value(&mut attribute, &mut places, message, nesting.message()?)?;
+    Ok(extent.attribute(&attribute, places.taken(), limits).then_some(attribute))
 }
 
-fn entity_ref(message: &[u8], nesting: Nesting) -> Result<EntityRef, Fault> {
+/// The reference, if it is to be kept.
+fn entity_ref(
+    message: &[u8],
+    nesting: Nesting,
+    limits: &DecodeLimits,
+    extent: &mut Extent,
+) -> Result<Option<EntityRef>, Fault> {
     let mut value = EntityRef::default();
+    let mut key_bytes = 0;
     let mut reader = Reader::new(message);
     while let Some(key) = reader.key()? {
-        match key {
-            entity_ref::SCHEMA_URL => value.schema_url = utf8(reader.bytes()?)?.into(),
-            entity_ref::KIND => value.kind = utf8(reader.bytes()?)?.into(),
-            entity_ref::ID_KEYS => value.id_keys.push(utf8(reader.bytes()?)?.into()),
-            entity_ref::DESCRIPTION_KEYS => value.description_keys.push(utf8(reader.bytes()?)?.into()),
-            _ => reader.unknown(key, 4, nesting.recursion_left())?,
+        let keys = match key {
+            entity_ref::SCHEMA_URL => {
+                value.schema_url = utf8(reader.bytes()?)?.into();
+                continue;
+            }
+            entity_ref::KIND => {
+                value.kind = utf8(reader.bytes()?)?.into();
+                continue;
+            }
+            entity_ref::ID_KEYS => &mut value.id_keys,
+            entity_ref::DESCRIPTION_KEYS => &mut value.description_keys,
+            _ => {
+                reader.unknown(key, 4, nesting.recursion_left())?;
+                continue;
+            }
+        };
+        let text = utf8(reader.bytes()?)?;
+        if extent.entity_key(text, &mut key_bytes, limits) {
+            keys.push(text.into());
         }
     }
-    Ok(value)
+    Ok(extent.entity(&value, key_bytes, limits).then_some(value))
 }

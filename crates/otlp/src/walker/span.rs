@@ -40,6 +40,7 @@ impl Walker<'_> {
         scope: &mut Shared<Scope>,
     ) -> Result<(), Fault> {
         let nesting = self.nesting(3);
+        self.too_many_elements = false;
         self.value_too_large = false;
         let mut fields = Fields::default();
         let mut reader = Reader::new(message);
@@ -128,6 +129,9 @@ impl Walker<'_> {
         }
         if fields.start_unix_nano > TIME_MAX || fields.end_unix_nano > TIME_MAX {
             return Err(RejectReason::Time);
+        }
+        if self.too_many_elements {
+            return Err(RejectReason::ValueElementCount);
         }
         if self.value_too_large {
             return Err(RejectReason::AttributeValueSize);

@@ -1,7 +1,7 @@
 //! Requests made to cost more than they are worth: each is refused with its own error.
 
 use tracelake_model::ErrorKind;
-use tracelake_otlp::{DecodeError, DecodeLimits, Decoder};
+use tracelake_otlp::{DecodeError, DecodeLimits, Decoder, RejectReason};
 
 fn field(key: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![key];
@@ -84,6 +84,81 @@ fn items_of_every_kind_count() {
         let error = Decoder::new().decode_json(body.as_bytes(), &limits).expect_err("too many");
         assert_eq!(error, DecodeError::TooManyItems { items_max: 1_000 }, "{}", &body[..80]);
     }
+}
+
+/// An attribute with a map (0x32) or an array (0x2a) of so many empty elements.
+fn with_elements(kind: u8, elements: usize) -> Vec<u8> {
+    field(0x4a, &field(0x12, &field(kind, &[0x0a, 0].repeat(elements))))
+}
+
+#[test]
+fn a_value_of_empty_elements_costs_its_span_or_its_request() {
+    let limits = DecodeLimits::default();
+    let mut decoder = Decoder::new();
+    let ids = [field(0x0a, &[1; 16]), field(0x12, &[1; 8])].concat();
+    for kind in [0x2a, 0x32] {
+        let body = |elements| in_a_span(&[ids.clone(), with_elements(kind, elements)].concat());
+        let decoded = decoder.decode_protobuf(&body(65_536), &limits).expect("as many as may be");
+        assert_eq!(decoded.batch.len(), 1);
+        for elements in [65_537, 1_900_000] {
+            let decoded = decoder.decode_protobuf(&body(elements), &limits).expect("valid");
+            assert_eq!(decoded.rejections.count(RejectReason::ValueElementCount), 1);
+            assert!(decoded.batch.is_empty());
+        }
+        let error = protobuf(&body(7_900_000));
+        assert_eq!(error, DecodeError::TooManyItems { items_max: 2_000_000 });
+    }
+    for member in ["arrayValue", "kvlistValue"] {
+        let body = |elements| {
+            let elements = vec!["{}"; elements].join(",");
+            format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[
+                {{"traceId":"00000000000000000000000000000001","spanId":"0000000000000001",
+                "attributes":[{{"value":{{"{member}":{{"values":[{elements}]}}}}}}]}}]}}]}}]}}"#
+            )
+        };
+        let decoded = decoder.decode_json(body(65_536).as_bytes(), &limits).expect("as many as may be");
+        assert_eq!(decoded.batch.len(), 1);
+        let decoded = decoder.decode_json(body(65_537).as_bytes(), &limits).expect("valid");
+        assert_eq!(decoded.rejections.count(RejectReason::ValueElementCount), 1);
+        assert!(decoded.batch.is_empty());
+        assert_eq!(json(&body(7_900_000)), DecodeError::TooManyItems { items_max: 2_000_000 });
+    }
+}
+
+#[test]
+fn elements_that_another_value_replaces_do_not_count() {
+    let limits = DecodeLimits { value_elements_max: 3, ..DecodeLimits::default() };
+    let ids = [field(0x0a, &[1; 16]), field(0x12, &[1; 8])].concat();
+    let (map, array, text) = (
+        |count| field(0x32, &[0x0a, 0].repeat(count)),
+        |count| field(0x2a, &[0x0a, 0].repeat(count)),
+        field(0x0a, b"t"),
+    );
+    for (value, kept) in [
+        ([map(9), text.clone()].concat(), true),
+        ([map(9), array(3)].concat(), true),
+        ([map(3), array(2), array(1)].concat(), true),
+        ([map(3), array(2), array(2)].concat(), false),
+        ([array(9), text, array(4)].concat(), false),
+    ] {
+        let body = in_a_span(&[ids.clone(), field(0x4a, &field(0x12, &value))].concat());
+        let decoded = Decoder::new().decode_protobuf(&body, &limits).expect("valid");
+        assert_eq!(decoded.batch.len() == 1, kept, "{value:02x?}");
+    }
+}
+
+#[test]
+fn what_is_beyond_the_limit_of_elements_must_be_well_formed() {
+    let limits = DecodeLimits { value_elements_max: 1, ..DecodeLimits::default() };
+    let text = |bytes: &[u8]| field(0x0a, &field(0x0a, bytes));
+    let body = |last: &[u8]| {
+        let array = field(0x2a, &[text(b"a"), text(b"b"), text(last)].concat());
+        in_a_span(&field(0x4a, &field(0x12, &array)))
+    };
+    assert!(Decoder::new().decode_protobuf(&body(b"c"), &limits).is_ok());
+    let error = Decoder::new().decode_protobuf(&body(&[0xff]), &limits).expect_err("not UTF-8");
+    assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
 }
 
 #[test]

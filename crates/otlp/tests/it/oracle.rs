@@ -133,7 +133,13 @@ fn verdict(span: &PlainSpan, limits: &DecodeLimits) -> Option<RejectReason> {
     let too_large = |attributes: &Vec<KeyValue>| {
         attributes.iter().any(|attribute| size(&attribute.value) > limits.attribute_value_bytes_max)
     };
+    let too_many_elements = |attributes: &Vec<KeyValue>| {
+        attributes.iter().any(|attribute| elements(&attribute.value) > limits.value_elements_max)
+    };
     let too_many = |attributes: &Vec<KeyValue>| attributes.len() > limits.attributes_max;
+    if own.iter().any(|attributes| too_many_elements(attributes)) {
+        return Some(RejectReason::ValueElementCount);
+    }
     if own.iter().any(|attributes| too_large(attributes)) {
         return Some(RejectReason::AttributeValueSize);
     }
@@ -146,15 +152,63 @@ fn verdict(span: &PlainSpan, limits: &DecodeLimits) -> Option<RejectReason> {
     if span.links.len() > limits.span_links_max {
         return Some(RejectReason::LinkCount);
     }
-    for attributes in [&span.resource.attributes, &span.scope.attributes] {
+    for (attributes, bytes) in [
+        (&span.resource.attributes, resource_size(&span.resource)),
+        (&span.scope.attributes, scope_size(&span.scope)),
+    ] {
+        if too_many_elements(attributes) {
+            return Some(RejectReason::ValueElementCount);
+        }
         if too_large(attributes) {
             return Some(RejectReason::AttributeValueSize);
         }
         if too_many(attributes) {
             return Some(RejectReason::AttributeCount);
         }
+        if bytes > limits.resource_bytes_max {
+            return Some(RejectReason::ResourceSize);
+        }
     }
     None
+}
+
+fn elements(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.len() + values.iter().map(elements).sum::<usize>(),
+        Value::Map(entries) => {
+            entries.len() + entries.iter().map(|entry| elements(&entry.value)).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+fn resource_size(resource: &Resource) -> usize {
+    let texts = |texts: &[Box<str>]| texts.iter().map(|text| text.to_string()).collect();
+    let message = resource::Resource {
+        attributes: to_proto_attributes(&resource.attributes),
+        dropped_attributes_count: resource.dropped_attributes_count,
+        entity_refs: resource
+            .entity_refs
+            .iter()
+            .map(|entity| common::EntityRef {
+                schema_url: entity.schema_url.to_string(),
+                r#type: entity.kind.to_string(),
+                id_keys: texts(&entity.id_keys),
+                description_keys: texts(&entity.description_keys),
+            })
+            .collect(),
+    };
+    message.encoded_len() + resource.schema_url.len()
+}
+
+fn scope_size(scope: &Scope) -> usize {
+    let message = common::InstrumentationScope {
+        name: scope.name.to_string(),
+        version: scope.version.to_string(),
+        attributes: to_proto_attributes(&scope.attributes),
+        dropped_attributes_count: scope.dropped_attributes_count,
+    };
+    message.encoded_len() + scope.schema_url.len()
 }
 
 fn size(value: &Value) -> usize {
@@ -177,18 +231,22 @@ fn to_proto(value: &Value) -> common::AnyValue {
         Value::Array(values) => {
             Some(ProtoValue::ArrayValue(common::ArrayValue { values: values.iter().map(to_proto).collect() }))
         }
-        Value::Map(entries) => Some(ProtoValue::KvlistValue(common::KeyValueList {
-            values: entries
-                .iter()
-                .map(|entry| common::KeyValue {
-                    key: entry.key.to_string(),
-                    value: Some(to_proto(&entry.value)).filter(|value| value.value.is_some()),
-                    key_strindex: 0,
-                })
-                .collect(),
-        })),
+        Value::Map(entries) => {
+            Some(ProtoValue::KvlistValue(common::KeyValueList { values: to_proto_attributes(entries) }))
+        }
     };
     common::AnyValue { value }
+}
+
+fn to_proto_attributes(attributes: &[KeyValue]) -> Vec<common::KeyValue> {
+    attributes
+        .iter()
+        .map(|attribute| common::KeyValue {
+            key: attribute.key.to_string(),
+            value: Some(to_proto(&attribute.value)).filter(|value| value.value.is_some()),
+            key_strindex: 0,
+        })
+        .collect()
 }
 
 fn proto_resource(resource: resource::Resource, schema_url: String) -> Resource {

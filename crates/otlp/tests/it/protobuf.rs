@@ -1,6 +1,8 @@
 //! The walker against prost.
 
-use tracelake_otlp::{DecodeLimits, Decoder, ProtobufEncoder, encode_protobuf, fuzzing};
+use tracelake_otlp::{
+    DecodeLimits, Decoder, ProtobufEncoder, RejectReason, Rejections, encode_protobuf, fuzzing,
+};
 
 use crate::generate::{Oddity, mutated, seeded, traces};
 use crate::oracle::{expected, plain};
@@ -23,13 +25,29 @@ fn compare(decoder: &mut Decoder, body: &[u8], limits: &DecodeLimits) -> bool {
 }
 
 /// Low enough that random messages exceed each.
-fn tight() -> DecodeLimits {
+pub(crate) fn tight() -> DecodeLimits {
     DecodeLimits {
         attribute_value_bytes_max: 60,
+        value_elements_max: 3,
         attributes_max: 3,
         span_events_max: 1,
         span_links_max: 1,
+        resource_bytes_max: 100,
         ..DecodeLimits::recovery()
+    }
+}
+
+/// For each of these reasons some span must have been rejected, or a test of limits tests nothing.
+pub(crate) fn assert_all_seen(rejections: &Rejections) {
+    for reason in [
+        RejectReason::ValueElementCount,
+        RejectReason::AttributeValueSize,
+        RejectReason::AttributeCount,
+        RejectReason::EventCount,
+        RejectReason::LinkCount,
+        RejectReason::ResourceSize,
+    ] {
+        assert!(rejections.count(reason) > 0, "no span was rejected {reason:?}: {rejections:?}");
     }
 }
 
@@ -37,15 +55,19 @@ fn tight() -> DecodeLimits {
 fn the_walker_reads_what_prost_reads_of_random_messages() {
     let mut rng = seeded();
     let mut decoder = Decoder::new();
-    let mut spans = 0;
+    let (mut spans, mut rejections) = (0, Rejections::default());
     for round in 0..600 {
         let oddity = if round % 3 == 0 { Oddity::NONE } else { Oddity::MUCH };
         let body = traces(&mut rng, oddity);
         assert!(compare(&mut decoder, &body, &DecodeLimits::recovery()), "generated messages are valid");
         compare(&mut decoder, &body, &tight());
-        spans += expected(&body, &tight()).map_or(0, |(spans, _)| spans.len());
+        if let Some((kept, rejected)) = expected(&body, &tight()) {
+            spans += kept.len();
+            rejections.merge(&rejected);
+        }
     }
     assert!(spans > 100, "only {spans} spans were ever kept");
+    assert_all_seen(&rejections);
 }
 
 #[test]
@@ -59,7 +81,10 @@ fn the_walker_accepts_and_refuses_what_prost_does_of_mutated_messages() {
         for _ in 0..100 {
             let body = mutated(&mut rng, &body, &other);
             match compare(&mut decoder, &body, &DecodeLimits::recovery()) {
-                true => accepted += 1,
+                true => {
+                    accepted += 1;
+                    compare(&mut decoder, &body, &tight());
+                }
                 false => refused += 1,
             }
         }
