@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracelake_model::{SpanBatch, SpanId, SpanView};
+use tracelake_model::batch::AttributeIter;
+use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanId, SpanView, ValueRef};
 use tracelake_store::TraceRows;
 
 /// How large an answer may be.
@@ -14,7 +15,8 @@ use tracelake_store::TraceRows;
 pub struct TraceLimits {
     /// Spans, duplicates included, that are looked at.
     pub spans_max: usize,
-    /// Memory of the batches that were read for it.
+    /// Memory of the batches that were read for it. What is read at once comes on top until it is known
+    /// how large it is.
     pub heap_bytes_max: usize,
 }
 
@@ -94,11 +96,25 @@ impl Assembler {
         self.batches.push(part.batch);
     }
 
-    /// Adds the first `spans_max` rows of a batch that was read for this trace and has nothing else.
-    pub fn add_read(&mut self, batch: SpanBatch, spans_max: usize) {
-        self.heap_bytes += batch.heap_bytes();
-        let rows = (0..batch.len().min(spans_max) as u32).collect();
-        self.add(TraceRows { batch: Arc::new(batch), rows });
+    /// Adds rows of a batch that was read for this trace and has nothing else: those that fit. Gives
+    /// whether all did.
+    #[must_use]
+    pub fn add_read(&mut self, batch: SpanBatch) -> bool {
+        let spans = batch.len().min(self.spans_left());
+        let room = self.limits.heap_bytes_max.saturating_sub(self.heap_bytes);
+        let (batch, rows) = if batch.heap_bytes() <= room {
+            (batch, spans)
+        } else {
+            let fitting = fitting(&batch, spans, room);
+            let rows = fitting.len();
+            (fitting, rows)
+        };
+        let all = rows == batch.len() && spans == batch.len();
+        if rows > 0 {
+            self.heap_bytes += batch.heap_bytes();
+            self.add(TraceRows { batch: Arc::new(batch), rows: (0..rows as u32).collect() });
+        }
+        all
     }
 
     /// Notes what the answer lacks and why.
@@ -148,6 +164,61 @@ impl Assembler {
         });
         Some(TraceSpans { batches, rows: self.rows, conflicting, missing: self.missing })
     }
+}
+
+/// Of the first `spans` of a batch those for which there is room, in a batch of their own: the memory of
+/// the others must not stay.
+fn fitting(batch: &SpanBatch, spans: usize, room: usize) -> SpanBatch {
+    let mut builder = SpanBatchBuilder::new();
+    let mut resources = vec![None; batch.resources().len()];
+    let mut scopes = vec![None; batch.scopes().len()];
+    let mut room = room.saturating_sub(size_of::<SpanBatch>());
+    for span in batch.spans().take(spans) {
+        let (resource, scope) = (&mut resources[span.resource_index()], &mut scopes[span.scope_index()]);
+        let mut bytes = span_bytes(&span);
+        if resource.is_none() {
+            bytes += span.resource().heap_bytes();
+        }
+        if scope.is_none() {
+            bytes += span.scope().heap_bytes();
+        }
+        let Some(left) = room.checked_sub(bytes) else { continue };
+        room = left;
+        let resource = *resource.get_or_insert_with(|| builder.resource(Arc::clone(span.resource())));
+        let scope = *scope.get_or_insert_with(|| builder.scope(Arc::clone(span.scope())));
+        builder.copy_span(span, resource, scope);
+    }
+    builder.finish()
+}
+
+/// What a span adds to a batch, or somewhat more: texts that spans share are counted with each.
+fn span_bytes(span: &SpanView<'_>) -> usize {
+    /// The columns that every span has a value in, rounded up.
+    const COLUMNS: usize = 160;
+    /// The same of an event, a link, an attribute, and a text's place among the terms.
+    const INNER_COLUMNS: usize = 64;
+    let text = |text: &str| INNER_COLUMNS + text.len();
+    let attributes = |attributes: AttributeIter<'_>| -> usize {
+        let value = |value: ValueRef<'_>| match value {
+            ValueRef::Text(text) => text.len(),
+            ValueRef::Bytes(bytes) => bytes.len(),
+            ValueRef::Nested(value) => value.heap_bytes(),
+            ValueRef::Empty | ValueRef::Bool(_) | ValueRef::Int(_) | ValueRef::Double(_) => 0,
+        };
+        attributes.map(|attribute| text(attribute.0) + value(attribute.1)).sum()
+    };
+    let events = span.events().map(|event| text(event.name()) + attributes(event.attributes()));
+    let links = span.links().map(|link| {
+        let ids = link.trace_id().len() + link.span_id().len();
+        ids + text(link.trace_state()) + attributes(link.attributes())
+    });
+    COLUMNS
+        + text(span.name())
+        + text(span.trace_state())
+        + text(span.status_message())
+        + attributes(span.attributes())
+        + events.sum::<usize>()
+        + links.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -72,12 +72,10 @@ pub async fn lookup(
 }
 
 fn add(assembler: &mut Assembler, found: FoundInSegment, limits: TraceLimits) {
-    let left = assembler.spans_left();
-    if left == 0 || found.batch.len() > left || found.rows_total > found.batch.len() as u64 {
+    let read_whole = found.rows_total <= found.batch.len() as u64;
+    let added_whole = assembler.add_read(found.batch);
+    if !read_whole || !added_whole {
         assembler.lacks(over_limit(limits));
-    }
-    if left > 0 {
-        assembler.add_read(found.batch, left);
     }
 }
 

@@ -33,8 +33,8 @@ fn read(trace: &TraceSpans) -> Vec<(u8, &str)> {
 #[test]
 fn spans_come_by_start_and_each_once() {
     let mut assembler = Assembler::new(LIMITS);
-    assembler.add_read(batch(&[(3, 30, "c"), (1, 10, "a")]), 100);
-    assembler.add_read(batch(&[(2, 20, "b"), (1, 10, "a"), (1, 10, "a")]), 100);
+    assert!(assembler.add_read(batch(&[(3, 30, "c"), (1, 10, "a")])));
+    assert!(assembler.add_read(batch(&[(2, 20, "b"), (1, 10, "a"), (1, 10, "a")])));
     let trace = assembler.finish().expect("there are spans");
     assert_eq!(read(&trace), [(1, "a"), (2, "b"), (3, "c")]);
     assert!(trace.conflicting_span_ids().is_empty());
@@ -43,7 +43,7 @@ fn spans_come_by_start_and_each_once() {
 #[test]
 fn one_identifier_with_two_contents_is_shown_twice_and_named() {
     let mut assembler = Assembler::new(LIMITS);
-    assembler.add_read(batch(&[(1, 10, "a"), (1, 10, "another"), (1, 10, "a"), (1, 11, "third")]), 100);
+    assert!(assembler.add_read(batch(&[(1, 10, "a"), (1, 10, "another"), (1, 10, "a"), (1, 11, "third")])));
     let trace = assembler.finish().expect("there are spans");
     assert_eq!(read(&trace), [(1, "a"), (1, "another"), (1, "third")]);
     assert_eq!(trace.conflicting_span_ids(), [SpanId::from_bytes(&[1; 8]).expect("not zero")]);
@@ -59,9 +59,25 @@ fn nothing_is_no_trace_unless_something_is_missing() {
 }
 
 #[test]
-fn memory_that_was_read_counts() {
-    let mut assembler = Assembler::new(TraceLimits { spans_max: 100, heap_bytes_max: 100 });
-    assert_eq!(assembler.spans_left(), 100);
-    assembler.add_read(batch(&[(1, 10, "a")]), 100);
+fn what_does_not_fit_is_left_out_before_it_is_added() {
+    let large = "x".repeat(100_000);
+    let mut assembler = Assembler::new(TraceLimits { spans_max: 100, heap_bytes_max: 50_000 });
+    assert!(!assembler.add_read(batch(&[(1, 10, &large)])), "one span alone is larger than the limit");
+    assert!(!assembler.add_read(batch(&[(2, 20, "b"), (3, 30, &large), (4, 40, "d")])));
+    assert!(assembler.add_read(batch(&[(5, 50, "e")])), "there is room for small ones");
+    assert!(!assembler.add_read(batch(&[(6, 60, &large[..49_000])])), "what was added counts");
+    let trace = assembler.finish().expect("there are spans");
+    assert_eq!(read(&trace), [(2, "b"), (4, "d"), (5, "e")]);
+    let held: usize = trace.into_parts().0.iter().map(|batch| batch.heap_bytes()).sum();
+    assert!(held <= 50_000, "{held} bytes");
+}
+
+#[test]
+fn no_more_spans_are_added_than_an_answer_may_have() {
+    let mut assembler = Assembler::new(TraceLimits { spans_max: 3, heap_bytes_max: 1 << 20 });
+    assert!(assembler.add_read(batch(&[(1, 10, "a"), (2, 20, "b")])));
+    assert!(!assembler.add_read(batch(&[(3, 30, "c"), (4, 40, "d")])));
     assert_eq!(assembler.spans_left(), 0);
+    assert!(!assembler.add_read(batch(&[(5, 50, "e")])));
+    assert_eq!(read(&assembler.finish().expect("there are spans")), [(1, "a"), (2, "b"), (3, "c")]);
 }
