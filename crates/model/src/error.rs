@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Forbidden,
     /// What was asked for is not there.
     NotFound,
+    /// There is nothing at this address, whatever is asked for: the address is wrong.
+    UnknownPath,
     /// The request is larger than a limit; it must be split or the limit raised.
     TooLarge,
     /// The encoding or media type is not one that is read here.
@@ -32,10 +34,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::Forbidden,
         Self::NotFound,
+        Self::UnknownPath,
         Self::TooLarge,
         Self::UnsupportedMedia,
         Self::Unsupported,
@@ -51,6 +54,7 @@ impl ErrorKind {
             Self::Invalid => "invalid",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::UnknownPath => "unknown_path",
             Self::TooLarge => "too_large",
             Self::UnsupportedMedia => "unsupported_media",
             Self::Unsupported => "unsupported",
@@ -66,7 +70,7 @@ impl ErrorKind {
         match self {
             Self::Invalid => 400,
             Self::Forbidden => 403,
-            Self::NotFound => 404,
+            Self::NotFound | Self::UnknownPath => 404,
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
             Self::Unsupported => 501,
@@ -83,10 +87,10 @@ impl ErrorKind {
             Self::Forbidden => 7,
             Self::NotFound => 5,
             Self::TooLarge | Self::Throttled => 8,
-            Self::UnsupportedMedia | Self::Unsupported => 12,
+            Self::UnknownPath | Self::UnsupportedMedia | Self::Unsupported => 12,
             Self::Unavailable => 14,
-            Self::Corrupt => 15,
-            Self::Internal => 13,
+            // Not DATA_LOSS for what is corrupt: OTLP clients send that again, and it stays corrupt.
+            Self::Corrupt | Self::Internal => 13,
         }
     }
 

@@ -50,7 +50,7 @@ async fn guard(mut response: Response) -> Response {
 
 async fn wrong_path() -> Response {
     let message = "there is nothing here; a trace is at /api/v1/traces/{trace_id}";
-    Rejection::new(ErrorKind::NotFound, message).into_api()
+    Rejection::new(ErrorKind::UnknownPath, message).into_api()
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

@@ -149,5 +149,5 @@ async fn wrong_path(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Re
         return Rejection::new(ErrorKind::Unsupported, message).into_grpc();
     }
     let message = "there is nothing here: spans are sent to /v1/traces with POST";
-    Rejection::new(ErrorKind::NotFound, message).into_otlp_http(error_encoding(&headers))
+    Rejection::new(ErrorKind::UnknownPath, message).into_otlp_http(error_encoding(&headers))
 }

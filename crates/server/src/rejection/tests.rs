@@ -12,7 +12,20 @@ fn only_what_may_be_sent_again_says_when() {
 
         let grpc = rejection.into_grpc();
         assert_eq!(grpc.headers()["grpc-status"], kind.grpc_code().to_string());
-        assert_eq!(grpc.headers().contains_key("grpc-status-details-bin"), kind.is_retryable(), "{kind}");
+        let retry_info = grpc.headers().contains_key("grpc-status-details-bin");
+        assert_eq!(retry_info, kind.is_retryable(), "{kind}");
+        // By OTLP 1.11: these are sent again, and RESOURCE_EXHAUSTED if it carries RetryInfo.
+        let retryable = [
+            Code::Cancelled,
+            Code::DeadlineExceeded,
+            Code::Aborted,
+            Code::OutOfRange,
+            Code::Unavailable,
+            Code::DataLoss,
+        ];
+        let code = Code::from_i32(kind.grpc_code());
+        let retryable = retryable.contains(&code) || (code == Code::ResourceExhausted && retry_info);
+        assert_eq!(retryable, kind.is_retryable(), "{kind}: OTLP says by the code what is sent again");
     }
 }
 

@@ -125,10 +125,12 @@ async fn a_trace_above_the_limit_is_answered_as_partial() {
     let answer = server.get(&path).await;
     assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
     assert!(!answer.headers["x-tracelake-partial"].is_empty());
+    assert_eq!(answer.headers["cache-control"], "no-store", "it must not outlive what made it partial");
     let data: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert!(data["partial"].is_object(), "{data}");
     let answer = server.get_with(&path, &[("accept", "application/x-protobuf")]).await;
     assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+    assert_eq!(answer.headers["cache-control"], "no-store");
     let spans = spans(&TracesData::decode(answer.body).expect("protobuf"));
     assert!((1..=10).contains(&spans.len()) && names(&spans).values().all(|count| *count == 1));
     assert_eq!(server.metric("tracelake_lookups_total{outcome=\"partial\"}").await, 2.0);
@@ -156,7 +158,7 @@ async fn other_methods_and_paths_are_refused_in_json() {
     {
         let answer = server.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
-        assert_eq!(error_kind(&answer.body), "not_found");
+        assert_eq!(error_kind(&answer.body), "unknown_path", "not the word for a trace that is not there");
     }
     server.stop().await;
 }

@@ -105,8 +105,8 @@ async fn what_is_turned_down_is_answered_with_a_status_in_the_requests_encoding(
         (Method::OPTIONS, traces.clone(), vec![], vec![], 405, 3),
         (Method::POST, url("/v1/metrics"), vec![PROTOBUF], vec![], 501, 12),
         (Method::POST, url("/v1/logs"), vec![JSON], b"{}".to_vec(), 501, 12),
-        (Method::POST, url("/"), vec![PROTOBUF], good.clone(), 404, 5),
-        (Method::GET, url("/api/v1/traces/1"), vec![], vec![], 404, 5),
+        (Method::POST, url("/"), vec![PROTOBUF], good.clone(), 404, 12),
+        (Method::GET, url("/api/v1/traces/1"), vec![], vec![], 404, 12),
     ];
     for (method, url, headers, body, status, code) in cases {
         let what = format!("{method} {url} {headers:?}");
