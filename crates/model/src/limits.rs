@@ -53,6 +53,31 @@ limits! {
     IN_FLIGHT_BYTES_MAX: "bytes" = 128 << 20,
         "twice the largest request",
         "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
+    /// How long a request's headers may take, and how long an HTTP/1 connection may idle.
+    HEADER_READ_SECONDS_MAX: "seconds" = 10,
+        "a sender has them ready; who sends none holds a connection for nothing",
+        "the connection is closed";
+    /// How long a request's body may take, and how long a client may read nothing of its answer.
+    BODY_READ_SECONDS_MAX: "seconds" = 30,
+        "the largest request at 2 MiB/s; a slower sender holds memory that others need",
+        "HTTP 408 or DEADLINE_EXCEEDED; an answer that nobody reads is broken off";
+    /// How much of a request that is turned down is read on, so that its HTTP/1 sender, who may write
+    /// everything before reading anything, gets the answer.
+    DRAIN_FACTOR_MAX: "times request_bytes_max" = 8,
+        "a sender that is cut off does not see why and sends the same again",
+        "the connection is closed; whoever has not finished writing sees no answer";
+    /// What a zstd frame may ask its reader to keep of what was decompressed.
+    ZSTD_WINDOW_BYTES_MAX: "bytes" = 8 << 20,
+        "what RFC 8878 asks every reader to support; compressors need more only at levels above 19",
+        "HTTP 400 or INVALID_ARGUMENT";
+    /// How long a request waits for room in the memtables.
+    ROOM_WAIT_SECONDS_MAX: "seconds" = 2,
+        "a flush takes about as long; clients wait 10 seconds for an answer",
+        "HTTP 503 with Retry-After or UNAVAILABLE with RetryInfo";
+    /// How long requests in flight and the last flush may take when the server stops.
+    SHUTDOWN_SECONDS_MAX: "seconds" = 10,
+        "less than what service managers allow before they kill",
+        "nothing is lost: what is not flushed is read back from the WAL by the next start";
     /// Connections of all listeners together.
     CONNECTIONS_MAX: "connections" = 4_096,
         "each may hold a buffer and a file descriptor; an eighth is kept for the API's port",
@@ -61,6 +86,10 @@ limits! {
     CONNECTION_STREAMS_MAX: "streams" = 256,
         "more than a sender needs, fewer than an attack",
         "further streams wait, as HTTP/2 lets the server say";
+    /// How long a connection may have no request in progress; HTTP/1 is closed earlier.
+    CONNECTION_IDLE_SECONDS_MAX: "seconds" = 300,
+        "exporters send every few seconds; a client that answers pings could stay for ever",
+        "within twice the time the connection is closed (GOAWAY); gRPC clients connect again by themselves";
     /// Depth of arrays and maps inside an attribute's value.
     VALUE_DEPTH_MAX: "levels" = 32,
         "decoding recurses, and real values are two or three deep",
@@ -137,6 +166,10 @@ limits! {
     CONCURRENT_LOOKUPS_MAX: "requests" = 64,
         "each may hold a trace in memory",
         "the request waits, then HTTP 429 with Retry-After";
+    /// How long a lookup waits for its turn.
+    LOOKUP_WAIT_SECONDS_MAX: "seconds" = 2,
+        "a lookup takes milliseconds; where a queue takes longer, its end should be seen",
+        "HTTP 429 with Retry-After";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

@@ -85,7 +85,6 @@ async fn traces(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let result = shared.receive(description(&parts.headers), &parts, body).await;
     let (outcome, response) = match result {
         Ok(taken) => {
-            shared.metrics.spans(&taken);
             let outcome = if taken.rejections.is_empty() { "ok" } else { "partial" };
             (outcome, acknowledge(&taken, answer_in))
         }

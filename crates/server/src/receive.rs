@@ -14,15 +14,17 @@ use std::time::Duration;
 use axum::body::Body;
 use http::HeaderMap;
 use http::request::Parts;
-use tracelake::{Encoding, ErrorKind, IngestOutcome, TenantId};
+use tracelake::{Encoding, ErrorKind, IngestOutcome, TenantId, Tracelake, limits};
 
 use crate::metrics::Protocol;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
 pub(crate) use body::Framing;
+use body::Message;
 pub(crate) use decompress::Compression;
 pub(crate) use in_flight::InFlight;
+use in_flight::Reservation;
 
 /// The header that names the tenant.
 pub(crate) const TENANT_HEADER: &str = "x-scope-orgid";
@@ -48,10 +50,18 @@ pub(crate) struct Description {
     pub(crate) compression: Compression,
 }
 
+/// A request that has been read whole.
+struct Arrived {
+    description: Description,
+    tenant: TenantId,
+    message: Message,
+    reservation: Reservation,
+}
+
 impl Shared {
     /// Takes a request in; returns when its spans are durable, or why it is turned down.
     pub(crate) async fn receive(
-        &self,
+        self: &Arc<Self>,
         description: Result<Description, Rejection>,
         parts: &Parts,
         mut body: Body,
@@ -67,7 +77,8 @@ impl Shared {
         {
             // Closing a connection that is still being written to resets it, and the sender would
             // lose the answer. HTTP/2 has a frame to say so.
-            body::drain(body, self.settings.request_bytes_max, self.body_timeout());
+            let bytes_max = self.settings.request_bytes_max.saturating_mul(limits::DRAIN_FACTOR_MAX);
+            body::drain(body, bytes_max, self.body_timeout());
         }
         result
     }
@@ -77,22 +88,19 @@ impl Shared {
     }
 
     async fn receive_body(
-        &self,
+        self: &Arc<Self>,
         description: Description,
         parts: &Parts,
         body: &mut Body,
     ) -> Result<IngestOutcome, Rejection> {
-        let store = self.store()?;
+        let store = self.store()?.clone();
         let tenant = tenant(&parts.headers)?;
         let mut reservation = self.in_flight.reserve();
         let limits = body::Limits {
             framing: description.framing,
-            bytes_max: match description.compression {
-                Compression::Identity => {
-                    self.settings.request_bytes_max.min(self.settings.request_decoded_bytes_max)
-                }
-                _ => self.settings.request_bytes_max,
-            },
+            wire_bytes_max: self.settings.request_bytes_max,
+            decoded_bytes_max: self.settings.request_decoded_bytes_max,
+            compressed: description.compression != Compression::Identity,
         };
         let declared = declared_bytes(&parts.headers)?;
         limits.check_declared(declared, &self.in_flight)?;
@@ -102,6 +110,26 @@ impl Shared {
             Ok(message) => message?,
             Err(_) => return Err(Rejection::too_slow(self.settings.body_read_seconds_max)),
         };
+        let arrived = Arrived { description, tenant, message, reservation };
+        // A task of its own, because a client that hangs up ends this one. What is being decompressed
+        // or decoded cannot be ended; it must go on counting as in flight until it is done.
+        let work = self.work.spawn(Arc::clone(self).take_in(store, arrived));
+        work.await.unwrap_or_else(|error| {
+            let (kind, message) = if error.is_panic() {
+                (ErrorKind::Internal, "the request ended unexpectedly; this is a fault of Tracelake")
+            } else {
+                (ErrorKind::Unavailable, "the server is stopping")
+            };
+            Err(Rejection::new(kind, message))
+        })
+    }
+
+    async fn take_in(
+        self: Arc<Self>,
+        store: Tracelake,
+        arrived: Arrived,
+    ) -> Result<IngestOutcome, Rejection> {
+        let Arrived { description, tenant, message, mut reservation } = arrived;
         let wire_bytes = reservation.held();
         // The sender's flag, not its header, says whether a gRPC message is compressed.
         let compression = if message.uncompressed { Compression::Identity } else { description.compression };
@@ -114,7 +142,9 @@ impl Shared {
         )
         .await?;
         self.metrics.received(description.protocol, wire_bytes, decoded.len() as u64);
-        Ok(store.ingest(&tenant, description.encoding, decoded).await?)
+        let taken = store.ingest(&tenant, description.encoding, decoded).await?;
+        self.metrics.spans(&taken);
+        Ok(taken)
     }
 }
 

@@ -213,7 +213,9 @@ impl Server {
             Ok(ExitReason::Stopped) => total / 2,
             _ => FAILED_GRACE.min(total / 2),
         };
-        let ended = tokio::time::timeout(grace, async { tokio::join!(listeners.wait(), tasks.wait()) });
+        shared.work.close();
+        let all = async { tokio::join!(listeners.wait(), tasks.wait(), shared.work.wait()) };
+        let ended = tokio::time::timeout(grace, all);
         if ended.await.is_err() {
             tracing::warn!("connections were still open after {grace:?}; they are dropped");
         }

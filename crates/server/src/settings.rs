@@ -159,15 +159,15 @@ settings! {
     /// Lookups worked on at once.
     concurrent_lookups_max: u64 = limits::CONCURRENT_LOOKUPS_MAX, Count(1, 100_000);
     /// How long a request's headers may take, and how long an HTTP/1 connection may idle.
-    header_read_seconds_max: u64 = 10, Seconds(1, 3_600);
+    header_read_seconds_max: u64 = limits::HEADER_READ_SECONDS_MAX, Seconds(1, 3_600);
     /// How long a request's body may take.
-    body_read_seconds_max: u64 = 30, Seconds(1, 3_600);
+    body_read_seconds_max: u64 = limits::BODY_READ_SECONDS_MAX, Seconds(1, 3_600);
     /// Memory for the metadata of open segments.
     metadata_cache_bytes_max: u64 = limits::METADATA_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for trace-ID filters.
     filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// How long requests in flight and the last flush may take when the server stops.
-    shutdown_seconds_max: u64 = 10, Seconds(1, 3_600);
+    shutdown_seconds_max: u64 = limits::SHUTDOWN_SECONDS_MAX, Seconds(1, 3_600);
 }
 
 impl Settings {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracelake::{ErrorKind, Tracelake};
 
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) decompressions: Arc<Semaphore>,
     pub(crate) lookups: Arc<Semaphore>,
     pub(crate) connections: AtomicU64,
+    /// Requests that are worked on, whether or not their clients are still there.
+    pub(crate) work: TaskTracker,
     pub(crate) stopping: CancellationToken,
     pub(crate) started: Instant,
     store: OnceLock<Tracelake>,
@@ -43,6 +46,7 @@ impl Shared {
             decompressions: decompression_permits(),
             lookups: Arc::new(Semaphore::new(lookups.min(Semaphore::MAX_PERMITS))),
             connections: AtomicU64::new(0),
+            work: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
             store: OnceLock::new(),

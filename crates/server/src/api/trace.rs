@@ -12,7 +12,7 @@ use futures::Stream;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tracelake::{Encoding, ErrorKind, TraceId};
+use tracelake::{Encoding, ErrorKind, TraceId, limits};
 
 use super::{accept, parameters, times};
 use crate::receive::tenant;
@@ -20,7 +20,7 @@ use crate::rejection::Rejection;
 use crate::shared::Shared;
 
 /// How long a lookup waits for its turn.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAIT_MAX: Duration = Duration::from_secs(limits::LOOKUP_WAIT_SECONDS_MAX);
 
 /// Pieces that wait for a client to read on.
 pub(super) const PIECES_AHEAD_MAX: usize = 2;

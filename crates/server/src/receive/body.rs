@@ -34,7 +34,12 @@ const INITIAL_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) framing: Framing,
-    pub(super) bytes_max: u64,
+    /// Of the message as it arrives.
+    pub(super) wire_bytes_max: u64,
+    /// Of the message as it is decoded, which it arrives as if it is not compressed.
+    pub(super) decoded_bytes_max: u64,
+    /// Whether the message is compressed. Until a gRPC message's flag is there, what its header says.
+    pub(super) compressed: bool,
 }
 
 /// A message as it came.
@@ -46,17 +51,27 @@ pub(super) struct Message {
 }
 
 impl Limits {
-    /// The most bytes on the wire.
-    fn wire_bytes_max(&self) -> u64 {
+    /// The most bytes of the message as it arrives, and the setting that says so.
+    fn message_bytes_max(&self) -> (u64, &'static str) {
+        if self.compressed || self.wire_bytes_max <= self.decoded_bytes_max {
+            (self.wire_bytes_max, "request_bytes_max")
+        } else {
+            (self.decoded_bytes_max, "request_decoded_bytes_max")
+        }
+    }
+
+    /// The most bytes of the body.
+    fn body_bytes_max(&self) -> u64 {
+        let (message, _) = self.message_bytes_max();
         match self.framing {
-            Framing::Whole => self.bytes_max,
-            Framing::Grpc => self.bytes_max + GRPC_PREFIX_BYTES as u64,
+            Framing::Whole => message,
+            Framing::Grpc => message.saturating_add(GRPC_PREFIX_BYTES as u64),
         }
     }
 
     fn too_large(&self) -> Rejection {
-        let message =
-            format!("the request is larger than request_bytes_max ({} bytes); split it", self.bytes_max);
+        let (bytes, setting) = self.message_bytes_max();
+        let message = format!("the request is larger than {setting} ({bytes} bytes); split it");
         Rejection::new(ErrorKind::TooLarge, message)
     }
 
@@ -67,7 +82,7 @@ impl Limits {
         in_flight: &InFlight,
     ) -> Result<(), Rejection> {
         let Some(bytes) = declared else { return in_flight.would_fit(1) };
-        if bytes > self.wire_bytes_max() { Err(self.too_large()) } else { in_flight.would_fit(bytes) }
+        if bytes > self.body_bytes_max() { Err(self.too_large()) } else { in_flight.would_fit(bytes) }
     }
 }
 
@@ -78,7 +93,7 @@ pub(super) async fn read(
     declared: Option<u64>,
     reservation: &mut Reservation,
 ) -> Result<Message, Rejection> {
-    let mut declared = declared;
+    let (mut limits, mut declared) = (limits, declared);
     let mut prefix_wanted = limits.framing == Framing::Grpc;
     let mut gathered = Gathered::Nothing;
     while let Some(frame) = body.frame().await {
@@ -87,12 +102,13 @@ pub(super) async fn read(
             continue;
         }
         reservation.grow(data.len() as u64)?;
-        if reservation.held() > limits.wire_bytes_max() {
+        if reservation.held() > limits.body_bytes_max() {
             return Err(limits.too_large());
         }
         gathered = gathered.and(data, declared);
-        if prefix_wanted && let Some((_, length)) = grpc_prefix(gathered.bytes()) {
-            if length > limits.bytes_max {
+        if prefix_wanted && let Some((flag, length)) = grpc_prefix(gathered.bytes()) {
+            limits.compressed &= flag != 0;
+            if length > limits.message_bytes_max().0 {
                 return Err(limits.too_large());
             }
             declared = Some(length + GRPC_PREFIX_BYTES as u64);
@@ -171,7 +187,8 @@ fn unframe(mut bytes: Bytes) -> Result<Message, Rejection> {
 }
 
 /// Reads what is left of a body and throws it away, for a while and up to a size, so that its
-/// sender gets to read the answer.
+/// sender gets to read the answer: most clients read none before they have written everything, and
+/// one whose connection breaks off sends the same again.
 pub(super) fn drain(mut body: Body, bytes_max: u64, timeout: Duration) {
     if http_body::Body::is_end_stream(&body) {
         return;

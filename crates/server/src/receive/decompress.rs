@@ -2,10 +2,11 @@
 //! where other requests wait for it. The only place that names a decompressor of requests.
 
 use std::io::{Cursor, Read};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tracelake::ErrorKind;
+use tracelake::{ErrorKind, limits};
 
 use super::in_flight::Reservation;
 use crate::rejection::Rejection;
@@ -34,10 +35,6 @@ impl Compression {
     }
 }
 
-/// 8 MiB: what RFC 8878 asks every decoder to support, and what compressors stay within up to their
-/// highest ordinary level. A frame may ask for up to 2 GiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-
 /// What is decompressed where the request is; some 200 µs. What is larger goes to a thread that may
 /// block.
 const INLINE_BYTES_MAX: u64 = 128 << 10;
@@ -61,7 +58,8 @@ impl Decompressing {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(invalid)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(invalid)?;
+                // A frame may ask for up to 2 GiB.
+                decoder.window_log_max(limits::ZSTD_WINDOW_BYTES_MAX.ilog2()).map_err(invalid)?;
                 Box::new(decoder)
             }
         };
@@ -98,7 +96,7 @@ pub(super) async fn decompress(
     compression: Compression,
     bytes_max: u64,
     reservation: &mut Reservation,
-    permits: &Semaphore,
+    permits: &Arc<Semaphore>,
 ) -> Result<Bytes, Rejection> {
     if compression == Compression::Identity {
         return Ok(bytes);
@@ -107,13 +105,14 @@ pub(super) async fn decompress(
     let done = work.step(INLINE_BYTES_MAX, reservation)?;
     if !done {
         let stopped = || Rejection::new(ErrorKind::Unavailable, "the server is stopping");
-        let _permit = permits.acquire().await.map_err(|_| stopped())?;
+        let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| stopped())?;
         let mut own = reservation.split();
         let blocking = tokio::task::spawn_blocking(move || {
             while !work.step(STEP_BYTES, &mut own)? {}
-            Ok::<_, Rejection>((work, own))
+            // The permit goes last: until the work has ended, whoever still waits for it.
+            Ok::<_, Rejection>((work, own, permit))
         });
-        let (finished, own) = blocking.await.map_err(|_| stopped())??;
+        let (finished, own, _permit) = blocking.await.map_err(|_| stopped())??;
         work = finished;
         reservation.join(own);
     }

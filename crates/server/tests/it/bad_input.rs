@@ -45,6 +45,16 @@ fn around_spans(spans: &[u8]) -> Vec<u8> {
     field(1, &field(2, spans))
 }
 
+fn ids() -> Vec<u8> {
+    [field(1, &[1; 16]), field(2, &[1; 8])].concat()
+}
+
+/// A span with one attribute, whose value is a map.
+fn with_empty_entries(entries: usize) -> Vec<u8> {
+    let map = field(6, &[0x0a, 0].repeat(entries));
+    around_spans(&field(2, &[ids(), field(9, &field(2, &map))].concat()))
+}
+
 fn with(change: impl FnOnce(&mut Span)) -> Vec<u8> {
     let mut span = span(1, 1);
     change(&mut span);
@@ -165,6 +175,36 @@ fn cases() -> Vec<Case> {
                 span.attributes =
                     (0..5_000).map(|n| attribute(&format!("key.{n}"), Value::IntValue(n))).collect();
             }),
+            Fate::Rejected(1),
+        ),
+        (
+            "a link with an ID that is not hex",
+            vec![JSON],
+            json_request(1, 1)
+                .replace("\"kind\":2", "\"kind\":2,\"links\":[{\"traceId\":\"xyz\"}]")
+                .into_bytes(),
+            Fate::Rejected(1),
+        ),
+        (
+            "a map of 1.9 million empty entries in 4 KB",
+            vec![PROTOBUF, GZIP],
+            gzip(&with_empty_entries(1_900_000)),
+            Fate::Rejected(1),
+        ),
+        (
+            "a map of 7.9 million empty entries in 16 KB",
+            vec![PROTOBUF, GZIP],
+            gzip(&with_empty_entries(7_900_000)),
+            Fate::Refused(413),
+        ),
+        (
+            "a resource of 300 KB",
+            vec![PROTOBUF],
+            [field(
+                1,
+                &[field(1, &field(1, &field(1, &[b'k'; 300_000]))), field(2, &field(2, &ids()))].concat(),
+            )]
+            .concat(),
             Fate::Rejected(1),
         ),
         (
@@ -350,6 +390,67 @@ async fn a_sender_that_goes_away_leaves_nothing_behind() {
     // The one that asks.
     server.metric_becomes("tracelake_connections", |connections| connections == 1.0).await;
     assert_eq!(server.post_protobuf(request(vec![span(1, 1)])).await.status, StatusCode::OK);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_counts_until_it_is_worked_off_though_its_sender_has_hung_up() {
+    let server = TestServer::start().await;
+    let spans = 40_000;
+    let one = json_request(1, 1);
+    let one = one.split_once("\"spans\":[").and_then(|(_, rest)| rest.strip_suffix("]}]}]}"));
+    let one = one.expect("a span");
+    let body =
+        format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, vec![one; spans].join(","));
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(server.addresses.otlp_http).await.expect("connected");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    socket.write_all(body.as_bytes()).await.expect("sent");
+    let line = "tracelake_ingest_received_bytes_total{protocol=\"http_json\"}";
+    server.metric_becomes(line, |bytes| bytes == body.len() as f64).await;
+    drop(socket);
+    server.metric_becomes("tracelake_connections", |connections| connections == 1.0).await;
+    server.metric_becomes("tracelake_in_flight_bytes", |bytes| bytes == 0.0).await;
+    // So nothing is worked on any more, and what was begun has come to its end.
+    assert_eq!(server.metric("tracelake_ingest_spans_accepted_total").await, spans as f64);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_far_too_much_before_reading_gets_the_answer() {
+    let server = TestServer::start_with(|settings| settings.request_bytes_max = 4 << 20).await;
+    let (limit, bytes) = (4 << 20, 30 << 20);
+    let chunk = vec![0; 1 << 20];
+    for announced in [true, false] {
+        let mut socket = TcpStream::connect(server.addresses.otlp_http).await.expect("connected");
+        let length = if announced {
+            format!("content-length: {bytes}")
+        } else {
+            "transfer-encoding: chunked".to_owned()
+        };
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n{length}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("sent");
+        for _ in 0..bytes / chunk.len() {
+            if !announced {
+                socket.write_all(b"100000\r\n").await.expect("the server reads on");
+            }
+            socket.write_all(&chunk).await.expect("the server reads on");
+            if !announced {
+                socket.write_all(b"\r\n").await.expect("the server reads on");
+            }
+        }
+        if !announced {
+            socket.write_all(b"0\r\n\r\n").await.expect("the server reads on");
+        }
+        let mut answer = vec![0; 12];
+        socket.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413", "{bytes} bytes, the limit is {limit}");
+    }
     server.stop().await;
 }
 

@@ -1,9 +1,10 @@
 //! From an OTLP request to spans that are durable and visible.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, LazyLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tracelake_model::{SpanBatch, TenantId, limits};
 use tracelake_otlp::{Decoded, Decoder, Rejections, encode_protobuf};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -33,11 +34,18 @@ pub struct Ingested {
 }
 
 /// How long a request waits for room before it is sent away. Shorter than clients wait for an answer.
-const ROOM_WAIT: Duration = Duration::from_secs(2);
+const ROOM_WAIT: Duration = Duration::from_secs(limits::ROOM_WAIT_SECONDS_MAX);
 
 /// A larger body is decoded on a thread that may block: at a microsecond a span this keeps the
 /// reactor's pauses below a millisecond or so.
 const INLINE_BYTES_MAX: usize = 512 << 10;
+
+/// Decodes of larger bodies that are worked on at once, of all stores of the process: one for each core,
+/// as more would be no faster, and what each builds is in memory twice when it ends.
+static DECODES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Arc::new(Semaphore::new(cores))
+});
 
 /// Decoders kept for reuse. Each holds some megabytes at most.
 const IDLE_DECODERS_MAX: usize = 8;
@@ -92,10 +100,23 @@ impl Store {
             return self.inner.decode(tenant, encoding, body);
         }
         let (store, tenant) = (self.clone(), tenant.clone());
-        tokio::task::spawn_blocking(move || store.inner.decode(&tenant, encoding, body))
-            .await
-            .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
+        let died = || StoreError::TaskDied { what: "a decoding task" };
+        bounded(&DECODES, move || store.inner.decode(&tenant, encoding, body)).await.ok_or_else(died)?
     }
+}
+
+/// Does work on a thread that may block, once there is a permit. The work has the permit until it ends:
+/// whoever waits for it may give up, and the work goes on. None if it panicked.
+async fn bounded<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    let blocking = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    blocking.await.ok()
 }
 
 impl Inner {
@@ -187,3 +208,6 @@ impl Inner {
         tokio::time::timeout(ROOM_WAIT, room).await.unwrap_or(Err(StoreError::Busy))
     }
 }
+
+#[cfg(test)]
+mod tests;

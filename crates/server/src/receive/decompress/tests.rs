@@ -22,11 +22,29 @@ async fn run(
 ) -> Result<Bytes, Rejection> {
     let mut reservation = budget.reserve();
     reservation.grow(bytes.len() as u64)?;
-    let permits = Semaphore::new(1);
+    let permits = Arc::new(Semaphore::new(1));
     let bytes = Bytes::copy_from_slice(bytes);
     let decoded = decompress(bytes, compression, max, &mut reservation, &permits).await?;
     assert_eq!(reservation.held(), decoded.len() as u64, "the budget holds what is left");
     Ok(decoded)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_waits_for_any_more_keeps_its_permit_and_its_part_of_the_budget() {
+    let budget = InFlight::new(256 << 20);
+    let permits = Arc::new(Semaphore::new(1));
+    let bomb = Bytes::from(gzip(&vec![0; 64 << 20]));
+    let mut reservation = budget.reserve();
+    let mut work = Box::pin(decompress(bomb, Compression::Gzip, 64 << 20, &mut reservation, &permits));
+    // Polled until the permit is taken, then dropped as if its client had hung up.
+    while permits.available_permits() > 0 {
+        assert!(futures::poll!(work.as_mut()).is_pending());
+    }
+    drop(work);
+    drop(reservation);
+    // When the permit is free again the work has ended, and holds nothing of the budget.
+    let _permit = permits.acquire().await.expect("open");
+    assert_eq!(budget.bytes(), 0);
 }
 
 /// Text that compresses to about half.
