@@ -3,8 +3,10 @@
 //! Built on hyper-util and not on `axum::serve`, which sets no timer: hyper's deadline for headers
 //! is then silently off, and a thousand idle sockets hold a thousand connections for ever.
 
+mod requests;
 mod watched;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,13 +18,15 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracelake::limits;
 
 use crate::shared::Shared;
+use requests::{Answer, Requests};
 use watched::Watched;
 
 /// How often an HTTP/2 connection is asked whether it is still there, and how long it has to answer.
@@ -62,6 +66,10 @@ pub(crate) async fn listen(port: Port, shared: Arc<Shared>, tasks: TaskTracker) 
         };
         match accepted {
             Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection ended at once");
+                    continue;
+                }
                 let connection =
                     serve_connection(stream, port.router.clone(), Arc::clone(&builder), Arc::clone(&shared));
                 tasks.spawn(async move {
@@ -95,24 +103,32 @@ fn builder(shared: &Shared) -> Builder<TokioExecutor> {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     builder: Arc<Builder<TokioExecutor>>,
     shared: Arc<Shared>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection ended at once");
-        return;
-    }
     shared.connections.fetch_add(1, Ordering::Relaxed);
     let write_stall_max = Duration::from_secs(shared.settings.body_read_seconds_max);
     let (io, bytes_read) = Watched::new(stream, write_stall_max);
-    let service = router.map_request(|request: Request<Incoming>| request.map(Body::new));
+    let requests = Arc::new(Requests::default());
+    let service = {
+        let requests = Arc::clone(&requests);
+        tower::service_fn(move |request: Request<Incoming>| {
+            let in_progress = requests.begin();
+            let answer = router.clone().oneshot(request.map(Body::new));
+            async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, in_progress))) }
+        })
+    };
     let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let opening = tokio::time::sleep(Duration::from_secs(shared.settings.header_read_seconds_max));
     let mut opening = std::pin::pin!(opening);
     let mut opened = false;
+    // Two looks find the same number of requests and none in progress: so it was all the while.
+    let idle_max = Duration::from_secs(limits::CONNECTION_IDLE_SECONDS_MAX);
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + idle_max, idle_max);
+    let mut idle_before = None;
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -129,6 +145,15 @@ async fn serve_connection(
                     break;
                 }
             }
+            _ = look.tick(), if !stopping => {
+                let idle = requests.idle();
+                if idle.is_some() && idle == idle_before {
+                    tracing::debug!("a connection has no requests and is closed");
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                idle_before = idle;
+            }
             () = shared.stopping.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -137,3 +162,6 @@ async fn serve_connection(
     }
     shared.connections.fetch_sub(1, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;
