@@ -330,3 +330,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

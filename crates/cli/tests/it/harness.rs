@@ -163,6 +163,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A connection to the API.
     pub(crate) fn api(&self) -> Http {
         Http::new(self.addresses.api)

@@ -49,7 +49,11 @@ impl Http {
     }
 
     pub(crate) fn post_json(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
-        self.request("POST", path, "application/json", body)
+        self.post(path, "application/json", body)
+    }
+
+    pub(crate) fn post(&mut self, path: &str, media_type: &str, body: &[u8]) -> io::Result<Answer> {
+        self.request("POST", path, media_type, body)
     }
 
     /// Sends a request once; after an error the next request opens a new connection.

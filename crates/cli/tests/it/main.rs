@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod acked;
+mod bombs;
 mod boutique;
 mod commands;
 mod crash;

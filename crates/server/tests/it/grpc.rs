@@ -81,6 +81,69 @@ async fn what_is_turned_down_has_the_code_that_says_whether_to_send_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_only_claims_to_be_compressed_is_held_to_the_decoded_limit() {
+    let server = TestServer::start_with(|settings| {
+        settings.request_bytes_max = 20_000;
+        settings.request_decoded_bytes_max = 10_000;
+    })
+    .await;
+    let message = request((1..=150).map(|n| span(1, n)).collect());
+    assert!((10_001..20_000).contains(&message.len()), "{}", message.len());
+    for headers in [&[][..], &[("grpc-encoding", "gzip")]] {
+        let answer = server.grpc_raw(EXPORT, headers, framed(0, &message)).await;
+        assert_eq!(answer.code, 8, "{headers:?}: {}", answer.message);
+        assert!(answer.message.contains("request_decoded_bytes_max (10000 bytes)"), "{}", answer.message);
+    }
+    assert_eq!(server.trace(&trace_id(1)).await, None, "nothing of it was stored");
+    server.stop().await;
+}
+
+/// `google.rpc.Status` and `google.rpc.RetryInfo`, as far as they are read here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<prost_types::Any>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nothing_can_be_flushed_senders_are_told_when_to_come_again() {
+    let server = TestServer::start_with(|settings| {
+        settings.generation_bytes_max = 1;
+        settings.shutdown_seconds_max = 2;
+    })
+    .await;
+    // Where segments would go stands a file, so each generation stays in memory.
+    let segments = server.folder.path().join("data/store/segments");
+    assert!(!segments.exists());
+    std::fs::write(&segments, "in the way").expect("written");
+    let mut taken = 0;
+    let answer = loop {
+        let answer = server.export(&[], &request(vec![span(1, taken + 1)])).await;
+        if answer.code != 0 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken < 100, "memory must not fill without end");
+    };
+    assert_eq!(answer.code, 14, "{}", answer.message);
+    let status = RpcStatus::decode(&answer.details.expect("details")[..]).expect("a status");
+    assert_eq!((status.code, status.details.len()), (14, 1));
+    assert_eq!(status.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+    let info = RetryInfo::decode(&status.details[0].value[..]).expect("RetryInfo");
+    assert_eq!(info.retry_delay, Some(prost_types::Duration { seconds: 2, nanos: 0 }));
+    assert_eq!(server.trace(&trace_id(1)).await.expect("what was taken is there").len() as u64, taken);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_that_are_not_taken_are_counted() {
     let server = TestServer::start().await;
     let mut zero = span(1, 2);
