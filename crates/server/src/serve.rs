@@ -296,11 +296,20 @@ pub async fn serve(settings: Settings) -> Result<ExitReason, ServeError> {
     }
     tracing::info!("asked to stop: finishing what is in progress, then flushing");
     asked.cancel();
-    tokio::select! {
-        result = running => result,
-        () = signals.next() => Ok(ExitReason::StoppedAtOnce),
+    let first = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            result = running.as_mut() => return result,
+            () = signals.next() => if first.elapsed() >= SAME_REQUEST {
+                return Ok(ExitReason::StoppedAtOnce);
+            }
+        }
     }
 }
+
+/// A signal so soon after the first is the same request: `timeout` signals the process and then its
+/// group, a terminal its group and then a wrapper passes it on.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
 
 /// Writes to stdout, and goes on if nobody reads it.
 fn say(text: &str) {

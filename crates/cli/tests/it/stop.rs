@@ -61,6 +61,9 @@ fn a_server_that_is_told_twice_to_stop_does_so_at_once_and_keeps_what_it_acknowl
 
         server.signal(first);
         server.wait_until_said("asked to stop");
+        // Twice at once is one request, as `timeout` makes it: the stop goes on.
+        server.signal(first);
+        std::thread::sleep(Duration::from_millis(600));
         server.signal(second);
         let (status, said) = server.wait_for_end(STOP_MAX).expect("it stops at once");
         assert_eq!(status.code(), Some(130), "SIG{first}, SIG{second}: {said}");
@@ -122,4 +125,19 @@ fn a_wrong_setting_or_address_ends_the_start_with_one_line() {
     let (code, _, said) = outcome(&run(&[&flags[..], &[grpc.as_str()]].concat()));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.starts_with("error: ") && said.contains(&address) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn the_same_signal_twice_at_once_is_one_request_to_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config::new(folder.path());
+    let server = config.start();
+    let mut client = Client::new(10);
+    client.send_one(server.addresses);
+    server.signal("TERM");
+    server.signal("TERM");
+    let (status, said) = server.wait_for_end(STOP_MAX).expect("it stops");
+    assert_eq!(status.code(), Some(0), "{said}");
+    let server = config.start();
+    client.check_all(server.addresses);
 }
