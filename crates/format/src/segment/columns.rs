@@ -44,6 +44,7 @@ impl AttributeType {
 
 /// An attribute with a column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttributeColumn {
     /// The attribute's key.
     pub key: String,

@@ -7,6 +7,7 @@ use ulid::Ulid;
 
 /// Bytes of the file that have a checksum of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Section {
     /// Where they begin in the file.
     pub offset: u64,
@@ -25,6 +26,7 @@ impl Section {
 
 /// A tenant's part of a segment: a range of rows, in order of [`tracelake_model::hash::trace_hash`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentTenant {
     /// Whose rows they are.
     #[serde(with = "as_text")]
@@ -39,6 +41,7 @@ pub struct SegmentTenant {
 
 /// A segment as the manifest lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SegmentMeta {
     /// Version of the segment format.
     pub format_version: u32,
