@@ -22,7 +22,8 @@ use crate::StoreError;
 pub struct Segments {
     object_store: Arc<dyn ObjectStore>,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
-    filters: Cache<Ulid, Arc<TraceFilter>>,
+    /// None: it is damaged, and any trace may be in the segment.
+    filters: Cache<Ulid, Option<Arc<TraceFilter>>>,
 }
 
 /// A trace's rows in one segment.
@@ -48,9 +49,9 @@ impl Segments {
         let metadata = Cache::builder()
             .max_capacity(metadata_cache_bytes_max)
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
-        let filters = Cache::builder()
-            .max_capacity(filter_cache_bytes_max)
-            .weigher(move |_, filter: &Arc<TraceFilter>| bytes(filter.heap_bytes()));
+        let filters = Cache::builder().max_capacity(filter_cache_bytes_max).weigher(
+            move |_, filter: &Option<Arc<TraceFilter>>| bytes(filter.as_ref().map_or(1, |f| f.heap_bytes())),
+        );
         Self { object_store, metadata: metadata.build(), filters: filters.build() }
     }
 
@@ -67,7 +68,7 @@ impl Segments {
         match opened {
             Ok((segment, filter)) => {
                 self.metadata.insert(meta.id, Arc::new(segment)).await;
-                self.filters.insert(meta.id, Arc::new(filter)).await;
+                self.filters.insert(meta.id, Some(Arc::new(filter))).await;
             }
             // Whoever reads it from the store will see the same, and say so in the answer.
             Err(error) => tracing::error!(segment = %meta.id, %error, "a new segment does not open"),
@@ -85,7 +86,8 @@ impl Segments {
         if entry.meta.tenant(tenant).is_none() {
             return Ok(None);
         }
-        if !self.filter(entry).await?.contains(filter_key(tenant_hash(tenant), trace_id)) {
+        let key = filter_key(tenant_hash(tenant), trace_id);
+        if self.filter(entry).await?.is_some_and(|filter| !filter.contains(key)) {
             return Ok(None);
         }
         let segment = self.open(entry).await?;
@@ -135,10 +137,17 @@ impl Segments {
         self.metadata.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared)
     }
 
-    async fn filter(&self, entry: &SegmentEntry) -> Result<Arc<TraceFilter>, StoreError> {
+    /// None if it is damaged. It only spares a look at the directory, which has checksums of its own:
+    /// without it an answer is slower, and whole.
+    async fn filter(&self, entry: &SegmentEntry) -> Result<Option<Arc<TraceFilter>>, StoreError> {
         let load = async {
             let bytes = self.read_one(entry, entry.meta.filter.range()).await?;
-            parse_filter(&entry.meta, bytes).map(Arc::new).map_err(|error| damaged(entry, error))
+            let filter = parse_filter(&entry.meta, bytes).map(Arc::new);
+            // Said once, as this is remembered.
+            let damaged = |error: &FormatError| {
+                tracing::error!(segment = entry.path, %error, "a trace filter is damaged and does without");
+            };
+            Ok::<_, StoreError>(filter.inspect_err(damaged).ok())
         };
         self.filters.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared)
     }
