@@ -14,8 +14,10 @@ use super::WalError;
 use super::error::is_disk_full;
 use crate::env::{FileHandle, Files};
 
-/// Space is reserved this far ahead: one call per some 18,000 spans, and little to give back.
-const RESERVE_BYTES: u64 = 8 << 20;
+/// Space is reserved this far ahead at first: what an idle store takes of the disk.
+const RESERVE_BYTES_MIN: u64 = 1 << 20;
+/// Each time twice as much, up to this: one call per some 18,000 spans.
+const RESERVE_BYTES_MAX: u64 = 8 << 20;
 
 /// A file that is open for appending.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct LogFile {
     /// Length of what is durable.
     durable_bytes: u64,
     reserved_bytes: u64,
+    /// How far ahead the next time.
+    reserve_next: u64,
 }
 
 /// Why something was not written.
@@ -50,8 +54,15 @@ impl LogFile {
     ) -> Result<Self, Failure> {
         let handle = files.create(path).map_err(Failure::of)?;
         let seal = FileSeal::new(header);
-        let mut file =
-            Self { handle, sequence: header.sequence, seal, bytes: 0, durable_bytes: 0, reserved_bytes: 0 };
+        let mut file = Self {
+            handle,
+            sequence: header.sequence,
+            seal,
+            bytes: 0,
+            durable_bytes: 0,
+            reserved_bytes: 0,
+            reserve_next: RESERVE_BYTES_MIN,
+        };
         file.append(&mut [IoSlice::new(&encode_file_header(header))], FILE_HEADER_BYTES as u64)?;
         file.sync()?;
         Ok(file)
@@ -103,9 +114,12 @@ impl LogFile {
         if end <= self.reserved_bytes {
             return Ok(());
         }
-        let ahead = end.saturating_add(RESERVE_BYTES);
+        let ahead = end.saturating_add(self.reserve_next);
         let reserved = match self.handle.reserve(self.bytes, ahead) {
-            Ok(()) => ahead,
+            Ok(()) => {
+                self.reserve_next = (self.reserve_next * 2).min(RESERVE_BYTES_MAX);
+                ahead
+            }
             // On a disk that is nearly full just what is needed.
             Err(error) if is_disk_full(&error) => {
                 self.handle.reserve(self.bytes, end)?;
@@ -119,7 +133,7 @@ impl LogFile {
 
     /// Whether there is space for more.
     pub(super) fn has_space(&mut self) -> bool {
-        self.reserve(self.bytes + RESERVE_BYTES).is_ok()
+        self.reserve(self.bytes + RESERVE_BYTES_MIN).is_ok()
     }
 
     fn take_back(&mut self, error: io::Error) -> Failure {
