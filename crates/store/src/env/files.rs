@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::io::Errno;
 
 /// A file that is only appended to.
 pub trait FileHandle: std::fmt::Debug + Send {
@@ -31,6 +32,9 @@ pub trait Files: std::fmt::Debug + Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Size of a file in bytes.
     fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Makes what others appended to a file durable, and forgets what is kept of it in memory, so that
+    /// what is read from now on is what the disk has.
+    fn sync_and_forget_cache(&self, path: &Path) -> io::Result<()>;
     /// Opens a file to read from its start.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
     /// Cuts a file to `len` bytes, durably.
@@ -78,7 +82,7 @@ impl FileHandle for File {
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
         match fallocate(&*self, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from)) {
             // Not every file system can; there a full disk shows at the write, or at the sync.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
     }
@@ -96,7 +100,14 @@ impl Files for SystemFiles {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         match std::fs::create_dir(dir) {
             Ok(()) => sync_parent(dir),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            // Who made it may have died before its name was durable. A parent that is not ours to open
+            // was made by somebody else, long ago.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {
+                match sync_parent(dir) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    synced => synced,
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => match dir.parent() {
                 Some(parent) => {
                     self.create_dir(parent)?;
@@ -121,6 +132,16 @@ impl Files for SystemFiles {
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         std::fs::metadata(path).map(|metadata| metadata.len())
+    }
+
+    fn sync_and_forget_cache(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        file.sync_all()?;
+        match fadvise(&file, 0, None, Advice::DontNeed) {
+            // Where pages cannot be dropped, what was synced is as good as it gets.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {

@@ -4,6 +4,9 @@
 //! What was appended and not synced survives a power cut as nothing, as a prefix, as any subset of
 //! its sectors with zeros in between, or whole. A name that was removed without syncing its folder may
 //! come back. Folders exist as soon as they are named.
+//!
+//! As in Linux, a process that dies leaves what it wrote in the cache, and a sync that fails leaves
+//! pages in it that look clean and that the disk does not have: a later sync passes over them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice, Read};
@@ -54,9 +57,32 @@ struct Disk {
 
 #[derive(Debug, Clone, Default)]
 struct Inode {
+    /// As a reader sees it.
     now: Vec<u8>,
     durable: Vec<u8>,
     reserved: u64,
+    /// After a sync that failed: up to here the cache says what the disk may not have.
+    passed_over: usize,
+}
+
+impl Inode {
+    fn sync(&mut self) {
+        let kept = self.passed_over.min(self.durable.len()).min(self.now.len());
+        let passed_over = self.passed_over.min(self.now.len());
+        self.durable.truncate(kept);
+        self.durable.resize(passed_over, 0);
+        self.durable.extend_from_slice(&self.now[passed_over..]);
+    }
+
+    fn cut(&mut self, len: u64) {
+        self.now.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        self.passed_over = self.passed_over.min(self.now.len());
+    }
+
+    fn fail_to_sync(&mut self, random: &mut SmallRng) {
+        self.durable = survive(self, random);
+        self.passed_over = self.now.len();
+    }
 }
 
 impl SimFiles {
@@ -118,6 +144,11 @@ impl SimFiles {
         self.disk().power_cut();
     }
 
+    /// The process dies. What it wrote stays in the cache; its open files are dead.
+    pub fn kill(&self) {
+        self.disk().life += 1;
+    }
+
     /// The power is back. Files opened before stay dead.
     pub fn restart(&self) {
         self.disk().off = false;
@@ -139,7 +170,7 @@ impl SimFiles {
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut disk = self.disk();
         let inode = disk.new_inode();
-        disk.inodes.insert(inode, Inode { now: bytes.clone(), durable: bytes, reserved: 0 });
+        disk.inodes.insert(inode, Inode { now: bytes.clone(), durable: bytes, ..Inode::default() });
         disk.names.insert(path.to_path_buf(), inode);
     }
 }
@@ -202,8 +233,23 @@ impl Disk {
                 inode.now = survive(inode, &mut self.random);
                 inode.durable = inode.now.clone();
                 inode.reserved = 0;
+                inode.passed_over = 0;
             }
         }
+    }
+
+    fn sync(&mut self, inode: u64) -> io::Result<()> {
+        let outcome = self.call().and_then(|()| match self.sync_fault {
+            Some(fault) => Err(self.meet(fault)),
+            None => Ok(()),
+        });
+        let inode = self.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
+        match outcome {
+            Ok(()) => inode.sync(),
+            Err(_) if !self.off => inode.fail_to_sync(&mut self.random),
+            Err(_) => {}
+        }
+        outcome
     }
 
     fn inode(&mut self, path: &Path) -> io::Result<&mut Inode> {
@@ -245,7 +291,7 @@ impl SimHandle {
     fn with<T>(&self, work: impl FnOnce(&mut Disk, u64) -> io::Result<T>) -> io::Result<T> {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         if disk.life != self.life {
-            return Err(io::Error::other("the file was opened before the power went"));
+            return Err(io::Error::other("the process that opened the file is dead"));
         }
         work(&mut disk, self.inode)
     }
@@ -309,22 +355,14 @@ impl FileHandle for SimHandle {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.with(|disk, inode| {
-            disk.call()?;
-            if let Some(fault) = disk.sync_fault {
-                return Err(disk.meet(fault));
-            }
-            let inode = disk.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
-            inode.durable = inode.now.clone();
-            Ok(())
-        })
+        self.with(|disk, inode| disk.sync(inode))
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.with(|disk, inode| {
             disk.call()?;
             let inode = disk.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
-            inode.now.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+            inode.cut(len);
             inode.reserved = 0;
             Ok(())
         })
@@ -368,12 +406,22 @@ impl Files for SimFiles {
         Ok(Box::new(io::Cursor::new(bytes)))
     }
 
+    fn sync_and_forget_cache(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        let inode = disk.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
+        disk.sync(inode)?;
+        let inode = disk.inode(path)?;
+        inode.now = inode.durable.clone();
+        inode.passed_over = 0;
+        Ok(())
+    }
+
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
         let mut disk = self.disk();
         disk.call()?;
         let inode = disk.inode(path)?;
-        inode.now.truncate(usize::try_from(len).unwrap_or(usize::MAX));
-        inode.durable = inode.now.clone();
+        inode.cut(len);
+        inode.sync();
         Ok(())
     }
 
