@@ -34,6 +34,7 @@ use error::{FileError, STORE};
 use list::object_meta;
 use upload::Upload;
 
+pub(crate) use error::sync_failure;
 pub use error::{is_disk_full, is_surely_without_effect, is_sync_failure};
 pub use lock::{LOCK_FILE, LockError, StoreLock};
 

@@ -21,7 +21,7 @@ use ulid::Ulid;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::env::{Clock, CrashPoint, CrashPoints};
-use crate::local_store::{is_disk_full, is_surely_without_effect};
+use crate::local_store::{is_disk_full, is_surely_without_effect, is_sync_failure};
 use objects::{Objects, Put};
 
 pub use check::ManifestCheck;
@@ -281,6 +281,10 @@ impl ManifestLog {
                     Err(error) => detail = error.to_string(),
                 },
                 Put::NoAnswer => detail = format!("no answer within {:?}", self.objects.policy.deadline),
+                // Whether the entry is there is for the next start to find out.
+                Put::Failed(source) if is_sync_failure(&source) => {
+                    return Err(ManifestError::NotDurable { version, source });
+                }
                 Put::Failed(error) => {
                     detail = error.to_string();
                     let full = is_disk_full(&error);
@@ -313,7 +317,7 @@ impl ManifestLog {
         let state = self.state();
         if state.version >= writing.checkpoint_due {
             self.crash_points.reach(CrashPoint::ManifestCheckpoint).map_err(ManifestError::Stopped)?;
-            let interval = if self.put_checkpoint(&state).await {
+            let interval = if self.put_checkpoint(&state).await? {
                 CHECKPOINT_INTERVAL
             } else {
                 CHECKPOINT_RETRY_INTERVAL
@@ -324,20 +328,24 @@ impl ManifestLog {
     }
 
     /// Whether it is there now. It only makes the next start faster, so one try must do.
-    async fn put_checkpoint(&self, state: &State) -> bool {
+    async fn put_checkpoint(&self, state: &State) -> Result<bool, ManifestError> {
         let detail = match state.encode_checkpoint() {
             Err(error) => error.to_string(),
             Ok(bytes) => {
                 let name = ObjectName::Checkpoint(state.version);
                 match self.objects.put_if_absent(name, Bytes::from(bytes)).await {
-                    Put::Done | Put::Exists => return true,
+                    Put::Done | Put::Exists => return Ok(true),
                     Put::NoAnswer => "no answer".to_owned(),
+                    // The store takes no more writes: not the next commit either.
+                    Put::Failed(source) if is_sync_failure(&source) => {
+                        return Err(ManifestError::NotDurable { version: state.version, source });
+                    }
                     Put::Failed(error) => error.to_string(),
                 }
             }
         };
         tracing::warn!(version = state.version, detail, "a manifest checkpoint could not be written");
-        false
+        Ok(false)
     }
 
     fn publish(&self, state: State) {

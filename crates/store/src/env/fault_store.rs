@@ -19,6 +19,8 @@ use object_store::{
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::local_store::sync_failure;
+
 /// What is being done to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -47,6 +49,10 @@ pub enum Fault {
     Busy,
     /// The disk is full; nothing was done.
     DiskFull,
+    /// It is done, but its folder could not be synced.
+    SyncFailed,
+    /// Nothing was done, as a folder could not be synced before.
+    SyncRefused,
     /// It is done and answered, later.
     Delay(Duration),
 }
@@ -170,6 +176,11 @@ impl FaultStore {
                 let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
                 Err(Error::Generic { store: "FaultStore", source: Box::new(full) })
             }
+            Some(Fault::SyncFailed) => {
+                drop(call.await);
+                Err(sync_failure(false))
+            }
+            Some(Fault::SyncRefused) => Err(sync_failure(true)),
             Some(Fault::AnswerLost) => {
                 // Its own error would be an answer.
                 drop(call.await);
@@ -234,7 +245,7 @@ impl ObjectStore for FaultStore {
         // The stream outlives the borrow of self, so what goes wrong is decided for all of it now.
         match self.fault(Operation::Delete, &Path::default()) {
             None => self.inner.delete_stream(locations),
-            Some(Fault::Before | Fault::Busy | Fault::DiskFull) => {
+            Some(Fault::Before | Fault::Busy | Fault::DiskFull | Fault::SyncFailed | Fault::SyncRefused) => {
                 stream::once(async { Err(failed("nothing was deleted")) }).boxed()
             }
             Some(Fault::AnswerLost) => {

@@ -71,6 +71,12 @@ pub fn is_disk_full(error: &object_store::Error) -> bool {
     })
 }
 
+/// What the store answers when a folder could not be synced, for tests: at that call, or (`refused`) at
+/// any later one.
+pub(crate) fn sync_failure(refused: bool) -> object_store::Error {
+    SyncFailed { what: "a folder".to_owned(), why: "a test".to_owned(), refused }.into()
+}
+
 /// Whether the store refuses writes because an fsync failed, now or earlier. Only a restart helps:
 /// it reads back what the disk really has.
 pub fn is_sync_failure(error: &object_store::Error) -> bool {

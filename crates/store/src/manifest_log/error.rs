@@ -42,6 +42,15 @@ pub enum ManifestError {
         /// Why.
         source: object_store::Error,
     },
+    /// A folder could not be synced: what the store holds after a crash is not known. For good: this
+    /// process must stop.
+    #[error("manifest version {version} could not be made durable: {source}")]
+    NotDurable {
+        /// The version that it would make.
+        version: u64,
+        /// Why.
+        source: object_store::Error,
+    },
     /// The change contradicts the state; nothing was written.
     #[error("the change does not fit manifest version {version}: {source}")]
     Misfit {
@@ -111,6 +120,7 @@ impl ManifestError {
         match self {
             Self::Unknown { .. }
             | Self::NotCommitted { .. }
+            | Self::NotDurable { .. }
             | Self::Read { .. }
             | Self::Deadline { .. }
             | Self::Fenced(_)
@@ -123,11 +133,14 @@ impl ManifestError {
 
     /// Whether the writer must stop: no later try can succeed.
     pub fn is_final(&self) -> bool {
-        match self {
-            Self::Fenced(_) | Self::Missing { .. } | Self::Damaged { .. } | Self::Stopped(_) => true,
-            Self::NotCommitted { source, .. } => crate::local_store::is_sync_failure(source),
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Fenced(_)
+                | Self::NotDurable { .. }
+                | Self::Missing { .. }
+                | Self::Damaged { .. }
+                | Self::Stopped(_)
+        )
     }
 
     /// Whether the disk is full.
