@@ -47,6 +47,7 @@ pub async fn lookup(
         parts.into_iter().for_each(|part| assembler.add(part));
         if more {
             assembler.lacks(over_limit(limits));
+            return assembler.finish();
         }
     }
     let segments = &snapshot.manifest.segments;
@@ -61,7 +62,12 @@ pub async fn lookup(
     while let Some((entry, found)) = reads.next().await {
         match found {
             Ok(None) => {}
-            Ok(Some(found)) => add(&mut assembler, found, limits),
+            Ok(Some(found)) => {
+                if add(&mut assembler, found, limits) == Room::Exceeded {
+                    // The answer says so. What else there is would be read to be thrown away.
+                    break;
+                }
+            }
             Err(error) => {
                 tracing::warn!(segment = entry.path, %error, "a segment is left out of an answer");
                 assembler.lacks(format!("{} could not be read: {error}", entry.path));
@@ -71,12 +77,21 @@ pub async fn lookup(
     assembler.finish()
 }
 
-fn add(assembler: &mut Assembler, found: FoundInSegment, limits: TraceLimits) {
+/// Whether an answer has room for more.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    Left,
+    Exceeded,
+}
+
+fn add(assembler: &mut Assembler, found: FoundInSegment, limits: TraceLimits) -> Room {
     let read_whole = found.rows_total <= found.batch.len() as u64;
     let added_whole = assembler.add_read(found.batch);
-    if !read_whole || !added_whole {
-        assembler.lacks(over_limit(limits));
+    if read_whole && added_whole {
+        return Room::Left;
     }
+    assembler.lacks(over_limit(limits));
+    Room::Exceeded
 }
 
 fn over_limit(limits: TraceLimits) -> String {
