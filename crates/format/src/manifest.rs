@@ -10,10 +10,10 @@ pub mod fuzzing;
 mod name;
 mod state;
 
-pub use entry::{Change, Commit, Entry, Flushed, Open, SegmentEntry};
+pub use entry::{Change, Commit, CoveredWal, Entry, Flushed, Open, SegmentEntry};
 pub use frame::{FORMAT_VERSION, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 pub use name::ObjectName;
-pub use state::State;
+pub use state::{State, WALS_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,14 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures::future::join_all;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tracelake_format::manifest::CoveredWal;
 use tracelake_format::wal::Compression;
 use tracelake_store::env::{NoCrashes, SystemClock, SystemFiles};
 use tracelake_store::wal::{AfterPublish, Append, Wal, WalOptions, WalSink, remove_covered};
+use ulid::Ulid;
 
 const SPANS: u32 = 512;
+const WAL: Ulid = Ulid(7);
 
 /// Publishes to nobody; a new file after each 128 MB, as generations make them.
 struct Nobody {
@@ -90,6 +93,7 @@ fn options(dir: &Path, compression: Compression) -> WalOptions {
         clock: Arc::new(SystemClock),
         crash_points: Arc::new(NoCrashes),
         dir: dir.to_path_buf(),
+        wal: WAL,
         sequence: 1,
         previous_bytes: 0,
         seed: 1,
@@ -152,7 +156,12 @@ fn appends(criterion: &mut Criterion) {
                                 latencies.push(began.elapsed());
                                 if number % 2_048 == 2_047 {
                                     let covered = wal.status().sequence - 1;
-                                    remove_covered(&SystemFiles, &dir, covered).expect("they can be removed");
+                                    remove_covered(
+                                        &SystemFiles,
+                                        &dir,
+                                        &[CoveredWal { wal: WAL, sequence: covered }],
+                                    )
+                                    .expect("they can be removed");
                                 }
                             }
                             latencies

@@ -7,7 +7,7 @@ use tracelake_format::FormatError;
 use tracelake_model::ErrorKind;
 use tracelake_otlp::DecodeError;
 
-use crate::local_store::LockError;
+use crate::local_store::{LockError, is_sync_failure};
 use crate::manifest_log::ManifestError;
 use crate::wal::WalError;
 
@@ -81,6 +81,16 @@ impl StoreError {
             Self::TooManyTenants { .. } => ErrorKind::Throttled,
             Self::Shared(error) => error.kind(),
             Self::TaskDied { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// Whether the process must stop: no later try can succeed.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Manifest(error) => error.is_final(),
+            Self::ObjectStore { source, .. } => is_sync_failure(source),
+            Self::Shared(error) => error.is_final(),
+            _ => false,
         }
     }
 

@@ -17,5 +17,5 @@ pub use error::StoreError;
 pub use memtable::TraceRows;
 pub use segments::FoundInSegment;
 pub use snapshot::Snapshot;
-pub use store::{Encoding, Ingested, Store, StoreOptions, StoreStatus};
+pub use store::{Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
 pub use tracelake_format as format;

@@ -10,10 +10,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use hashbrown::HashMap;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, TenantId, TraceId};
+use ulid::Ulid;
 
 /// A generation in memory.
 #[derive(Debug)]
 pub struct Memtable {
+    wal: Ulid,
     generation: u64,
     tables: RwLock<Tables>,
 }
@@ -75,9 +77,14 @@ pub struct MemtableSize {
 }
 
 impl Memtable {
-    /// An empty one.
-    pub fn new(generation: u64) -> Self {
-        Self { generation, tables: RwLock::default() }
+    /// An empty one, for the file of a log with this sequence number.
+    pub fn new(wal: Ulid, generation: u64) -> Self {
+        Self { wal, generation, tables: RwLock::default() }
+    }
+
+    /// The log that its file is of.
+    pub fn wal(&self) -> Ulid {
+        self.wal
     }
 
     /// Its generation, which is the sequence number of its WAL file.

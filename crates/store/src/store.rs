@@ -20,6 +20,7 @@ use tracelake_otlp::Decoder;
 
 use flush::Flusher;
 pub use ingest::{Encoding, Ingested};
+pub use open::decode_frame;
 pub use options::StoreOptions;
 pub use status::{RecoverySummary, StoreStatus};
 

@@ -7,6 +7,7 @@
 mod error;
 mod log_file;
 mod names;
+mod quarantine;
 mod recent;
 mod recovery;
 mod report;
@@ -20,12 +21,13 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tracelake_format::wal::{Compression, FrameMeta};
 use tracelake_model::{TenantId, limits};
+use ulid::Ulid;
 
 pub use self::error::WalError;
 pub use self::names::{WalFile, list_files, remove_covered};
 pub use self::recent::{Begin, InFlight, RecentRequests, RequestGuard};
-pub use self::recovery::{inspect, recover};
-pub use self::report::{DamagedFile, FileDamage, Gap, RecoveryReport, TornFile};
+pub use self::recovery::{Visited, inspect, recover};
+pub use self::report::{DamagedFile, FileDamage, Gap, LostFrame, RecoveryReport, TornFile};
 use crate::env::{Clock, CrashPoints, Files};
 
 /// Where and how the log is written.
@@ -39,6 +41,8 @@ pub struct WalOptions {
     pub crash_points: Arc<dyn CrashPoints>,
     /// The log's folder.
     pub dir: PathBuf,
+    /// The log's name for itself: [`RecoveryReport::wal`], or a new one.
+    pub wal: Ulid,
     /// The first file's sequence: [`RecoveryReport::next_sequence`].
     pub sequence: u64,
     /// Length of the file before it: [`RecoveryReport::previous_bytes`].

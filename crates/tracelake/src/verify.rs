@@ -9,15 +9,16 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
-use tracelake_format::manifest::{SegmentEntry, State};
+use tracelake_format::manifest::{CoveredWal, SegmentEntry, State};
+use tracelake_format::wal::{FileHeader, Frame};
 use tracelake_model::{ErrorKind, limits};
-use tracelake_otlp::{DecodeLimits, Decoder};
-use tracelake_store::StoreError;
+use tracelake_otlp::Decoder;
 use tracelake_store::env::SystemFiles;
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
 use tracelake_store::segments::Segments;
-use tracelake_store::wal::{RecoveryReport, inspect};
+use tracelake_store::wal::inspect;
+use tracelake_store::{StoreError, decode_frame};
 
 use crate::{Error, STORE_DIR, WAL_DIR};
 
@@ -167,20 +168,13 @@ async fn find_orphans(store: &Arc<dyn ObjectStore>, state: &State, report: &mut 
     }
 }
 
-async fn check_wal(dir: PathBuf, covered: u64, report: &mut VerifyReport) -> Result<(), Error> {
+async fn check_wal(dir: PathBuf, covered: Vec<CoveredWal>, report: &mut VerifyReport) -> Result<(), Error> {
     let inspection = tokio::task::spawn_blocking(move || {
-        let (mut decoder, limits) = (Decoder::new(), DecodeLimits::recovery());
-        let mut undecodable = Vec::new();
-        let found: Result<RecoveryReport, StoreError> =
-            inspect(&SystemFiles, &dir, covered, &mut |sequence, frame| {
-                if let Err(error) = decoder.decode_protobuf(&frame.payload, &limits) {
-                    undecodable.push((sequence, frame.offset, error.to_string()));
-                }
-                Ok(())
-            });
-        (found, undecodable)
+        let mut decoder = Decoder::new();
+        let mut visit = |_: &FileHeader, frame: Frame| Ok(decode_frame(&mut decoder, &frame).1);
+        inspect::<StoreError>(&SystemFiles, &dir, &covered, &mut visit)
     });
-    let (found, undecodable) = inspection
+    let found = inspection
         .await
         .map_err(|_| Error::new(ErrorKind::Internal, "the check of the WAL ended unexpectedly"))?;
     let found = match found {
@@ -214,12 +208,14 @@ async fn check_wal(dir: PathBuf, covered: u64, report: &mut VerifyReport) -> Res
             meaning: "restore the files from a copy before the next start, or go on without".to_owned(),
         });
     }
-    for (sequence, offset, error) in undecodable {
+    if let (Some(torn), Some(what)) = (&found.torn, found.torn_message()) {
         report.findings.push(Finding {
             data_loss: true,
-            object: format!("{WAL_DIR}, file {sequence}, frame at byte {offset}"),
-            what: error,
-            meaning: "the frame is whole and is not OTLP: the next start would stop at it".to_owned(),
+            object: format!("{WAL_DIR}/{}", name(&torn.path)),
+            what,
+            meaning: "nothing is lost if the process or the machine died while it wrote: senders were not \
+                      told that it is stored. The next start cuts it off and keeps it in wal/quarantine"
+                .to_owned(),
         });
     }
     Ok(())

@@ -62,8 +62,22 @@ pub struct Commit {
 pub struct Flushed {
     /// The generation that is in segments now.
     pub generation: u64,
-    /// WAL files with this sequence number or a lower one hold nothing that is not in segments.
+    /// The log that it came from.
+    #[serde(with = "ulid_text")]
+    pub wal: Ulid,
+    /// Files of that log with this sequence number or a lower one hold nothing that is not in segments.
     pub wal_covered: u64,
+}
+
+/// How much of a log is in segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoveredWal {
+    /// The log. Another one's files are never covered by it, whatever their numbers.
+    #[serde(with = "ulid_text")]
+    pub wal: Ulid,
+    /// Its files with this sequence number or a lower one are no longer needed.
+    pub sequence: u64,
 }
 
 /// A live segment.

@@ -3,11 +3,17 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
-use super::entry::{Change, Commit, Entry, SegmentEntry, from_json, to_json};
+use super::entry::{Change, Commit, CoveredWal, Entry, Flushed, SegmentEntry, from_json, to_json};
 use super::frame::{self, Kind};
 use crate::FormatError;
 use crate::segment::AttributeColumns;
+
+/// Logs that are remembered. A machine that loses its disk begins a new one, so there may be many in a
+/// store's life. Files of a log that was forgotten are read again if it ever comes back: nothing is
+/// lost, and what is there twice is shown once.
+pub const WALS_MAX: usize = 256;
 
 /// The store at a version. [`State::default`] is version 0: before the first entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,8 +27,8 @@ pub struct State {
     pub writer: String,
     /// The last generation flushed; 0 before the first.
     pub generation: u64,
-    /// WAL files with this sequence number or a lower one are no longer needed.
-    pub wal_covered: u64,
+    /// What of each log is no longer needed; the log that was flushed last is the last.
+    pub wal_covered: Vec<CoveredWal>,
     /// Attributes with a column of their own.
     pub attribute_columns: AttributeColumns,
     /// The live segments, in the order in which they were added.
@@ -43,7 +49,7 @@ impl State {
             Change::Commit(commit) => {
                 if let Some(flushed) = commit.flushed {
                     self.generation = flushed.generation;
-                    self.wal_covered = flushed.wal_covered;
+                    self.cover(flushed);
                 }
                 if !commit.segments_removed.is_empty() {
                     let removed: HashSet<_> = commit.segments_removed.iter().collect();
@@ -54,6 +60,18 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The highest sequence of a log whose files are no longer needed; none if nothing is known of it.
+    pub fn covered(&self, wal: Ulid) -> Option<u64> {
+        self.wal_covered.iter().find(|covered| covered.wal == wal).map(|covered| covered.sequence)
+    }
+
+    fn cover(&mut self, flushed: Flushed) {
+        self.wal_covered.retain(|covered| covered.wal != flushed.wal);
+        self.wal_covered.push(CoveredWal { wal: flushed.wal, sequence: flushed.wal_covered });
+        let excess = self.wal_covered.len().saturating_sub(WALS_MAX);
+        self.wal_covered.drain(..excess);
     }
 
     fn check(&self, entry: &Entry) -> Result<(), FormatError> {
@@ -89,9 +107,9 @@ impl State {
                 let generation = flushed.generation;
                 return misfit(format!("generation {generation} is flushed after {}", self.generation));
             }
-            if flushed.wal_covered < self.wal_covered {
-                let covered = flushed.wal_covered;
-                return misfit(format!("WAL file {} was covered, now only {covered}", self.wal_covered));
+            if let Some(before) = self.covered(flushed.wal).filter(|before| flushed.wal_covered < *before) {
+                let Flushed { wal, wal_covered, .. } = flushed;
+                return misfit(format!("file {before} of WAL {wal} was covered, now only {wal_covered}"));
             }
         }
         // The live set is only looked through where something must be found in it or must not be.
@@ -148,12 +166,16 @@ impl State {
         let mut paths = HashSet::new();
         let mut keys = HashSet::new();
         let distinct_keys = state.attribute_columns.columns.iter().all(|column| keys.insert(&column.key));
+        let mut wals = HashSet::new();
+        let distinct_wals = state.wal_covered.iter().all(|covered| wals.insert(covered.wal));
         let distinct = state
             .segments
             .iter()
             .all(|segment| ids.insert(&segment.meta.id) && paths.insert(segment.path.as_str()));
         if !distinct
             || !distinct_keys
+            || !distinct_wals
+            || wals.len() > WALS_MAX
             || state.version == 0
             || state.epoch == 0
             || state.epoch > state.version

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ulid::Ulid;
 
+use super::frame::{self, Kind};
 use super::*;
 use crate::FormatError;
 use crate::segment::{AttributeColumn, AttributeType, Section, SegmentMeta, SegmentTenant};
@@ -42,6 +45,9 @@ fn segment(id: u128) -> SegmentEntry {
     }
 }
 
+const WAL: Ulid = Ulid(0xA1);
+const OTHER_WAL: Ulid = Ulid(0xB2);
+
 fn column(key: &str) -> AttributeColumn {
     AttributeColumn { key: key.to_owned(), kind: AttributeType::String }
 }
@@ -67,10 +73,15 @@ fn commit(version: u64, commit: Commit) -> Entry {
 
 fn flush(generation: u64, wal_covered: u64, ids: &[u128]) -> Commit {
     Commit {
-        flushed: Some(Flushed { generation, wal_covered }),
+        flushed: Some(Flushed { generation, wal: WAL, wal_covered }),
         segments_added: ids.iter().copied().map(segment).collect(),
         ..Commit::default()
     }
+}
+
+fn of_another_wal(mut commit: Commit) -> Commit {
+    commit.flushed = commit.flushed.map(|flushed| Flushed { wal: OTHER_WAL, ..flushed });
+    commit
 }
 
 /// Version 2: opened, and one flush with two segments and a column.
@@ -96,6 +107,35 @@ fn entries_and_checkpoints_read_back_as_they_were_written() {
     let state = small_state();
     let bytes = state.encode_checkpoint().expect("encode");
     assert_eq!(State::decode_checkpoint(&bytes).expect("decode"), state);
+}
+
+/// A log of three entries and a checkpoint, as version 1 wrote it. `TRACELAKE_BLESS=1` writes it anew; a
+/// build that cannot read what an earlier one wrote loses the store.
+#[test]
+fn a_manifest_of_version_1_is_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/manifest");
+    let change = Commit { attribute_columns_added: vec![column("http.route")], ..flush(3, 9, &[1, 2]) };
+    let removal = Commit { segments_removed: vec![Ulid(1)], ..of_another_wal(flush(4, 2, &[5])) };
+    let entries = [open(1, 1), commit(2, change), commit(3, removal)];
+    let mut state = State::default();
+    for entry in &entries {
+        state.apply(entry).expect("it fits");
+    }
+    let path = |name: ObjectName| folder.join(name.to_string());
+    if std::env::var_os("TRACELAKE_BLESS").is_some() {
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        for entry in &entries {
+            let bytes = entry.encode().expect("encode");
+            std::fs::write(path(ObjectName::Entry(entry.version)), bytes).expect("it can be written");
+        }
+        let bytes = state.encode_checkpoint().expect("encode");
+        std::fs::write(path(ObjectName::Checkpoint(3)), bytes).expect("it can be written");
+    }
+    let read = |name| std::fs::read(path(name)).expect("the fixture is there");
+    for entry in entries {
+        assert_eq!(Entry::decode(&read(ObjectName::Entry(entry.version))).expect("decode"), entry);
+    }
+    assert_eq!(State::decode_checkpoint(&read(ObjectName::Checkpoint(3))).expect("decode"), state);
 }
 
 #[test]
@@ -240,9 +280,56 @@ fn entries_that_do_not_fit_are_refused_and_leave_no_trace() {
         ("nothing", commit(3, Commit::default())),
         ("a flush without segments", commit(3, flush(4, 9, &[]))),
         ("generations left out", commit(3, flush(40, 90, &[5]))),
+        ("less of another WAL covered", commit(3, of_another_wal(flush(4, 1, &[5])))),
         ("a replacement", commit(3, Commit { segments_removed: vec![Ulid(1)], ..added(&[5, 6]) })),
     ] {
         state.clone().apply(&entry).expect(what);
+    }
+}
+
+#[test]
+fn a_log_is_covered_on_its_own_and_the_one_flushed_longest_ago_is_forgotten() {
+    let mut state = small_state();
+    assert_eq!((state.covered(WAL), state.covered(OTHER_WAL)), (Some(9), None));
+    state.apply(&commit(3, of_another_wal(flush(4, 2, &[])))).expect("another log's numbers are its own");
+    assert_eq!((state.covered(WAL), state.covered(OTHER_WAL)), (Some(9), Some(2)));
+    state.apply(&commit(4, flush(5, 10, &[]))).expect("it fits");
+    for number in 0..WALS_MAX as u64 - 1 {
+        let mut change = flush(6 + number, 1, &[]);
+        change.flushed =
+            change.flushed.map(|flushed| Flushed { wal: Ulid(1_000 + u128::from(number)), ..flushed });
+        state.apply(&commit(5 + number, change)).expect("it fits");
+    }
+    assert_eq!(state.wal_covered.len(), WALS_MAX);
+    assert_eq!((state.covered(WAL), state.covered(OTHER_WAL)), (Some(10), None));
+}
+
+/// An object with a payload that this build would not write.
+fn with_payload(object: &[u8], change: impl FnOnce(String) -> String) -> Vec<u8> {
+    let payload = String::from_utf8(object[HEADER_BYTES..].to_vec()).expect("JSON is UTF-8");
+    let kind = if object[12] == 1 { Kind::Entry } else { Kind::Checkpoint };
+    frame::seal(kind, change(payload).as_bytes()).expect("it is small")
+}
+
+#[test]
+fn a_field_that_the_format_does_not_define_is_an_error_at_every_depth() {
+    let change = Commit { attribute_columns_added: vec![column("http.route")], ..flush(3, 9, &[1]) };
+    let entry = commit(2, change).encode().expect("encode");
+    let checkpoint = small_state().encode_checkpoint().expect("encode");
+    assert!(Entry::decode(&with_payload(&entry, |payload| payload)).is_ok());
+    assert!(State::decode_checkpoint(&with_payload(&checkpoint, |payload| payload)).is_ok());
+    // One field of each struct: a new one is put before it.
+    let fields =
+        ["\"format_version\":1", "\"first_row\":0", "\"crc32c\":1", "\"type\":\"string\"", "\"path\":"];
+    for field in fields.into_iter().chain(["\"wal_covered\":", "\"version\":"]) {
+        for object in [&entry, &checkpoint] {
+            let object = with_payload(object, |payload| {
+                assert!(payload.contains(field), "{payload} has {field}");
+                payload.replacen(field, &format!("\"new\":1,{field}"), 1)
+            });
+            let refused = Entry::decode(&object).is_err() && State::decode_checkpoint(&object).is_err();
+            assert!(refused, "a field beside {field}");
+        }
     }
 }
 
@@ -253,10 +340,12 @@ fn a_checkpoint_that_no_log_adds_up_to_is_refused() {
     twice.segments.push(segment(1));
     let mut column_twice = state.clone();
     column_twice.attribute_columns.columns.push(column("http.route"));
+    let mut wal_twice = state.clone();
+    wal_twice.wal_covered.push(CoveredWal { wal: WAL, sequence: 1 });
     let no_version = State { version: 0, ..state.clone() };
     let no_epoch = State { epoch: 0, ..state.clone() };
     let too_many_epochs = State { epoch: 3, ..state };
-    for wrong in [twice, column_twice, no_version, no_epoch, too_many_epochs, State::default()] {
+    for wrong in [twice, column_twice, wal_twice, no_version, no_epoch, too_many_epochs, State::default()] {
         let bytes = wrong.encode_checkpoint().expect("encode");
         assert!(State::decode_checkpoint(&bytes).is_err(), "{wrong:?}");
     }
@@ -270,7 +359,8 @@ fn a_log_adds_up_to_what_was_done_from_any_checkpoint_on() {
         let mut state = State::default();
         let mut entries = Vec::new();
         let mut checkpoints = vec![State::default()];
-        let (mut epoch, mut next_id, mut generation, mut covered) = (0, 1u128, 0, 0);
+        let (mut epoch, mut next_id, mut generation) = (0, 1u128, 0);
+        let mut covered: BTreeMap<Ulid, u64> = BTreeMap::new();
         let mut live: Vec<Ulid> = Vec::new();
         for version in 1..=rng.random_range(1..40) {
             let change = if epoch == 0 || rng.random_bool(0.1) {
@@ -280,8 +370,10 @@ fn a_log_adds_up_to_what_was_done_from_any_checkpoint_on() {
                 let mut change = Commit::default();
                 if rng.random_bool(0.6) {
                     generation += rng.random_range(1..3);
-                    covered += rng.random_range(0..3);
-                    change.flushed = Some(Flushed { generation, wal_covered: covered });
+                    let wal = if rng.random_bool(0.8) { WAL } else { OTHER_WAL };
+                    let covered = covered.entry(wal).or_insert(0);
+                    *covered += rng.random_range(0..3);
+                    change.flushed = Some(Flushed { generation, wal, wal_covered: *covered });
                 }
                 for _ in 0..rng.random_range(0..4) {
                     if live.is_empty() {
@@ -306,7 +398,10 @@ fn a_log_adds_up_to_what_was_done_from_any_checkpoint_on() {
         }
         let ids: Vec<_> = state.segments.iter().map(|segment| segment.meta.id).collect();
         assert_eq!(ids, live);
-        assert_eq!((state.epoch, state.generation, state.wal_covered), (epoch, generation, covered));
+        assert_eq!((state.epoch, state.generation), (epoch, generation));
+        for wal in [WAL, OTHER_WAL] {
+            assert_eq!(state.covered(wal), covered.get(&wal).copied());
+        }
         for (at, checkpoint) in checkpoints.iter().enumerate() {
             let mut replayed = match at {
                 0 => State::default(),

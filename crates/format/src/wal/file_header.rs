@@ -1,5 +1,7 @@
 //! The header of a WAL file: which file this is, and the salt that ties its frames to it.
 
+use ulid::Ulid;
+
 use super::{FILE_HEADER_BYTES, VERSION};
 use crate::FormatError;
 
@@ -19,6 +21,8 @@ pub struct FileHeader {
     pub created_unix_nano: u64,
     /// Length of the file with the sequence before, when this one was begun; 0: not known.
     pub previous_bytes: u64,
+    /// The log that the file is of: two logs have files with the same numbers.
+    pub wal: Ulid,
 }
 
 /// A header as read.
@@ -45,6 +49,7 @@ pub fn encode_file_header(header: &FileHeader) -> [u8; FILE_HEADER_BYTES] {
     put(&header.salt.to_le_bytes());
     put(&header.created_unix_nano.to_le_bytes());
     put(&header.previous_bytes.to_le_bytes());
+    put(&header.wal.to_bytes());
     let crc = crc32c::crc32c(&block[..CRC_AT]);
     block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
 
@@ -96,5 +101,6 @@ fn decode_block(block: Option<&[u8]>) -> Result<FileHeader, FormatError> {
         salt: u64_at(24)?,
         created_unix_nano: u64_at(32)?,
         previous_bytes: u64_at(40)?,
+        wal: Ulid::from_bytes(block.get(48..64).and_then(|wal| wal.try_into().ok()).ok_or_else(short)?),
     })
 }

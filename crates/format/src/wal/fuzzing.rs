@@ -2,13 +2,15 @@
 //! out is one that was written there.
 
 use bytes::Bytes;
+use ulid::Ulid;
 
 use super::{
     Compression, FILE_HEADER_BYTES, FileEnd, FileHeader, FileRole, FileSeal, Frame, FrameKind, FrameMeta,
     FrameReader, Step, compress, decode_file_header, decode_requests, encode_frame,
 };
 
-const HEADER: FileHeader = FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0 };
+const HEADER: FileHeader =
+    FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0, wal: Ulid(4) };
 
 /// Reads `data` as a file, as the frames of a file, and as a payload that is then damaged.
 ///

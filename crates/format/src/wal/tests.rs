@@ -1,12 +1,18 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tracelake_model::TenantId;
+use ulid::Ulid;
 
 use super::*;
 use crate::FormatError;
 
-const HEADER: FileHeader =
-    FileHeader { sequence: 7, salt: 0x5A17, created_unix_nano: 1_700_000_000, previous_bytes: 4096 };
+const HEADER: FileHeader = FileHeader {
+    sequence: 7,
+    salt: 0x5A17,
+    created_unix_nano: 1_700_000_000,
+    previous_bytes: 4096,
+    wal: Ulid(0x0123_4567_89AB_CDEF_0011_2233_4455_6677),
+};
 
 fn meta(number: u64) -> FrameMeta {
     let tenant: TenantId = format!("tenant-{number}").parse().expect("the name is valid");
@@ -89,6 +95,7 @@ fn the_file_header_is_read_back() {
     let bytes = encode_file_header(&HEADER);
     let decoded = decode_file_header(&bytes).expect("it is whole");
     assert_eq!(decoded, DecodedFileHeader { header: HEADER, intact: true });
+    assert_eq!(bytes[48..64], HEADER.wal.to_bytes(), "where the specification puts it");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tracelake_format::manifest::{Change, Commit, Entry, Flushed, SegmentEntry, State};
+use tracelake_format::manifest::{Change, Commit, CoveredWal, Entry, Flushed, SegmentEntry, State};
 use tracelake_format::segment::OpenSegment;
 use tracelake_otlp::{JsonEncoder, encode_protobuf};
 use ulid::Ulid;
@@ -73,7 +73,7 @@ fn otlp_in_json() {
 #[test]
 fn a_wal_file() {
     use tracelake_format::wal::{FileHeader, encode_file_header};
-    let header = FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0 };
+    let header = FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0, wal: Ulid(4) };
     let mut odd = Odd::new(seed(), 4);
     let payload = encode_protobuf(&odd.batch(3).spans().collect::<Vec<_>>());
     let inputs = [encode_file_header(&header).to_vec(), payload, Vec::new()];
@@ -102,7 +102,7 @@ fn a_manifest_object() {
     let tenants = vec![(tenant("default"), vec![odd.batch(2)])];
     let meta = write(&tenants, &columns(&tenants), &small()).meta;
     let commit = Commit {
-        flushed: Some(Flushed { generation: 1, wal_covered: 1 }),
+        flushed: Some(Flushed { generation: 1, wal: Ulid(4), wal_covered: 1 }),
         segments_added: vec![SegmentEntry { path: "segments/a.parquet".to_owned(), meta }],
         ..Commit::default()
     };
@@ -114,7 +114,13 @@ fn a_manifest_object() {
         committed_unix_nano: 3,
         change: Change::Commit(commit.clone()),
     };
-    let state = State { version: 1, epoch: 1, segments: commit.segments_added, ..State::default() };
+    let state = State {
+        version: 1,
+        epoch: 1,
+        wal_covered: vec![CoveredWal { wal: Ulid(4), sequence: 1 }],
+        segments: commit.segments_added,
+        ..State::default()
+    };
     let inputs =
         [entry.encode().expect("an entry encodes"), state.encode_checkpoint().expect("a checkpoint encodes")];
     rounds("manifest", &inputs, tracelake_format::manifest::fuzzing::manifest);

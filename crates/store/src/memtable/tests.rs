@@ -33,7 +33,7 @@ fn span_numbers(found: &[TraceRows]) -> Vec<u8> {
 
 #[test]
 fn a_trace_is_found_across_batches_and_runs_in_order_of_arrival() {
-    let (memtable, tenant) = (Memtable::new(1), TenantId::default());
+    let (memtable, tenant) = (Memtable::new(Ulid::nil(), 1), TenantId::default());
     memtable.publish([
         (tenant.clone(), batch(&[7, 7, 8, 7], 1), 100),
         (tenant.clone(), batch(&[8], 5), 101),
@@ -47,7 +47,7 @@ fn a_trace_is_found_across_batches_and_runs_in_order_of_arrival() {
 
 #[test]
 fn another_tenant_sees_nothing() {
-    let memtable = Memtable::new(1);
+    let memtable = Memtable::new(Ulid::nil(), 1);
     memtable.publish([(TenantId::default(), batch(&[7], 1), 100)]);
     let other: TenantId = "other".parse().expect("a valid name");
     assert!(memtable.find(&other, &trace_id(7), 100).0.is_empty());
@@ -56,7 +56,7 @@ fn another_tenant_sees_nothing() {
 
 #[test]
 fn what_is_over_the_limit_is_said_to_be_there() {
-    let (memtable, tenant) = (Memtable::new(1), TenantId::default());
+    let (memtable, tenant) = (Memtable::new(Ulid::nil(), 1), TenantId::default());
     memtable.publish([(tenant.clone(), batch(&[7, 7, 8, 7], 1), 100)]);
     for (rows_max, expected, more) in
         [(0, vec![], true), (1, vec![4], true), (2, vec![1, 4], true), (3, vec![1, 2, 4], false)]
@@ -68,7 +68,7 @@ fn what_is_over_the_limit_is_said_to_be_there() {
 
 #[test]
 fn memory_is_accounted_for() {
-    let (memtable, tenant) = (Memtable::new(1), TenantId::default());
+    let (memtable, tenant) = (Memtable::new(Ulid::nil(), 1), TenantId::default());
     assert_eq!(memtable.size(), MemtableSize::default());
     let one = batch(&[1, 2, 3], 1);
     memtable.publish([(tenant.clone(), Arc::clone(&one), 100), (tenant, batch(&[4], 9), 90)]);

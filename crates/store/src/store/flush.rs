@@ -20,7 +20,7 @@ use ulid::Ulid;
 use super::{Inner, Signals, Store, StoreOptions};
 use crate::StoreError;
 use crate::env::CrashPoint;
-use crate::manifest_log::{ManifestError, ManifestLog};
+use crate::manifest_log::ManifestLog;
 use crate::memtable::Memtable;
 use crate::segments::Segments;
 use crate::snapshot::{Current, Snapshot};
@@ -87,11 +87,7 @@ impl Store {
             if inner.flusher.signals.failure().is_some() || *stopping.borrow_and_update() {
                 return;
             }
-            let step = async {
-                inner.freeze_if_due().await?;
-                inner.flusher.flush_frozen().await
-            };
-            match step.await {
+            match inner.freeze_and_flush().await {
                 Ok(true) => {
                     retry_after = RETRY_MIN;
                     continue;
@@ -118,6 +114,17 @@ impl Store {
 }
 
 impl Inner {
+    /// Freezes what is due and flushes one generation; whether there was one. A memtable that cannot be
+    /// frozen, as on a disk that is full, must not keep those that can be flushed: that frees space.
+    async fn freeze_and_flush(&self) -> Result<bool, StoreError> {
+        let frozen = self.freeze_if_due().await;
+        let flushed = self.flusher.flush_frozen().await?;
+        if !flushed {
+            frozen?;
+        }
+        Ok(flushed)
+    }
+
     /// Freezes the active memtable if it is too old, too full, or idle with a large WAL.
     async fn freeze_if_due(&self) -> Result<(), StoreError> {
         if self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max {
@@ -142,11 +149,22 @@ impl Inner {
         if let Some(reason) = self.flusher.signals.failure() {
             return Err(StoreError::Stopped { reason });
         }
-        if self.flusher.current.active().size().spans > 0 {
+        let waits = self.flusher.current.frozen_len() > 0;
+        if self.flusher.current.active().size().spans > 0
+            && let Err(error) = self.wal.rotate().await
+        {
+            if !waits {
+                return Err(error.into());
+            }
+            // A full disk, perhaps: what waits to be flushed has space to give back.
+            self.flush_frozen_before(self.flusher.current.active().generation()).await?;
             self.wal.rotate().await?;
         }
-        let last = self.flusher.current.active().generation();
-        while self.flusher.current.get().frozen.iter().any(|memtable| memtable.generation() < last) {
+        self.flush_frozen_before(self.flusher.current.active().generation()).await
+    }
+
+    async fn flush_frozen_before(&self, generation: u64) -> Result<(), StoreError> {
+        while self.flusher.current.get().frozen.iter().any(|memtable| memtable.generation() < generation) {
             self.flusher.flush_frozen().await?;
         }
         Ok(())
@@ -166,7 +184,7 @@ impl Flusher {
             options.filter_cache_bytes_max,
         );
         // Nothing is published in it: the WAL's first file brings the first real one.
-        let active = Arc::new(Memtable::new(0));
+        let active = Arc::new(Memtable::new(Ulid::nil(), 0));
         Self {
             options,
             current: Arc::new(Current::new(Snapshot { manifest, frozen: Vec::new(), active })),
@@ -187,6 +205,9 @@ impl Flusher {
         let Some(memtable) = self.current.get().frozen.first().cloned() else { return Ok(false) };
         let flushed = self.flush_memtable(&memtable).await;
         self.signals.set_flush_error(flushed.as_ref().err().map(ToString::to_string));
+        if let Err(error) = &flushed {
+            self.stop_if_final(error);
+        }
         flushed?;
         self.signals.flushed.notify_waiters();
         Ok(true)
@@ -195,27 +216,37 @@ impl Flusher {
     async fn flush_memtable(&self, memtable: &Arc<Memtable>) -> Result<(), StoreError> {
         let generation = memtable.generation();
         // An earlier try may have succeeded without our learning of it.
-        let mut manifest = self.log.resolve().await.inspect_err(|error| self.stop_if_final(error))?;
-        if manifest.generation < generation {
-            manifest = self.write_and_commit(memtable).await?;
+        let mut manifest = self.log.resolve().await?;
+        if manifest.covered(memtable.wal()).is_none_or(|covered| covered < generation) {
+            manifest = self.write_and_commit(memtable, &manifest).await?;
         }
         self.reach(CrashPoint::SnapshotSwap)?;
         self.current.flushed(generation, manifest);
         self.reach(CrashPoint::WalRemove)?;
-        if let Err(error) = self.remove_covered(generation).await {
-            // The manifest covers it: the next removal, or the next start, takes it along.
-            tracing::warn!(%error, generation, "a covered WAL file could not be removed yet");
-        }
+        self.remove_covered_or_warn().await;
         Ok(())
     }
 
-    async fn write_and_commit(&self, memtable: &Arc<Memtable>) -> Result<Arc<ManifestState>, StoreError> {
-        let generation = memtable.generation();
-        let mut commit =
-            Commit { flushed: Some(Flushed { generation, wal_covered: generation }), ..Commit::default() };
+    pub(super) async fn remove_covered_or_warn(&self) {
+        if let Err(error) = self.remove_covered().await {
+            // The manifest covers it: the next removal, or the next start, takes it along.
+            tracing::warn!(%error, "a covered WAL file could not be removed yet");
+        }
+    }
+
+    async fn write_and_commit(
+        &self,
+        memtable: &Arc<Memtable>,
+        manifest: &ManifestState,
+    ) -> Result<Arc<ManifestState>, StoreError> {
+        let (wal, wal_covered) = (memtable.wal(), memtable.generation());
+        // Those of the store grow, whichever log they come from.
+        let generation = wal_covered.max(manifest.generation.saturating_add(1));
+        let flushed = Flushed { generation, wal, wal_covered };
+        let mut commit = Commit { flushed: Some(flushed), ..Commit::default() };
         if memtable.size().spans > 0 {
             self.reach(CrashPoint::SegmentEncode)?;
-            let (segment, columns_added) = self.encode(memtable).await?;
+            let (segment, columns_added) = self.encode(memtable, generation).await?;
             let path = segment_path(segment.meta.id);
             self.reach(CrashPoint::SegmentPut)?;
             self.put(&path, segment.bytes.clone()).await?;
@@ -224,13 +255,14 @@ impl Flusher {
             commit.attribute_columns_added = columns_added;
         }
         self.reach(CrashPoint::ManifestCommit)?;
-        Ok(self.log.commit(commit).await.inspect_err(|error| self.stop_if_final(error))?)
+        Ok(self.log.commit(commit).await?)
     }
 
     /// Sorts and encodes, on a thread that may block.
     async fn encode(
         &self,
         memtable: &Arc<Memtable>,
+        generation: u64,
     ) -> Result<(WrittenSegment, Vec<AttributeColumn>), StoreError> {
         let memtable = Arc::clone(memtable);
         let known = self.current.get().manifest.attribute_columns.clone();
@@ -246,7 +278,7 @@ impl Flusher {
             }
             let input = SegmentInput {
                 segment_id,
-                generation: memtable.generation(),
+                generation,
                 tenants: tenants
                     .iter()
                     .map(|(tenant, batches)| (tenant.clone(), batches.iter().map(|batch| &**batch).collect()))
@@ -261,9 +293,10 @@ impl Flusher {
             .map_err(|_| StoreError::TaskDied { what: "the segment writer" })?
     }
 
-    async fn remove_covered(&self, covered: u64) -> Result<(), StoreError> {
+    async fn remove_covered(&self) -> Result<(), StoreError> {
         let (files, dir) = (Arc::clone(&self.options.files), self.options.wal_dir.clone());
-        tokio::task::spawn_blocking(move || remove_covered(&*files, &dir, covered))
+        let manifest = self.current.get().manifest;
+        tokio::task::spawn_blocking(move || remove_covered(&*files, &dir, &manifest.wal_covered))
             .await
             .map_err(|_| StoreError::TaskDied { what: "the removal of WAL files" })??;
         Ok(())
@@ -282,12 +315,13 @@ impl Flusher {
     /// A writer that was replaced while it had nothing to commit stops, too.
     async fn check_epoch(&self) {
         if let Err(error) = self.log.check_epoch().await {
-            self.stop_if_final(&error);
+            self.stop_if_final(&error.into());
         }
     }
 
-    /// A writer that lost the store to another, or cannot tell what is in it, must not go on.
-    fn stop_if_final(&self, error: &ManifestError) {
+    /// A writer that lost the store to another, or cannot tell what is in it, must not go on; nor one
+    /// whose disk lost what it was told to keep.
+    fn stop_if_final(&self, error: &StoreError) {
         if error.is_final() {
             self.signals.fail(&error.to_string());
         }

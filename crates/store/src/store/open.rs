@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::runtime::Handle;
-use tracelake_format::wal::{Compression, Frame};
-use tracelake_otlp::{DecodeLimits, Decoder};
+use tracelake_format::wal::{Compression, FileHeader, Frame};
+use tracelake_model::SpanBatch;
+use tracelake_otlp::{DecodeLimits, Decoded, Decoder};
+use ulid::Ulid;
 
 use super::flush::Flusher;
 use super::sink::Sink;
@@ -18,7 +20,7 @@ use super::{Inner, Pending, Store, StoreOptions};
 use crate::StoreError;
 use crate::manifest_log::{ManifestEnv, ManifestLog, RetryPolicy, WriterId};
 use crate::memtable::Memtable;
-use crate::wal::{RecentRequests, RecoveryReport, Wal, WalOptions, recover};
+use crate::wal::{RecentRequests, RecoveryReport, Visited, Wal, WalOptions, recover};
 
 impl Store {
     /// Opens the store in `options`, which no other process may have open. Must be called on a Tokio
@@ -37,6 +39,7 @@ impl Store {
             policy: RetryPolicy::default(),
         };
         let wal_seed = random.random();
+        let new_wal = Ulid::from_parts(began_unix_nano / 1_000_000, random.random());
         let (log, manifest) = ManifestLog::open(env, WriterId::new(&*options.clock, random.random())).await?;
         let flusher = Flusher::new(Arc::new(options), log, manifest, random);
         let (flusher, report) = tokio::task::spawn_blocking(move || {
@@ -48,7 +51,10 @@ impl Store {
         let recovery =
             summarize(&report, flusher.options.clock.now_unix_nano().saturating_sub(began_unix_nano));
         let recent = RecentRequests::new(report.recent_requests.clone());
-        let wal = start_wal(&flusher, &recent, &report, wal_seed)?;
+        let wal = start_wal(&flusher, &recent, &report, report.wal.unwrap_or(new_wal), wal_seed)?;
+        // Now that there is a file that says which log this is: a crash may have kept files here that
+        // a flush had covered.
+        flusher.remove_covered_or_warn().await;
         let store = Self {
             inner: Arc::new(Inner {
                 flusher,
@@ -67,28 +73,43 @@ impl Store {
 /// Reads the WAL's files back, each into a memtable of its own. Runs on a thread that may block.
 fn replay(flusher: &Flusher, runtime: &Handle) -> Result<RecoveryReport, StoreError> {
     let options = &flusher.options;
-    let covered = flusher.current.get().manifest.wal_covered;
-    let (mut decoder, limits) = (Decoder::new(), DecodeLimits::recovery());
+    let manifest = flusher.current.get().manifest;
+    let mut decoder = Decoder::new();
     let mut memtable: Option<Arc<Memtable>> = None;
-    let report = recover(&*options.files, &options.wal_dir, covered, &mut |sequence, frame: Frame| {
+    let mut visit = |file: &FileHeader, frame: Frame| {
+        let (decoded, visited) = decode_frame(&mut decoder, &frame);
         let into = match &memtable {
-            Some(memtable) if memtable.generation() == sequence => Arc::clone(memtable),
+            Some(memtable) if memtable.generation() == file.sequence => Arc::clone(memtable),
             _ => {
                 if let Some(done) = memtable.take() {
                     freeze(flusher, done, runtime)?;
                 }
-                Arc::clone(memtable.insert(Arc::new(Memtable::new(sequence))))
+                Arc::clone(memtable.insert(Arc::new(Memtable::new(file.wal, file.sequence))))
             }
         };
-        let decoded = decoder.decode_protobuf(&frame.payload, &limits)?;
         let tenant = frame.meta.tenant.unwrap_or_default();
-        into.publish([(tenant, Arc::new(decoded.batch), frame.meta.arrival_unix_nano)]);
-        Ok::<_, StoreError>(())
-    })?;
+        into.publish(decoded.map(|batch| (tenant, Arc::new(batch), frame.meta.arrival_unix_nano)));
+        Ok::<_, StoreError>(visited)
+    };
+    let report = recover(&*options.files, &options.wal_dir, &manifest.wal_covered, &mut visit)?;
     if let Some(done) = memtable.take() {
         freeze(flusher, done, runtime)?;
     }
     Ok(report)
+}
+
+/// What a whole frame holds, as far as it can be used. What was taken in can be decoded; so a frame of
+/// which that is not true was written by a build with a fault, and must not stop every start.
+pub fn decode_frame(decoder: &mut Decoder, frame: &Frame) -> (Option<SpanBatch>, Visited) {
+    match decoder.decode_protobuf(&frame.payload, &DecodeLimits::recovery()) {
+        Err(error) => (None, Visited::Unusable { why: error.to_string() }),
+        Ok(Decoded { batch, rejections }) => {
+            let visited = rejections
+                .message()
+                .map_or(Visited::Taken, |why| Visited::Partly { rejected_spans: rejections.spans, why });
+            (Some(batch), visited)
+        }
+    }
 }
 
 /// Shows a generation that was read back whole, and makes room if too many wait.
@@ -104,11 +125,13 @@ fn start_wal(
     flusher: &Flusher,
     recent: &Arc<RecentRequests>,
     report: &RecoveryReport,
+    wal: Ulid,
     seed: u64,
 ) -> Result<Wal<Pending>, StoreError> {
-    flusher.current.set_active(Arc::new(Memtable::new(report.next_sequence)));
+    flusher.current.set_active(Arc::new(Memtable::new(wal, report.next_sequence)));
     let options = &flusher.options;
     let sink = Sink {
+        wal,
         current: Arc::clone(&flusher.current),
         recent: Arc::clone(recent),
         signals: Arc::clone(&flusher.signals),
@@ -116,17 +139,18 @@ fn start_wal(
         generation_bytes_max: options.generation_bytes_max,
         frozen_generations_max: options.frozen_generations_max,
     };
-    let wal = WalOptions {
+    let wal_options = WalOptions {
         files: Arc::clone(&options.files),
         clock: Arc::clone(&options.clock),
         crash_points: Arc::clone(&options.crash_points),
         dir: options.wal_dir.clone(),
+        wal,
         sequence: report.next_sequence,
         previous_bytes: report.previous_bytes,
         seed,
         compression: Compression::default(),
     };
-    Ok(Wal::start(wal, sink)?)
+    Ok(Wal::start(wal_options, sink)?)
 }
 
 fn summarize(report: &RecoveryReport, took_nano: u64) -> RecoverySummary {
@@ -134,12 +158,17 @@ fn summarize(report: &RecoveryReport, took_nano: u64) -> RecoverySummary {
     for message in &damage {
         tracing::error!(message, "the WAL is damaged");
     }
+    let torn = report.torn_message();
+    if let Some(message) = &torn {
+        tracing::warn!(message, "the end of the WAL was cut off");
+    }
     let summary = RecoverySummary {
         wal_files: report.files,
         frames: report.frames,
         spans: report.spans,
         duration_ms: took_nano / 1_000_000,
         torn_bytes: report.torn.as_ref().map_or(0, |torn| torn.bytes),
+        torn,
         damage,
     };
     tracing::info!(

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use ulid::Ulid;
+
 use super::{Pending, Signals};
 use crate::env::Clock;
 use crate::memtable::Memtable;
@@ -12,6 +14,7 @@ use crate::wal::{AfterPublish, RecentRequests, RequestGuard, WalSink};
 /// Publishes durable groups in the active memtable, and freezes it where the WAL changes files.
 #[derive(Debug)]
 pub(super) struct Sink {
+    pub(super) wal: Ulid,
     pub(super) current: Arc<Current>,
     pub(super) recent: Arc<RecentRequests>,
     pub(super) signals: Arc<Signals>,
@@ -39,7 +42,7 @@ impl WalSink<Pending> for Sink {
     }
 
     fn rotated(&mut self, new_sequence: u64) -> io::Result<()> {
-        self.current.freeze(Arc::new(Memtable::new(new_sequence)));
+        self.current.freeze(Arc::new(Memtable::new(self.wal, new_sequence)));
         self.signals.frozen.notify_one();
         Ok(())
     }

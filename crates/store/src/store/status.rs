@@ -52,8 +52,11 @@ pub struct RecoverySummary {
     pub spans: u64,
     /// How long it took.
     pub duration_ms: u64,
-    /// Bytes of torn tails that were cut: of requests that were never acknowledged.
+    /// Bytes that were cut off the end of the newest file, as they are no whole frames.
     pub torn_bytes: u64,
+    /// Whose spans those may have been. A group that a crash interrupted was not acknowledged; one that
+    /// was damaged later was.
+    pub torn: Option<String>,
     /// Damage: what was lost, of which tenants and times, and where the damaged file is kept.
     pub damage: Vec<String>,
 }

@@ -1,8 +1,15 @@
-//! The names of the log's files, and their removal.
+//! The names of the log's files, whose they are, and their removal.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::WalError;
+use tracelake_format::FormatError;
+use tracelake_format::manifest::CoveredWal;
+use tracelake_format::wal::{DecodedFileHeader, FILE_HEADER_BYTES, decode_file_header};
+use ulid::Ulid;
+
+use super::{WalError, quarantine};
 use crate::env::Files;
 
 const SUFFIX: &str = ".wal";
@@ -30,11 +37,6 @@ impl WalFile {
     }
 }
 
-/// The folder of what could not be read.
-pub(super) fn quarantine_dir(dir: &Path) -> PathBuf {
-    dir.join("quarantine")
-}
-
 /// The log's files in order. Names that are not the log's are left alone.
 ///
 /// # Errors
@@ -46,19 +48,62 @@ pub fn list_files(files: &dyn Files, dir: &Path) -> Result<Vec<WalFile>, WalErro
     Ok(found)
 }
 
-/// Removes the files with sequences up to `covered`, oldest first: their spans are in segments that
-/// the manifest names. Returns how many.
+/// Removes the files that `covered` covers, oldest first: their spans are in segments that the manifest
+/// names. Returns how many.
+///
+/// A file whose header cannot be read counts as of the log of the one behind it, and is kept in
+/// quarantine.
 ///
 /// # Errors
 /// If a file cannot be removed; calling again goes on.
-pub fn remove_covered(files: &dyn Files, dir: &Path, covered: u64) -> Result<usize, WalError> {
-    let mut removed = 0;
-    for file in list_files(files, dir)?.into_iter().take_while(|file| file.sequence <= covered) {
-        files.remove(&file.path).map_err(WalError::file("removing", &file.path))?;
-        removed += 1;
+pub fn remove_covered(files: &dyn Files, dir: &Path, covered: &[CoveredWal]) -> Result<usize, WalError> {
+    let covered_max = covered.iter().map(|covered| covered.sequence).max().unwrap_or(0);
+    let listed = list_files(files, dir)?;
+    let (candidates, newer) = listed.split_at(listed.partition_point(|file| file.sequence <= covered_max));
+    let wal_of = |file: &WalFile| {
+        Ok::<_, WalError>(read_header(files, &file.path)?.ok().map(|decoded| decoded.header.wal))
+    };
+    let mut whose = None;
+    let mut removable = Vec::new();
+    for file in candidates.iter().rev() {
+        let own = wal_of(file)?;
+        whose = match (own, whose, newer.first()) {
+            (None, None, Some(next)) => wal_of(next)?,
+            (own, whose, _) => own.or(whose),
+        };
+        if whose.and_then(|wal| covered_up_to(covered, wal)).is_some_and(|up_to| file.sequence <= up_to) {
+            removable.push((file, own));
+        }
     }
-    if removed > 0 {
+    for (file, own) in removable.iter().rev() {
+        if own.is_none() {
+            quarantine::link(files, dir, &file.path)?;
+        }
+        files.remove(&file.path).map_err(WalError::file("removing", &file.path))?;
+    }
+    if !removable.is_empty() {
         files.sync_dir(dir).map_err(WalError::file("syncing", dir))?;
     }
-    Ok(removed)
+    Ok(removable.len())
+}
+
+/// The highest sequence of a log that is covered.
+pub(super) fn covered_up_to(covered: &[CoveredWal], wal: Ulid) -> Option<u64> {
+    covered.iter().find(|covered| covered.wal == wal).map(|covered| covered.sequence)
+}
+
+/// Reads a file's header; the inner error is damage.
+pub(super) fn read_header(
+    files: &dyn Files,
+    path: &Path,
+) -> Result<Result<DecodedFileHeader, FormatError>, WalError> {
+    let mut start = Vec::new();
+    let reader = files.open(path).map_err(WalError::file("opening", path))?;
+    reader.take(FILE_HEADER_BYTES as u64).read_to_end(&mut start).map_err(WalError::file("reading", path))?;
+    match decode_file_header(&start) {
+        Err(source @ FormatError::Version { .. }) => {
+            Err(WalError::Format { path: path.to_path_buf(), source: Arc::new(source) })
+        }
+        decoded => Ok(decoded),
+    }
 }

@@ -4,29 +4,50 @@
 //! It holds one frame in memory at a time, never appends to a file that it found, and removes none
 //! that has anything in it.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, IoSlice, Read};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::{self, Read};
+use std::path::Path;
 
-use tracelake_format::FormatError;
+use tracelake_format::manifest::CoveredWal;
 use tracelake_format::wal::{
-    Damage, DecodedFileHeader, FILE_HEADER_BYTES, FileEnd, FileHeader, FileRole, Frame, FrameKind,
-    FrameReader, Step, TornTail, decode_file_header, decode_requests,
+    Damage, DecodedFileHeader, FILE_HEADER_BYTES, FileEnd, FileHeader, FileRole, Frame, FrameKind, FrameMeta,
+    FrameReader, Step, TornTail, decode_requests,
 };
 use tracelake_model::limits;
+use ulid::Ulid;
 
 use super::WalError;
-use super::names::{WalFile, list_files, quarantine_dir};
-use super::report::{DamagedFile, FileDamage, Gap, RecoveryReport, TornFile};
+use super::names::{WalFile, covered_up_to, list_files, read_header};
+use super::quarantine::{self, read_some};
+use super::report::{DamagedFile, FileDamage, Gap, LostFrame, RecoveryReport, TornFile};
 use crate::env::Files;
 
 const READ_BYTES: usize = 1 << 20;
-/// Names tried for a quarantined file when older ones have its name.
-const QUARANTINE_NAMES_MAX: usize = 100;
+/// Frames of one file that are reported one by one when they cannot be used.
+const LOST_FRAMES_MAX: usize = 1024;
 
-/// Reads the log's files behind `covered`, the highest sequence that the manifest covers, and puts the
-/// folder in order. `visit` gets every whole frame with spans, with its file's sequence.
+/// What whoever reads the log back could make of a whole frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visited {
+    /// All of it.
+    Taken,
+    /// All but some of its spans.
+    Partly {
+        /// How many not.
+        rejected_spans: u64,
+        /// Why not.
+        why: String,
+    },
+    /// Nothing.
+    Unusable {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Reads the log's files, but for those that the manifest covers, and puts the folder in order. `visit`
+/// gets every whole frame with spans, with its file's header; a frame that it cannot use is reported
+/// like damage.
 ///
 /// # Errors
 /// What `visit` returns; [`WalError::Format`] if a newer Tracelake wrote a file (nothing is changed
@@ -34,8 +55,8 @@ const QUARANTINE_NAMES_MAX: usize = 100;
 pub fn recover<E: From<WalError>>(
     files: &dyn Files,
     dir: &Path,
-    covered: u64,
-    visit: &mut dyn FnMut(u64, Frame) -> Result<(), E>,
+    covered: &[CoveredWal],
+    visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
 ) -> Result<RecoveryReport, E> {
     Recovery::new(files, dir, true).run(covered, visit)
 }
@@ -47,8 +68,8 @@ pub fn recover<E: From<WalError>>(
 pub fn inspect<E: From<WalError>>(
     files: &dyn Files,
     dir: &Path,
-    covered: u64,
-    visit: &mut dyn FnMut(u64, Frame) -> Result<(), E>,
+    covered: &[CoveredWal],
+    visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
 ) -> Result<RecoveryReport, E> {
     Recovery::new(files, dir, false).run(covered, visit)
 }
@@ -59,36 +80,55 @@ struct Recovery<'a> {
     repairs: bool,
     report: RecoveryReport,
     requests: Requests,
+    /// Of the file that is being read.
+    lost_frames: Vec<LostFrame>,
 }
 
 /// A file and what its header says.
 struct Opened {
     file: WalFile,
     bytes: u64,
+    /// The log that it is of, if that can be read.
+    wal: Option<Ulid>,
     header: Result<DecodedFileHeader, String>,
 }
 
 impl<'a> Recovery<'a> {
     fn new(files: &'a dyn Files, dir: &'a Path, repairs: bool) -> Self {
-        Self { files, dir, repairs, report: RecoveryReport::default(), requests: Requests::default() }
+        Self {
+            files,
+            dir,
+            repairs,
+            report: RecoveryReport::default(),
+            requests: Requests::default(),
+            lost_frames: Vec::new(),
+        }
     }
 
     fn run<E: From<WalError>>(
         mut self,
-        covered: u64,
-        visit: &mut dyn FnMut(u64, Frame) -> Result<(), E>,
+        covered: &[CoveredWal],
+        visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
     ) -> Result<RecoveryReport, E> {
         let found = match list_files(self.files, self.dir) {
             Err(WalError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
             found => found?,
         };
-        let split = found.partition_point(|file| file.sequence <= covered);
-        self.report.covered_files = split as u64;
-        self.report.next_sequence =
-            covered.max(found.last().map_or(0, |file| file.sequence)).saturating_add(1);
         // All headers first: a newer version must be seen before anything is changed.
-        let mut opened =
-            found.into_iter().skip(split).map(|file| self.open(file)).collect::<Result<Vec<_>, _>>()?;
+        let mut opened = found.into_iter().map(|file| self.open(file)).collect::<Result<Vec<_>, _>>()?;
+        let wals: BTreeSet<Ulid> = opened.iter().filter_map(|file| file.wal).collect();
+        // Where files of several logs lie together, who has the others' numbers is not known: a new one
+        // is begun.
+        self.report.wal = wals.first().copied().filter(|_| wals.len() == 1);
+        let own_covered = self.report.wal.and_then(|wal| covered_up_to(covered, wal)).unwrap_or(0);
+        self.report.next_sequence =
+            own_covered.max(opened.last().map_or(0, |last| last.file.sequence)).saturating_add(1);
+        let found = opened.len();
+        opened.retain(|file| {
+            let covered = file.wal.and_then(|wal| covered_up_to(covered, wal));
+            file.header.is_err() || covered.is_none_or(|covered| file.file.sequence > covered)
+        });
+        self.report.covered_files = (found - opened.len()) as u64;
 
         if let Some(last) = opened.pop_if(|last| last.header.is_err()) {
             if self.is_unborn(&last.file.path)? {
@@ -97,19 +137,16 @@ impl<'a> Recovery<'a> {
                 opened.push(last);
             }
         }
-        let mut expected = covered.saturating_add(1);
+        self.find_gaps(&opened, own_covered);
         for (index, file) in opened.iter().enumerate() {
-            let sequence = file.file.sequence;
-            if sequence > expected {
-                self.report.gaps.push(Gap { first: expected, last: sequence - 1 });
-            }
-            expected = sequence.saturating_add(1);
             let role = match opened.get(index + 1) {
                 None => FileRole::Newest,
                 Some(next) => {
+                    let follows = |next: &FileHeader| {
+                        Some(next.sequence) == file.file.sequence.checked_add(1) && Some(next.wal) == file.wal
+                    };
                     let next = next.header.as_ref().ok().map(|decoded| decoded.header);
-                    let previous =
-                        next.filter(|next| next.sequence == expected).map(|next| next.previous_bytes);
+                    let previous = next.filter(follows).map(|next| next.previous_bytes);
                     FileRole::Sealed { bytes: previous.filter(|bytes| *bytes > 0) }
                 }
             };
@@ -119,32 +156,52 @@ impl<'a> Recovery<'a> {
         Ok(self.report)
     }
 
+    /// Sequences that are missing, as far as that can be told: of a log whose name is known, or between
+    /// two files of one log.
+    fn find_gaps(&mut self, opened: &[Opened], own_covered: u64) {
+        let mut expected = self.report.wal.map(|_| own_covered.saturating_add(1));
+        let mut before: Option<&Opened> = None;
+        for file in opened {
+            let sequence = file.file.sequence;
+            if before
+                .is_some_and(|before| before.wal.is_some() && file.wal.is_some() && before.wal != file.wal)
+            {
+                expected = None;
+            }
+            if let Some(first) = expected.filter(|expected| sequence > *expected) {
+                self.report.gaps.push(Gap { first, last: sequence - 1 });
+            }
+            expected = Some(sequence.saturating_add(1));
+            before = Some(file);
+        }
+    }
+
     fn open(&self, file: WalFile) -> Result<Opened, WalError> {
+        if self.repairs {
+            // What is read is shown, and its senders are told that it is stored. A process that died
+            // between write and fsync left it in the kernel's memory only; after an fsync that failed,
+            // that memory may have what the disk never got.
+            self.files
+                .sync_and_forget_cache(&file.path)
+                .map_err(WalError::file("syncing before it is read", &file.path))?;
+        }
         let bytes = self.files.len(&file.path).map_err(WalError::file("reading", &file.path))?;
-        let mut start = Vec::new();
-        let reader = self.files.open(&file.path).map_err(WalError::file("opening", &file.path))?;
-        reader
-            .take(FILE_HEADER_BYTES as u64)
-            .read_to_end(&mut start)
-            .map_err(WalError::file("reading", &file.path))?;
-        let header = match decode_file_header(&start) {
+        let (wal, header) = match read_header(self.files, &file.path)? {
             Ok(decoded) if decoded.header.sequence != file.sequence => {
-                Err(format!("its header says that it is file {}", decoded.header.sequence))
+                let what = format!("its header says that it is file {}", decoded.header.sequence);
+                (Some(decoded.header.wal), Err(what))
             }
-            Ok(decoded) => Ok(decoded),
-            Err(source @ FormatError::Version { .. }) => {
-                return Err(WalError::Format { path: file.path, source: Arc::new(source) });
-            }
-            Err(damaged) => Err(damaged.to_string()),
+            Ok(decoded) => (Some(decoded.header.wal), Ok(decoded)),
+            Err(damaged) => (None, Err(damaged.to_string())),
         };
-        Ok(Opened { file, bytes, header })
+        Ok(Opened { file, bytes, wal, header })
     }
 
     fn read_file<E: From<WalError>>(
         &mut self,
         opened: &Opened,
         role: FileRole,
-        visit: &mut dyn FnMut(u64, Frame) -> Result<(), E>,
+        visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
     ) -> Result<(), E> {
         self.report.files += 1;
         self.report.bytes += opened.bytes;
@@ -162,6 +219,10 @@ impl<'a> Recovery<'a> {
         for damage in &end.damage {
             self.requests.lost(damage);
         }
+        if !self.lost_frames.is_empty() {
+            let frames = std::mem::take(&mut self.lost_frames);
+            self.quarantine(opened, FileDamage::Unusable { frames })?;
+        }
         if !end.damage.is_empty() {
             // Its second name shows the same bytes: so no cut, which the next file's header makes good.
             self.quarantine(opened, FileDamage::Frames { ranges: end.damage })?;
@@ -178,7 +239,7 @@ impl<'a> Recovery<'a> {
         file: &WalFile,
         header: &FileHeader,
         role: FileRole,
-        visit: &mut dyn FnMut(u64, Frame) -> Result<(), E>,
+        visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
     ) -> Result<FileEnd, E> {
         let read = |error| WalError::file("reading", &file.path)(error);
         let mut source = self.files.open(&file.path).map_err(WalError::file("opening", &file.path))?;
@@ -188,12 +249,7 @@ impl<'a> Recovery<'a> {
         loop {
             match reader.step() {
                 Step::Frame(frame) => match frame.meta.kind {
-                    FrameKind::Spans => {
-                        self.report.frames += 1;
-                        self.report.spans += u64::from(frame.meta.span_count);
-                        self.requests.stored(&frame);
-                        visit(file.sequence, frame)?;
-                    }
+                    FrameKind::Spans => self.visit(header, frame, visit)?,
                     FrameKind::Requests => self.requests.listed(&frame),
                 },
                 Step::NeedsMore => match read_some(source.as_mut(), &mut chunk).map_err(read)? {
@@ -202,6 +258,40 @@ impl<'a> Recovery<'a> {
                 },
                 Step::End => return Ok(reader.finish(role)),
             }
+        }
+    }
+
+    fn visit<E: From<WalError>>(
+        &mut self,
+        header: &FileHeader,
+        frame: Frame,
+        visit: &mut dyn FnMut(&FileHeader, Frame) -> Result<Visited, E>,
+    ) -> Result<(), E> {
+        let (meta, offset) = (frame.meta.clone(), frame.offset);
+        let (lost_spans, what) = match visit(header, frame)? {
+            Visited::Taken => (0, None),
+            Visited::Partly { rejected_spans, why } => (rejected_spans, Some(why)),
+            Visited::Unusable { why } => {
+                // Not among the stored: whoever sends it again is not told that it is.
+                self.requests.unusable(meta.request_hash);
+                self.lose(LostFrame { offset, spans: u64::from(meta.span_count), meta, what: why });
+                return Ok(());
+            }
+        };
+        self.report.frames += 1;
+        self.report.spans += u64::from(meta.span_count).saturating_sub(lost_spans);
+        self.requests.stored(&meta);
+        if let Some(what) = what {
+            self.lose(LostFrame { offset, spans: lost_spans, meta, what });
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, frame: LostFrame) {
+        let full = self.lost_frames.len() >= LOST_FRAMES_MAX;
+        match self.lost_frames.last_mut() {
+            Some(last) if full => last.spans += frame.spans,
+            _ => self.lost_frames.push(frame),
         }
     }
 
@@ -223,9 +313,8 @@ impl<'a> Recovery<'a> {
                 self.files.remove(path).map_err(WalError::file("removing", path))?;
                 self.files.sync_dir(self.dir).map_err(WalError::file("syncing", self.dir))?;
             } else {
-                let to = self.quarantine_path(&format!("{:020}.unborn", opened.file.sequence))?;
-                self.files.rename(path, &to).map_err(WalError::file("moving to quarantine", path))?;
-                kept_as = Some(to);
+                let name = format!("{:020}.unborn", opened.file.sequence);
+                kept_as = Some(quarantine::take(self.files, self.dir, path, &name)?);
             }
         }
         // It held nothing, so its sequence is free; with the next one there would be a gap.
@@ -239,10 +328,9 @@ impl<'a> Recovery<'a> {
         let path = &opened.file.path;
         let mut kept_as = None;
         if self.repairs {
-            let to = self.quarantine_path(&format!("{:020}.{}.tail", opened.file.sequence, torn.at))?;
-            self.copy_tail(path, torn.at, &to)?;
+            let name = format!("{:020}.{}.tail", opened.file.sequence, torn.at);
+            kept_as = Some(quarantine::copy_tail(self.files, self.dir, path, torn.at, &name)?);
             self.files.truncate(path, torn.at).map_err(WalError::file("cutting the torn tail of", path))?;
-            kept_as = Some(to);
         }
         let bytes = torn.end - torn.at;
         self.report.torn =
@@ -250,65 +338,13 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn copy_tail(&self, path: &Path, at: u64, to: &Path) -> Result<(), WalError> {
-        let temporary = to.with_extension("tmp");
-        let copy = || -> io::Result<()> {
-            match self.files.remove(&temporary) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut source = self.files.open(path)?;
-            io::copy(&mut (&mut source).take(at), &mut io::sink())?;
-            let mut handle = self.files.create(&temporary)?;
-            let mut chunk = vec![0; READ_BYTES];
-            loop {
-                match read_some(source.as_mut(), &mut chunk)? {
-                    [] => break,
-                    bytes => handle.append(&mut [IoSlice::new(bytes)])?,
-                }
-            }
-            handle.sync()?;
-            self.files.rename(&temporary, to)
-        };
-        copy().map_err(WalError::file("keeping the torn tail as", to))
-    }
-
     fn quarantine(&mut self, opened: &Opened, damage: FileDamage) -> Result<(), WalError> {
         let WalFile { sequence, path } = opened.file.clone();
-        let mut quarantined_as = None;
-        if self.repairs {
-            quarantined_as = Some(self.link_to_quarantine(&path, opened.bytes)?);
-        }
+        let quarantined_as =
+            if self.repairs { Some(quarantine::link(self.files, self.dir, &path)?) } else { None };
         let file = DamagedFile { sequence, path, bytes: opened.bytes, quarantined_as, damage };
         self.report.damaged.push(file);
         Ok(())
-    }
-
-    fn link_to_quarantine(&self, path: &Path, bytes: u64) -> Result<PathBuf, WalError> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for attempt in 0..QUARANTINE_NAMES_MAX {
-            let name = if attempt == 0 { name.clone() } else { format!("{name}.{attempt}") };
-            let to = self.quarantine_path(&name)?;
-            match self.files.link(path, &to) {
-                Ok(()) => return Ok(to),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    // From a start before this one, unless it is of another length.
-                    if self.files.len(&to).map_err(WalError::file("reading", &to))? == bytes {
-                        return Ok(to);
-                    }
-                }
-                Err(error) => return Err(WalError::file("linking into quarantine", path)(error)),
-            }
-        }
-        let full =
-            io::Error::other("its name is taken many times in the quarantine folder; clear that folder");
-        Err(WalError::file("linking into quarantine", path)(full))
-    }
-
-    fn quarantine_path(&self, name: &str) -> Result<PathBuf, WalError> {
-        let dir = quarantine_dir(self.dir);
-        self.files.create_dir(&dir).map_err(WalError::file("making", &dir))?;
-        Ok(dir.join(name))
     }
 }
 
@@ -322,8 +358,12 @@ struct Requests {
 }
 
 impl Requests {
-    fn stored(&mut self, frame: &Frame) {
-        self.stored.insert(frame.meta.request_hash, frame.meta.arrival_unix_nano / 1_000_000_000);
+    fn stored(&mut self, meta: &FrameMeta) {
+        self.stored.insert(meta.request_hash, meta.arrival_unix_nano / 1_000_000_000);
+    }
+
+    fn unusable(&mut self, request_hash: u128) {
+        self.lost.insert(request_hash);
     }
 
     fn listed(&mut self, frame: &Frame) {
@@ -347,17 +387,6 @@ impl Requests {
         let excess =
             list.len().saturating_sub(usize::try_from(limits::DEDUP_REQUESTS_MAX).unwrap_or(usize::MAX));
         list.split_off(excess)
-    }
-}
-
-/// The next bytes; none at the end.
-fn read_some<'b>(source: &mut (dyn Read + Send), chunk: &'b mut [u8]) -> io::Result<&'b [u8]> {
-    loop {
-        match source.read(chunk) {
-            Ok(length) => return Ok(chunk.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use tracelake_format::wal::{Damage, FrameHeader, FrameKind};
+use tracelake_format::wal::{Damage, FrameHeader, FrameKind, FrameMeta};
+use ulid::Ulid;
 
 /// The outcome of a recovery.
 #[derive(Debug, Clone, Default)]
 pub struct RecoveryReport {
+    /// The log that the files are of; none if that cannot be told, or there are none.
+    pub wal: Option<Ulid>,
     /// Sequence for the next file.
     pub next_sequence: u64,
     /// Length of the file before that one; 0: not known.
@@ -26,7 +29,7 @@ pub struct RecoveryReport {
     pub bytes: u64,
     /// Hash and arrival in seconds since 1970 of the requests that are stored, oldest first.
     pub recent_requests: Vec<(u128, u64)>,
-    /// The group that a crash interrupted.
+    /// The end of the newest file that is no whole frame: a group that a crash interrupted, or damage.
     pub torn: Option<TornFile>,
     /// Files with damage, in order.
     pub damaged: Vec<DamagedFile>,
@@ -34,7 +37,8 @@ pub struct RecoveryReport {
     pub gaps: Vec<Gap>,
 }
 
-/// The end of the newest file that was cut off: never acknowledged.
+/// The end of the newest file that was cut off. A crash that interrupts a group leaves such an end, and
+/// then nobody was told that it is stored; damage of the last group looks the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornFile {
     /// The file.
@@ -64,6 +68,24 @@ pub enum FileDamage {
         /// The damaged ranges, in order.
         ranges: Vec<Damage>,
     },
+    /// Frames are whole, and what is in them is no request that this build takes.
+    Unusable {
+        /// Those frames, in order; from the 1,024th on their spans are added to the last.
+        frames: Vec<LostFrame>,
+    },
+}
+
+/// A whole frame of which not all could be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostFrame {
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// What it says of itself.
+    pub meta: FrameMeta,
+    /// How many of its spans are lost.
+    pub spans: u64,
+    /// Why.
+    pub what: String,
 }
 
 /// A file that is damaged.
@@ -98,6 +120,13 @@ impl DamagedFile {
 }
 
 impl RecoveryReport {
+    /// What was cut off the newest file, in a sentence; none if nothing was that can have been stored.
+    pub fn torn_message(&self) -> Option<String> {
+        let torn = self.torn.as_ref()?;
+        // A file whose creation was interrupted held no frame.
+        (torn.at > 0).then(|| torn.to_string())
+    }
+
     /// A sentence for each file that is damaged or missing; empty if all is well.
     pub fn damage_messages(&self) -> Vec<String> {
         let damaged = self.damaged.iter().map(ToString::to_string);
@@ -109,6 +138,23 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last } = self;
         write!(f, "WAL files {first} to {last} are missing: the spans that they held are lost")
+    }
+}
+
+impl fmt::Display for TornFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, at, bytes, kept_as, headers } = self;
+        write!(f, "{}: its last {bytes} bytes, from {at} on, are no whole frames", path.display())?;
+        f.write_str("; a crash interrupted them before they were acknowledged, or they are damaged")?;
+        let metas = headers.iter().map(|header| (&header.meta, u64::from(header.meta.span_count)));
+        write_lost(f, "possibly acknowledged and lost", metas)?;
+        if headers.is_empty() {
+            f.write_str("; whose spans were in them cannot be read")?;
+        }
+        match kept_as {
+            Some(kept) => write!(f, "; they are kept as {}", kept.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -128,12 +174,23 @@ impl fmt::Display for DamagedFile {
                 if let Some(first) = ranges.first() {
                     write!(f, ", the first at {}: {}", first.at, first.what)?;
                 }
-                write_lost(f, ranges)?;
+                let metas = ranges.iter().filter_map(|range| Some(&range.header.as_ref()?.meta));
+                write_lost(f, "lost", metas.map(|meta| (meta, u64::from(meta.span_count))))?;
+                if ranges.iter().any(|range| range.header.is_none()) {
+                    f.write_str("; whose spans were in some of the places cannot be read")?;
+                }
                 if !ranges.iter().any(|range| range.acknowledged) {
                     f.write_str(
                         "; this may be a group that a crash interrupted and nobody was told is stored",
                     )?;
                 }
+            }
+            FileDamage::Unusable { frames } => {
+                write!(f, "{path}: {} whole frames cannot be used", frames.len())?;
+                if let Some(first) = frames.first() {
+                    write!(f, ", the first at {}: {}", first.offset, first.what)?;
+                }
+                write_lost(f, "lost", frames.iter().map(|frame| (&frame.meta, frame.spans)))?;
             }
         }
         match &self.quarantined_as {
@@ -143,8 +200,12 @@ impl fmt::Display for DamagedFile {
     }
 }
 
-/// Whose spans, of what time, were in the damaged ranges.
-fn write_lost(f: &mut fmt::Formatter<'_>, ranges: &[Damage]) -> fmt::Result {
+/// Whose spans, how many, of what time.
+fn write_lost<'a>(
+    f: &mut fmt::Formatter<'_>,
+    how: &str,
+    frames: impl Iterator<Item = (&'a FrameMeta, u64)>,
+) -> fmt::Result {
     #[derive(Default)]
     struct Lost {
         spans: u64,
@@ -153,10 +214,9 @@ fn write_lost(f: &mut fmt::Formatter<'_>, ranges: &[Damage]) -> fmt::Result {
         start_max: u64,
     }
     let mut tenants: BTreeMap<&str, Lost> = BTreeMap::new();
-    let metas = ranges.iter().filter_map(|range| Some(&range.header.as_ref()?.meta));
-    for meta in metas.filter(|meta| meta.kind == FrameKind::Spans) {
+    for (meta, spans) in frames.filter(|(meta, _)| meta.kind == FrameKind::Spans) {
         let lost = tenants.entry(meta.tenant.as_ref().map_or("", |tenant| tenant.as_str())).or_default();
-        lost.spans += u64::from(meta.span_count);
+        lost.spans += spans;
         lost.requests.insert(meta.request_hash);
         lost.start_min =
             Some(lost.start_min.map_or(meta.start_unix_nano_min, |min| min.min(meta.start_unix_nano_min)));
@@ -165,10 +225,10 @@ fn write_lost(f: &mut fmt::Formatter<'_>, ranges: &[Damage]) -> fmt::Result {
     for (tenant, lost) in &tenants {
         let (from, to) = (UtcTime(lost.start_min.unwrap_or_default()), UtcTime(lost.start_max));
         let (spans, requests) = (lost.spans, lost.requests.len());
-        write!(f, "; lost: {spans} spans in {requests} requests of tenant {tenant}, started {from} to {to}")?;
-    }
-    if ranges.iter().any(|range| range.header.is_none()) {
-        f.write_str("; whose spans were in some of the places cannot be read")?;
+        write!(
+            f,
+            "; {how}: {spans} spans in {requests} requests of tenant {tenant}, started {from} to {to}"
+        )?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ const GROUP_BYTES_MAX: usize = 32 << 20;
 /// Ends the thread where it stands: a simulated crash.
 struct Crash;
 
-struct Writer<T> {
+struct Writer<T: 'static> {
     options: WalOptions,
     sink: Box<dyn WalSink<T>>,
     shared: Arc<Shared>,
@@ -43,22 +43,16 @@ pub(super) fn start<T: Send + 'static>(
     let dir = writer.options.dir.clone();
     std::thread::Builder::new()
         .name("tracelake-wal".to_owned())
-        .spawn(move || {
-            let shared = Arc::clone(&writer.shared);
-            let _stopped = PoisonOnPanic(shared);
-            writer.run(receiver);
-        })
+        .spawn(move || writer.run(receiver))
         .map(drop)
         .map_err(WalError::file("starting the thread that writes", dir))
 }
 
-/// If the sink panics, senders must not wait for a thread that is gone.
-struct PoisonOnPanic(Arc<Shared>);
-
-impl Drop for PoisonOnPanic {
+/// If the thread panics, senders must not wait for it, and the process must not go on without it.
+impl<T: 'static> Drop for Writer<T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.poison.get_or_init(|| "its thread panicked".to_owned());
+            self.poison("its thread panicked");
         }
     }
 }
@@ -73,7 +67,7 @@ fn create(
     let created_unix_nano = options.clock.now_unix_nano();
     let salt =
         xxh3_64_with_seed(&[sequence.to_le_bytes(), created_unix_nano.to_le_bytes()].concat(), options.seed);
-    let header = FileHeader { sequence, salt, created_unix_nano, previous_bytes };
+    let header = FileHeader { sequence, salt, created_unix_nano, previous_bytes, wal: options.wal };
     let path = WalFile::new(&options.dir, sequence).path;
     let mut file = LogFile::create(options.files.as_ref(), &path, &header)?;
     let meta = FrameMeta {
@@ -88,6 +82,20 @@ fn create(
     file.write(&[(&meta, StoredPayload::plain(&encode_requests(&requests)))])?;
     file.sync()?;
     Ok(file)
+}
+
+impl<T: 'static> Writer<T> {
+    fn poison(&mut self, reason: &str) {
+        let mut first = false;
+        self.shared.poison.get_or_init(|| {
+            first = true;
+            reason.to_owned()
+        });
+        if first {
+            tracing::error!(reason, "the WAL is poisoned");
+            self.sink.poisoned(reason);
+        }
+    }
 }
 
 impl<T: Send + 'static> Writer<T> {
@@ -188,18 +196,6 @@ impl<T: Send + 'static> Writer<T> {
             // First the sink's part: who is answered may try again at once and must not find it in flight.
             drop(pending.attached);
             answer(pending.reply, Err(error.clone()));
-        }
-    }
-
-    fn poison(&mut self, reason: &str) {
-        let mut first = false;
-        self.shared.poison.get_or_init(|| {
-            first = true;
-            reason.to_owned()
-        });
-        if first {
-            tracing::error!(reason, "the WAL is poisoned");
-            self.sink.poisoned(reason);
         }
     }
 

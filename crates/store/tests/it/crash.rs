@@ -165,6 +165,18 @@ impl World {
 
     /// Every request's spans, as the store shows them.
     fn check(&self, life: &Life) {
+        self.check_without_counts(life);
+        // Rows are counted, so that one stored twice shows even where reading hides it.
+        let sent = self.sent.lock().expect("no panic").acknowledged.clone();
+        let status = life.store.status();
+        let rows = status.segment_rows + status.memtable_spans;
+        let most = sent.len() as u64 * u64::from(SPANS_PER_REQUEST);
+        let least =
+            sent.values().filter(|acknowledged| **acknowledged).count() as u64 * u64::from(SPANS_PER_REQUEST);
+        assert!((least..=most).contains(&rows), "{least} <= {rows} <= {most}: {status:?}");
+    }
+
+    fn check_without_counts(&self, life: &Life) {
         let sent = self.sent.lock().expect("no panic").acknowledged.clone();
         life.runtime.block_on(async {
             for (number, acknowledged) in &sent {
@@ -177,13 +189,6 @@ impl World {
             for never_sent in [u64::MAX, u64::MAX - 1] {
                 assert!(spans_of(&life.store, never_sent).await.is_empty());
             }
-            // Rows are counted, so that one stored twice shows even where reading hides it.
-            let status = life.store.status();
-            let rows = status.segment_rows + status.memtable_spans;
-            let most = sent.len() as u64 * u64::from(SPANS_PER_REQUEST);
-            let least = sent.values().filter(|acknowledged| **acknowledged).count() as u64
-                * u64::from(SPANS_PER_REQUEST);
-            assert!((least..=most).contains(&rows), "{least} <= {rows} <= {most}: {status:?}");
         });
     }
 }
@@ -334,9 +339,31 @@ fn of_two_processes_on_one_store_the_first_stops() {
     let rows = second.status().segment_rows;
     assert_eq!(rows, 4 * 2 * u64::from(SPANS_PER_REQUEST), "what was committed before is there, once");
     first.runtime.block_on(async {
-        let ingested = second.ingest(&tenant, Encoding::Json, request(1 << 41)).await;
-        assert!(ingested.is_ok(), "the second goes on: {ingested:?}");
-        second.flush().await.expect("a flush");
+        for number in 0..4 {
+            // Files of the same numbers as the first one's, and beyond.
+            let ingested = second.ingest(&tenant, Encoding::Json, request((1 << 41) + number)).await;
+            assert!(ingested.is_ok(), "the second goes on: {ingested:?}");
+            second.flush().await.expect("a flush");
+        }
     });
+    assert!(second.snapshot().manifest.wal_covered.iter().all(|covered| covered.sequence >= 1));
     first.end();
+
+    // The first machine comes back. What it acknowledged after it was replaced is in no segment, though
+    // the other one's files of that number are.
+    for flush in [false, true] {
+        let first = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+        world.check_without_counts(&first);
+        for number in 0..4 {
+            let found = first.runtime.block_on(spans_of(&first.store, (1 << 41) + number));
+            assert_eq!(found.len(), usize::from(SPANS_PER_REQUEST), "what the second had flushed");
+        }
+        if flush {
+            first.runtime.block_on(first.store.flush()).expect("a flush");
+            world.check_without_counts(&first);
+            let rows = first.store.status().segment_rows;
+            assert_eq!(rows, (4 * 3 + 4) * u64::from(SPANS_PER_REQUEST), "each once");
+        }
+        first.end();
+    }
 }

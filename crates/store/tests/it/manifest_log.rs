@@ -40,6 +40,8 @@ const POLICY: RetryPolicy = RetryPolicy {
     pause_max: Duration::ZERO,
 };
 
+const WAL: Ulid = Ulid(0xA1);
+
 fn env(store: &Arc<dyn ObjectStore>, policy: RetryPolicy) -> ManifestEnv {
     ManifestEnv {
         store: Arc::clone(store),
@@ -94,7 +96,7 @@ fn segment(number: u64) -> SegmentEntry {
 /// Generation `number`, with one segment; the one from 20 generations ago goes.
 fn flush(number: u64) -> Commit {
     Commit {
-        flushed: Some(Flushed { generation: number, wal_covered: number }),
+        flushed: Some(Flushed { generation: number, wal: WAL, wal_covered: number }),
         segments_added: vec![segment(number)],
         segments_removed: number
             .checked_sub(20)
@@ -161,7 +163,7 @@ async fn what_was_committed_is_there_after_every_restart() {
         for _ in 0..50 {
             generation += 1;
             let state = log.commit(flush(generation)).await.expect("commit");
-            assert_eq!((state.generation, state.wal_covered), (generation, generation));
+            assert_eq!((state.generation, state.covered(WAL)), (generation, Some(generation)));
             log.check_epoch().await.expect("still the writer");
         }
         before = State::clone(&log.state());
@@ -304,7 +306,8 @@ async fn every_flipped_bit_of_the_log_is_detected_or_harmless() {
     let store = memory();
     let log = open(&store, 1).await;
     for generation in 1..CHECKPOINT_INTERVAL - 3 {
-        let change = Commit { flushed: Some(Flushed { generation, wal_covered: 0 }), ..Commit::default() };
+        let change =
+            Commit { flushed: Some(Flushed { generation, wal: WAL, wal_covered: 0 }), ..Commit::default() };
         log.commit(change).await.expect("commit");
     }
     for generation in 61..=64 {

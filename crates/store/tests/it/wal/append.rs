@@ -138,8 +138,8 @@ async fn a_file_is_a_generation() {
     assert_eq!(recovered.frames, log.lock().expect("no panic").published);
 }
 
-fn remove(files: &Arc<dyn Files>, covered: u64) -> usize {
-    remove_covered(files.as_ref(), Path::new(DIR), covered).expect("they can be removed")
+fn remove(files: &Arc<dyn Files>, up_to: u64) -> usize {
+    remove_covered(files.as_ref(), Path::new(DIR), &covered(up_to)).expect("they can be removed")
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tracelake_format::wal::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES};
+use tracelake_format::wal::{
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FileSeal, FrameReader, Step, StoredPayload,
+    decode_file_header, encode_file_header, encode_frame,
+};
 use tracelake_model::ErrorKind;
 use tracelake_store::env::Files;
 use tracelake_store::env::sim::SimFiles;
-use tracelake_store::wal::{FileDamage, FramePosition, WalError, inspect, remove_covered};
+use tracelake_store::wal::{FileDamage, FramePosition, Visited, WalError, inspect, recover, remove_covered};
+use ulid::Ulid;
 
 use super::support::*;
 
@@ -95,9 +99,172 @@ async fn every_flipped_bit_is_seen_or_harmless_and_what_it_did_not_hit_is_recove
                 let rest: Vec<_> = all.frames.iter().copied().filter(|frame| Some(*frame) != lost).collect();
                 assert_eq!(found.frames, rest, "bit {bit}");
             }
-            FileDamage::Header { .. } => unreachable!("bit {bit}: the other copy is whole"),
+            FileDamage::Header { .. } | FileDamage::Unusable { .. } => {
+                unreachable!("bit {bit}: the other copy is whole")
+            }
         }
     }
+}
+
+/// In the newest file a damaged end cannot be told from a group that a crash interrupted: it is said all
+/// the same, with all that its header says.
+#[tokio::test]
+async fn every_flipped_bit_of_the_newest_file_is_reported_or_harmless() {
+    let (_, bytes, positions) = small_wal().await;
+    let (_, files) = disk_with(&bytes);
+    let all = recovered(files.as_ref());
+    let last = positions[5];
+    let mut possibly = 0;
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (_, files) = disk_with(&flipped);
+        let found = recovered(files.as_ref());
+        let (damage, torn) = (found.report.damage_messages(), found.report.torn_message());
+        assert!(damage.len() + usize::from(torn.is_some()) <= 1, "bit {bit}: {damage:?} {torn:?}");
+        if found.frames != all.frames {
+            assert!(!damage.is_empty() || torn.is_some(), "bit {bit}: lost without a word");
+        }
+        if bit as u64 / 8 >= last.offset + FRAME_HEADER_BYTES as u64 {
+            let torn = torn.expect("the last group is damaged");
+            for part in
+                ["possibly acknowledged", "5 spans in 1 requests of tenant tenant-2", "1970-01-01T00:00:00Z"]
+            {
+                assert!(torn.contains(part), "bit {bit}: {torn:?} says {part:?}");
+            }
+            possibly += 1;
+        } else if bit as u64 / 8 >= last.offset {
+            let torn = torn.expect("the last group is damaged");
+            assert!(torn.contains("cannot be read") && torn.contains(&format!("last {} bytes", last.bytes)));
+        }
+    }
+    assert_eq!(possibly, payload(5).len() * 8);
+}
+
+/// Frames of which nothing, or not all, can be used; the next start reads the file again.
+#[tokio::test]
+async fn a_whole_frame_that_cannot_be_used_is_kept_and_reported_and_stops_nothing() {
+    let (_, bytes, _) = small_wal().await;
+    let (disk, files) = disk_with(&bytes);
+    for _ in 0..2 {
+        let mut seen = Vec::new();
+        let report = recover(files.as_ref(), Path::new(DIR), &[], &mut |_, frame| {
+            let number = number(&frame);
+            seen.push(number);
+            Ok::<_, WalError>(match number {
+                2 => Visited::Unusable { why: "field 7 is no number".to_owned() },
+                4 => Visited::Partly { rejected_spans: 3, why: "3 spans rejected".to_owned() },
+                _ => Visited::Taken,
+            })
+        })
+        .expect("it is no error");
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+        assert_eq!((report.frames, report.spans), (5, 1 + 3 + 1 + 5));
+        let [message] = report.damage_messages().try_into().expect("one file");
+        for part in [
+            "2 whole frames cannot be used",
+            "field 7 is no number",
+            "2 spans in 1 requests of tenant tenant-2",
+            "3 spans in 1 requests of tenant tenant-1",
+            "the file is kept as /wal/quarantine/00000000000000000001.wal",
+        ] {
+            assert!(message.contains(part), "{message:?} says {part:?}");
+        }
+        assert!(report.damaged[0].loses_spans());
+        let recent: Vec<u128> = report.recent_requests.iter().map(|(hash, _)| *hash).collect();
+        assert_eq!(recent, [0, 1, 3, 4, 5].map(hash), "a lost request may be sent again");
+        assert_eq!(disk.bytes(&quarantine_path("00000000000000000001.wal")).as_ref(), Some(&bytes));
+    }
+    assert_eq!(disk.paths().len(), 2, "kept once");
+}
+
+#[tokio::test]
+async fn what_is_in_quarantine_is_never_written_over() {
+    let (_, bytes, _) = small_wal().await;
+    let names = ["00000000000000000002.unborn", "00000000000000000001.wal", "00000000000000000002.unborn.1"];
+    let (disk, files) = disk_with(&bytes);
+    for name in names {
+        disk.put(&quarantine_path(name), b"older".to_vec());
+    }
+    disk.put(&wal_path(2), vec![7; 5]);
+    let found = recovered(files.as_ref());
+    assert_eq!(
+        found.report.torn.expect("it is no file").kept_as,
+        Some(quarantine_path("00000000000000000002.unborn.2"))
+    );
+    assert_eq!(disk.bytes(&quarantine_path("00000000000000000002.unborn.2")), Some(vec![7; 5]));
+
+    // A torn tail, and one of the same place and length from before.
+    let (disk, files) = disk_with(&bytes[..bytes.len() - 1]);
+    let torn = recovered(files.as_ref()).report.torn.expect("it is torn");
+    let first = torn.kept_as.expect("it is kept");
+    let other = vec![9; torn.bytes as usize];
+    disk.put(&first, other.clone());
+    disk.put(&wal_path(1), bytes[..bytes.len() - 1].to_vec());
+    let second = recovered(files.as_ref()).report.torn.expect("it is torn").kept_as.expect("it is kept");
+    assert_ne!(second, first);
+    assert_eq!(disk.bytes(&first), Some(other));
+
+    // Damage, beside another file of that name and length.
+    let mut damaged = bytes.clone();
+    damaged[FILE_HEADER_BYTES + 4] ^= 1;
+    let (disk, files) = disk_with(&damaged);
+    disk.put(&quarantine_path("00000000000000000001.wal"), vec![9; bytes.len()]);
+    let found = recovered(files.as_ref());
+    let kept = found.report.damaged[0].quarantined_as.clone().expect("it is kept");
+    assert_eq!(kept, quarantine_path("00000000000000000001.wal.1"));
+    assert_eq!(disk.bytes(&kept), Some(damaged));
+}
+
+/// The bytes of a file of another log with this sequence.
+fn of_another_log(bytes: &[u8], sequence: u64) -> Vec<u8> {
+    let header = decode_file_header(bytes).expect("it is whole").header;
+    let other = FileHeader { sequence, wal: Ulid(WAL.0 + 1), ..header };
+    let seal = FileSeal::new(&other);
+    let mut reader = FrameReader::new(&header);
+    reader.feed(&bytes[FILE_HEADER_BYTES..]);
+    reader.feed_end();
+    let mut out = encode_file_header(&other).to_vec();
+    while let Step::Frame(frame) = reader.step() {
+        let at = out.len() as u64;
+        encode_frame(&mut out, seal, at, at, &frame.meta, StoredPayload::plain(&frame.payload))
+            .expect("it is small");
+    }
+    out
+}
+
+#[tokio::test]
+async fn files_of_another_log_are_never_covered() {
+    let (disk, bytes, _) = small_wal().await;
+    disk.put(&wal_path(2), of_another_log(&bytes, 2));
+    let mut read = Vec::new();
+    let report = recover(&disk, Path::new(DIR), &covered(9), &mut |file, frame| {
+        read.push((file.wal, file.sequence, number(&frame)));
+        Ok::<_, WalError>(Visited::Taken)
+    })
+    .expect("it can be read");
+    assert_eq!(read, [0, 1, 2, 3, 4, 5].map(|number| (Ulid(WAL.0 + 1), 2, number)));
+    assert_eq!((report.wal, report.next_sequence, report.covered_files), (None, 3, 1));
+    assert!(report.damage_messages().is_empty(), "{report:?}");
+    assert_eq!(remove_covered(&disk, Path::new(DIR), &covered(9)).expect("it can be removed"), 1);
+    assert_eq!(disk.paths(), [wal_path(2)]);
+}
+
+#[tokio::test]
+async fn a_covered_file_whose_header_cannot_be_read_is_kept_in_quarantine() {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    append_all(&wal, 0..2).await;
+    wal.rotate().await.expect("there is room");
+    let mut broken = disk.bytes(&wal_path(1)).expect("it is there");
+    broken[20] ^= 1;
+    broken[532] ^= 1;
+    disk.put(&wal_path(1), broken.clone());
+    assert_eq!(remove_covered(files.as_ref(), Path::new(DIR), &covered(1)).expect("it can be removed"), 1);
+    assert_eq!(disk.paths(), [wal_path(2), quarantine_path("00000000000000000001.wal")]);
+    assert_eq!(disk.bytes(&quarantine_path("00000000000000000001.wal")), Some(broken));
+    wal.close().await;
 }
 
 /// Where the frames of a whole file begin.
@@ -139,7 +306,7 @@ async fn damage_in_the_middle_is_named_kept_and_survives_until_it_is_covered() {
     assert_eq!(again.report.damaged, found.report.damaged);
     let kept = quarantine_path("00000000000000000001.wal");
     assert_eq!(disk.paths().iter().filter(|path| path.starts_with("/wal/quarantine")).count(), 1);
-    remove_covered(files.as_ref(), Path::new(DIR), 2).expect("they can be removed");
+    remove_covered(files.as_ref(), Path::new(DIR), &covered(2)).expect("they can be removed");
     assert_eq!(disk.paths(), std::slice::from_ref(&kept), "quarantine is for people to clear");
     assert_eq!(disk.bytes(&kept), Some(bytes));
 }
@@ -246,9 +413,9 @@ async fn inspecting_changes_nothing() {
     bytes.truncate(bytes.len() - 1);
     let (disk, files) = disk_with(&bytes);
     let mut numbers = Vec::new();
-    let report = inspect(files.as_ref(), Path::new(DIR), 0, &mut |_, frame| {
+    let report = inspect(files.as_ref(), Path::new(DIR), &[], &mut |_, frame| {
         numbers.push(number(&frame));
-        Ok::<(), WalError>(())
+        Ok::<_, WalError>(Visited::Taken)
     })
     .expect("the files can be read");
     assert_eq!(numbers, [0, 2, 3, 4]);
@@ -265,6 +432,6 @@ async fn files_that_are_not_the_logs_are_left_alone() {
     }
     let found = recovered(&disk);
     assert_eq!((found.numbers(), found.report.next_sequence), (vec![0, 1, 2, 3, 4, 5], 2));
-    remove_covered(&disk, Path::new(DIR), u64::MAX).expect("they can be removed");
+    remove_covered(&disk, Path::new(DIR), &covered(u64::MAX)).expect("they can be removed");
     assert_eq!(disk.paths().len(), 4);
 }

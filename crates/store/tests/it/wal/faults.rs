@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tracelake_model::ErrorKind;
 use tracelake_store::env::sim::{Fault, SimFiles};
 use tracelake_store::env::{CrashPoint, CrashPoints, Files, SystemFiles};
-use tracelake_store::wal::{Wal, WalError};
+use tracelake_store::wal::{AfterPublish, Append, Wal, WalError, WalSink};
 
 use super::support::*;
 
@@ -202,6 +202,106 @@ async fn a_crash_at_any_step_loses_nothing_that_was_acknowledged() {
             }
         }
     }
+}
+
+/// A process that dies leaves what it wrote in the kernel's memory. Whoever reads it from there shows
+/// it, and tells its sender that it is stored.
+#[tokio::test]
+async fn what_a_restart_shows_survives_a_power_cut_right_after_it() {
+    for seed in seeds(30) {
+        let disk = SimFiles::new(seed);
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        let crash = CrashAt { point: CrashPoint::WalSync, left: AtomicU64::new(2) };
+        let (wal, _) = reopen_with(&files, Arc::new(crash));
+        append_all(&wal, 0..2).await;
+        // Written, not synced, not acknowledged.
+        wal.append(request(2)).await.expect_err("it crashed");
+        disk.kill();
+        let shown = recovered(files.as_ref());
+        assert_eq!(shown.numbers(), [0, 1, 2], "seed {seed}: the cache has all of it");
+        disk.power_cut();
+        disk.restart();
+        let after = recovered(files.as_ref());
+        assert_eq!(after.frames, shown.frames, "seed {seed}: shown, and then lost");
+        assert_eq!(after.report.recent_requests, shown.report.recent_requests, "seed {seed}");
+    }
+}
+
+/// After a failed fsync the kernel takes pages for written that it could not write.
+#[tokio::test]
+async fn after_a_failed_fsync_a_restart_shows_only_what_the_disk_has() {
+    for seed in seeds(30) {
+        let disk = SimFiles::new(seed);
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        let (wal, _, _) = reopen(&files);
+        append_all(&wal, 0..2).await;
+        disk.fail_syncs(Some(Fault::Io));
+        wal.append(request(2)).await.expect_err("it is not durable");
+        disk.fail_syncs(None);
+        disk.kill();
+        let shown = recovered(files.as_ref());
+        disk.power_cut();
+        disk.restart();
+        let after = recovered(files.as_ref());
+        assert!(shown.numbers().starts_with(&[0, 1]), "seed {seed}: {shown:?}");
+        assert_eq!(after.frames, shown.frames, "seed {seed}: shown, and then lost");
+    }
+}
+
+/// Publishes nothing: it panics.
+struct Panicking(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl WalSink<u64> for Panicking {
+    fn publish(&mut self, _: Vec<u64>) -> AfterPublish {
+        unreachable!("the test panics here")
+    }
+    fn rotated(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn recent_requests(&mut self) -> Vec<(u128, u64)> {
+        Vec::new()
+    }
+    fn poisoned(&mut self, reason: &str) {
+        self.0.lock().expect("no panic").push(reason.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_logs_thread_is_told_to_senders_and_to_the_sink() {
+    let files: Arc<dyn Files> = Arc::new(SimFiles::new(0));
+    let report = recovered(files.as_ref()).report;
+    let told = Arc::default();
+    let sink = Panicking(Arc::clone(&told));
+    let wal = Wal::start(options(files, Path::new(DIR), &report), sink).expect("it starts");
+    wal.append(request(0)).await.expect_err("nobody published it");
+    // The thread may still be on its way to its end.
+    while wal.poisoned().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(wal.append(request(1)).await.is_err());
+    while told.lock().expect("no panic").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*told.lock().expect("no panic"), ["its thread panicked"]);
+}
+
+#[tokio::test]
+async fn an_idle_log_takes_little_of_the_disk_and_a_busy_one_reserves_more() {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    assert!(disk.used() <= (1 << 20) + 4096, "{} bytes without a request", disk.used());
+    let mut most_ahead = 0;
+    let mut big = request(0);
+    big.payload = vec![7; 3 << 20].into();
+    for _ in 0..8 {
+        let append = Append { tenant: big.tenant.clone(), payload: big.payload.clone(), ..request(0) };
+        wal.append(append).await.expect("the disk is well");
+        most_ahead = most_ahead.max(disk.used() - wal.size_bytes());
+    }
+    assert!((4 << 20..=8 << 20).contains(&most_ahead), "{most_ahead} bytes ahead");
+    wal.close().await;
+    assert_eq!(disk.used(), wal.size_bytes(), "what was not used is given back");
 }
 
 /// Appends twelve, with a new file after every other. Returns what was acknowledged and how many were

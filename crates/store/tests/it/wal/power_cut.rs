@@ -83,7 +83,7 @@ async fn live(disk: &SimFiles, random: &mut SmallRng, model: &mut Model, which: 
                 model.in_segments.extend(old.map(|(_, number)| *number));
                 model.covered = generation - 1;
                 // What cannot be removed now is removed by a later start.
-                drop(remove_covered(files.as_ref(), Path::new(DIR), model.covered));
+                drop(remove_covered(files.as_ref(), Path::new(DIR), &covered(model.covered)));
             }
         }
         wal.close().await;

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
+use tracelake_format::manifest::CoveredWal;
 use tracelake_format::wal::{Compression, Frame};
 use tracelake_store::env::{Clock, CrashPoints, Files, NoCrashes};
 use tracelake_store::wal::{
-    AfterPublish, Append, FramePosition, RecoveryReport, Wal, WalError, WalOptions, WalSink, recover,
+    AfterPublish, Append, FramePosition, RecoveryReport, Visited, Wal, WalError, WalOptions, WalSink, recover,
 };
+use ulid::Ulid;
 
 pub(super) const DIR: &str = "/wal";
 
@@ -133,11 +135,20 @@ impl Recovered {
     }
 }
 
-pub(super) fn try_recover(files: &dyn Files, dir: &Path, covered: u64) -> Result<Recovered, WalError> {
+/// The log of all these tests.
+pub(super) const WAL: Ulid = Ulid(0x01AC_ED1A_CE00);
+
+/// Its files up to this sequence.
+pub(super) fn covered(sequence: u64) -> [CoveredWal; 1] {
+    [CoveredWal { wal: WAL, sequence }]
+}
+
+pub(super) fn try_recover(files: &dyn Files, dir: &Path, up_to: u64) -> Result<Recovered, WalError> {
     let mut frames = Vec::new();
-    let report = recover(files, dir, covered, &mut |sequence, frame| {
-        frames.push((sequence, number(&frame)));
-        Ok::<(), WalError>(())
+    let report = recover(files, dir, &covered(up_to), &mut |file, frame| {
+        assert_eq!(file.wal, WAL);
+        frames.push((file.sequence, number(&frame)));
+        Ok::<_, WalError>(Visited::Taken)
     })?;
     Ok(Recovered { report, frames })
 }
@@ -152,6 +163,7 @@ pub(super) fn options(files: Arc<dyn Files>, dir: &Path, report: &RecoveryReport
         clock: Arc::new(StillClock),
         crash_points: Arc::new(NoCrashes),
         dir: dir.to_path_buf(),
+        wal: report.wal.unwrap_or(WAL),
         sequence: report.next_sequence,
         previous_bytes: report.previous_bytes,
         seed: 99,
