@@ -3,4 +3,5 @@
 mod crash;
 mod local_store;
 mod manifest_log;
+mod stopping;
 mod wal;

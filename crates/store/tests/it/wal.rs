@@ -3,5 +3,7 @@
 mod append;
 mod damage;
 mod faults;
+mod fixture;
+mod mutations;
 mod power_cut;
 mod support;

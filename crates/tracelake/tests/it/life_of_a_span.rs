@@ -190,3 +190,48 @@ async fn a_sound_store_verifies_and_a_damaged_one_does_not() {
     let report = verify(folder.path()).await.expect("a check");
     assert!(report.findings.iter().any(|finding| finding.data_loss), "{report:?}");
 }
+
+/// As after a crash: nothing was flushed, and the end of the WAL is damaged or was never whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_or_damaged_end_of_the_wal_is_told_by_verify_and_by_the_next_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let crashed = tempfile::tempdir().expect("a temporary folder");
+    let lake = open(folder.path()).await;
+    let tenant: TenantId = "shop".parse().expect("a valid name");
+    ingest(&lake, &tenant, &[1]).await;
+    ingest(&lake, &tenant, &[2, 3]).await;
+    for part in ["store/manifest", "wal"] {
+        std::fs::create_dir_all(crashed.path().join(part)).expect("a folder");
+        for entry in std::fs::read_dir(folder.path().join(part)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            std::fs::copy(entry.path(), crashed.path().join(part).join(entry.file_name())).expect("a copy");
+        }
+    }
+    lake.shutdown().await.expect("a shutdown");
+    let report = verify(crashed.path()).await.expect("a check");
+    assert!(report.findings.is_empty(), "{report:?}");
+    let file = crashed.path().join("wal/00000000000000000001.wal");
+    let mut bytes = std::fs::read(&file).expect("a WAL file");
+    let last = bytes.iter().rposition(|byte| *byte != 0).expect("there is something in it");
+    bytes[last] ^= 0x55;
+    std::fs::write(&file, bytes).expect("a writable file");
+
+    let told =
+        ["possibly acknowledged", "2 spans in 1 requests of tenant shop", "started 2023-11-14T22:13:20Z"];
+    let report = verify(crashed.path()).await.expect("a check");
+    let [finding] = report.findings.as_slice() else { unreachable!("one finding: {report:?}") };
+    assert!(finding.data_loss && finding.object == "wal/00000000000000000001.wal", "{finding:?}");
+    let lake = open(crashed.path()).await;
+    assert_eq!(names(&lake, &tenant).await, ["GET /1"]);
+    let recovery = lake.status().store.recovery;
+    let torn = recovery.torn.expect("something was cut off");
+    for part in told {
+        assert!(finding.what.contains(part), "{finding:?} says {part:?}");
+        assert!(torn.contains(part), "{torn:?} says {part:?}");
+    }
+    assert!(recovery.torn_bytes > 0 && recovery.damage.is_empty());
+    lake.shutdown().await.expect("a shutdown");
+    drop(lake);
+    let report = verify(crashed.path()).await.expect("a check");
+    assert!(report.findings.is_empty(), "it is cut off and kept: {report:?}");
+}
