@@ -329,7 +329,9 @@ async fn a_start_removes_what_is_covered() {
     let options = StoreOptions { crash_points: Arc::new(StopAt(CrashPoint::WalRemove)), ..world.options() };
     let store = Store::open(options).await.expect("it opens");
     ingest(&store, 1).await.expect("it is taken");
-    store.flush().await.expect_err("it stopped");
+    // Whoever flushes it is stopped before the removal: this call, or the flusher before it.
+    drop(store.flush().await);
+    assert_eq!(store.status().segments, 1);
     let covered = Path::new(DIR).join(format!("{:020}.wal", 1));
     assert!(world.files.paths().contains(&covered), "the crash kept it");
     drop(store);
