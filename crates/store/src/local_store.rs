@@ -14,7 +14,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use object_store::{
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
+use rustix::buffer::spare_capacity;
 use rustix::fs::AtFlags;
 
 use dir::Root;
@@ -143,8 +143,18 @@ fn read(root: &Root, file: &File, location: &Path, range: Range<u64>) -> Result<
     let fail = |error| root.error("reading", location.as_ref(), error);
     let len = usize::try_from(range.end.saturating_sub(range.start))
         .map_err(|_| fail(io::Error::new(io::ErrorKind::OutOfMemory, "the range does not fit in memory")))?;
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, range.start).map_err(fail)?;
+    // Into room that is not zeroed first: a lookup reads most of a megabyte.
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = range.start + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(fail(io::ErrorKind::UnexpectedEof.into()).into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(fail(error.into()).into()),
+        }
+    }
+    // The capacity may be more than what was asked for.
+    bytes.truncate(len);
     Ok(bytes.into())
 }
 
