@@ -7,6 +7,10 @@ use super::rows::Shared;
 /// each still fills its row groups; more would be more for each lookup to read.
 const ROW_GROUP_BYTES_MAX: usize = 4 << 20;
 
+/// Rows that a row group has before it ends so. A few very large resources, of which neighbouring traces
+/// have all, would else be written anew every few rows.
+const ROW_GROUP_ROWS_MIN: usize = 1_024;
+
 /// Which resources and scopes the rows of the row group have so far.
 #[derive(Debug)]
 pub(super) struct SharedTexts<'a> {
@@ -34,16 +38,15 @@ impl<'a> SharedTexts<'a> {
         self.bytes = 0;
     }
 
-    /// Adds what a row refers to, unless the row group should end before it. The first row of one always
-    /// has room.
+    /// Adds what a row refers to, unless the row group should end before it, which has `rows` so far.
     #[inline]
-    pub(super) fn add(&mut self, resource: u32, scope: u32) -> bool {
+    pub(super) fn add(&mut self, resource: u32, scope: u32, rows: usize) -> bool {
         let new_bytes = new_bytes(&self.resources, self.row_group, &self.shared.resources.texts, resource)
             + new_bytes(&self.scopes, self.row_group, &self.shared.scopes.texts, scope);
         if new_bytes == 0 {
             return true;
         }
-        if self.bytes > 0 && self.bytes + new_bytes > ROW_GROUP_BYTES_MAX {
+        if rows >= ROW_GROUP_ROWS_MIN && self.bytes + new_bytes > ROW_GROUP_BYTES_MAX {
             return false;
         }
         self.bytes += new_bytes;

@@ -106,11 +106,11 @@ pub fn write_segment(
             directory.push(ordinal, span, service)?;
             summary.push(row.hash(), &span);
             let scope = tables.scopes.get(span.scope_index()).copied().unwrap_or_default();
-            if !texts.add(resource, scope) {
+            if !texts.add(resource, scope, file.group_rows + gather.rows()) {
                 file.write(&mut gather, &names, input.generation, &shared)?;
                 file.end_row_group()?;
                 texts.begin_row_group();
-                texts.add(resource, scope);
+                texts.add(resource, scope, 0);
             }
             gather.push(ordinal, span, tables)?;
             let room = options.row_group_rows.saturating_sub(file.group_rows).max(1);

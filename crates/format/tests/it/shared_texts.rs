@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use rand::distr::{Alphanumeric, SampleString};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -58,29 +59,41 @@ fn a_large_resource_is_written_and_read_once() {
     assert!(same_spans(found.spans().take(5), tenants[0].1[0].spans().take(5)));
 }
 
-#[test]
-fn a_row_group_ends_before_its_resources_are_too_much() {
+/// Writes spans of random traces and resources, checks some traces, and gives each row group's rows and
+/// bytes of resources.
+fn row_groups(resources: usize, bytes: usize) -> Vec<(i64, i64)> {
     let mut random = StdRng::seed_from_u64(seed());
-    let resources: Vec<_> = (0..100).map(|_| resource(&mut random, 150_000)).collect();
+    let resources: Vec<_> = (0..resources).map(|_| resource(&mut random, bytes)).collect();
     let spans: Vec<(u128, usize)> = (0..5_000)
         .map(|_| (random.random_range(1..1_000), random.random_range(0..resources.len())))
         .collect();
     let tenants = vec![(tenant("a"), vec![batch(&resources, spans)])];
     let segment = write(&tenants, &AttributeColumns::default(), &SegmentWriterOptions::default());
-
-    use parquet::file::reader::{FileReader, SerializedFileReader};
-    let reader = SerializedFileReader::new(segment.bytes.clone()).expect("a Parquet file");
-    let groups = reader.metadata().row_groups();
-    assert!(groups.len() > 4, "{} row groups", groups.len());
-    for group in groups {
-        let resources = group.columns().iter().find(|column| column.column_path().string() == "resource");
-        let bytes = resources.expect("there").uncompressed_size();
-        assert!(bytes < 5 << 20, "{bytes} bytes of resources in a row group");
-    }
     let all: Vec<_> = tenants[0].1[0].spans().collect();
     for trace in 1..50 {
         let sent: Vec<_> = all.iter().filter(|span| span.trace_id() == id(trace)).copied().collect();
         let found = lookup(&segment.meta, &segment.bytes, &tenants[0].0, &id(trace)).expect("own bytes");
         assert!(same_spans(sent, found.iter().flat_map(SpanBatch::spans)), "trace {trace}");
     }
+    let reader = SerializedFileReader::new(segment.bytes).expect("a Parquet file");
+    let groups = reader.metadata().row_groups().iter().map(|group| {
+        let resources = group.columns().iter().find(|column| column.column_path().string() == "resource");
+        (group.num_rows(), resources.expect("there").uncompressed_size())
+    });
+    groups.collect()
+}
+
+#[test]
+fn a_row_group_ends_before_its_resources_are_too_much() {
+    let groups = row_groups(20_000, 3_000);
+    assert!(groups.len() >= 3, "{groups:?}");
+    assert!(groups.iter().all(|(_, bytes)| *bytes < 5 << 20), "{groups:?}");
+}
+
+#[test]
+fn a_few_large_resources_do_not_make_small_row_groups() {
+    let groups = row_groups(100, 150_000);
+    assert!(groups.len() > 1, "{groups:?}");
+    let (_, but_the_last) = groups.split_last().expect("one");
+    assert!(but_the_last.iter().all(|(rows, _)| *rows >= 1_024), "{groups:?}");
 }

@@ -132,7 +132,7 @@ impl<'a> Recovery<'a> {
 
         if let Some(last) = opened.pop_if(|last| last.header.is_err()) {
             if self.is_unborn(&last.file.path)? {
-                self.remove_unborn(&last)?;
+                self.remove_unborn(&last, own_covered)?;
             } else {
                 opened.push(last);
             }
@@ -304,7 +304,7 @@ impl<'a> Recovery<'a> {
         is_zero(source.as_mut()).map_err(WalError::file("reading", path))
     }
 
-    fn remove_unborn(&mut self, opened: &Opened) -> Result<(), WalError> {
+    fn remove_unborn(&mut self, opened: &Opened, own_covered: u64) -> Result<(), WalError> {
         let path = &opened.file.path;
         let mut kept_as = None;
         if self.repairs {
@@ -317,8 +317,10 @@ impl<'a> Recovery<'a> {
                 kept_as = Some(quarantine::take(self.files, self.dir, path, &name)?);
             }
         }
-        // It held nothing, so its sequence is free; with the next one there would be a gap.
-        self.report.next_sequence = opened.file.sequence;
+        // It held nothing, so its sequence is free; with the next one there would be a gap. Not if the
+        // manifest covers it, as where an older copy of the folder was put back: a file with it would
+        // be removed before it is flushed.
+        self.report.next_sequence = opened.file.sequence.max(own_covered.saturating_add(1));
         self.report.torn =
             Some(TornFile { path: path.clone(), at: 0, bytes: opened.bytes, kept_as, headers: Vec::new() });
         Ok(())

@@ -407,6 +407,16 @@ async fn an_interrupted_creation_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_sequence_that_the_manifest_covers_is_never_used_again() {
+    let (_, bytes, _) = small_wal().await;
+    let (disk, _) = disk_with(&bytes);
+    disk.put(&wal_path(2), vec![0; 5_000]);
+    // The folder is older than the manifest, as after an older copy of it was put back.
+    let found = try_recover(&disk, Path::new(DIR), 10).expect("the files can be read");
+    assert_eq!((found.numbers(), found.report.next_sequence), (vec![], 11));
+}
+
+#[tokio::test]
 async fn inspecting_changes_nothing() {
     let (_, mut bytes, positions) = small_wal().await;
     bytes[positions[1].offset as usize + FRAME_HEADER_BYTES] ^= 1;
