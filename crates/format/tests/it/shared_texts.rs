@@ -92,8 +92,7 @@ fn a_row_group_ends_before_its_resources_are_too_much() {
 
 #[test]
 fn a_few_large_resources_do_not_make_small_row_groups() {
+    // All of them are 15 MB: each row group has them within its first rows, wherever it ends.
     let groups = row_groups(100, 150_000);
-    assert!(groups.len() > 1, "{groups:?}");
-    let (_, but_the_last) = groups.split_last().expect("one");
-    assert!(but_the_last.iter().all(|(rows, _)| *rows >= 1_024), "{groups:?}");
+    assert!(groups.len() <= 5_000_usize.div_ceil(1_024), "{groups:?}");
 }
