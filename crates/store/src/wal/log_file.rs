@@ -131,9 +131,9 @@ impl LogFile {
         Ok(())
     }
 
-    /// Whether there is space for more.
+    /// Whether there is space for more than the next few requests.
     pub(super) fn has_space(&mut self) -> bool {
-        self.reserve(self.bytes + RESERVE_BYTES_MIN).is_ok()
+        self.reserve(self.bytes + RESERVE_BYTES_MAX).is_ok()
     }
 
     fn take_back(&mut self, error: io::Error) -> Failure {

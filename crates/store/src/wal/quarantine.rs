@@ -94,6 +94,9 @@ fn place(
                 if bytes == length.saturating_sub(at)
                     && is_same(files, path, at, &to).map_err(WalError::file("comparing", &to))?
                 {
+                    // Who put it there may have died before its name was durable, and the caller is
+                    // about to give up the original.
+                    files.sync_dir(&folder).map_err(WalError::file("syncing", &folder))?;
                     return Ok((to, true));
                 }
             }

@@ -219,17 +219,20 @@ impl<'a> Recovery<'a> {
         for damage in &end.damage {
             self.requests.lost(damage);
         }
-        if !self.lost_frames.is_empty() {
-            let frames = std::mem::take(&mut self.lost_frames);
-            self.quarantine(opened, FileDamage::Unusable { frames })?;
+        let unusable = std::mem::take(&mut self.lost_frames);
+        let mut is_linked = !unusable.is_empty();
+        if is_linked {
+            self.quarantine(opened, FileDamage::Unusable { frames: unusable })?;
         }
         if !end.damage.is_empty() {
-            // Its second name shows the same bytes: so no cut, which the next file's header makes good.
+            is_linked = true;
             self.quarantine(opened, FileDamage::Frames { ranges: end.damage })?;
         } else if !decoded.intact && self.report.frames > frames_before {
+            is_linked = true;
             self.quarantine(opened, FileDamage::HeaderCopy)?;
-        } else if let Some(torn) = end.torn {
-            self.cut(opened, torn)?;
+        }
+        if let Some(torn) = end.torn {
+            self.cut(opened, torn, is_linked)?;
         }
         Ok(())
     }
@@ -326,10 +329,12 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    fn cut(&mut self, opened: &Opened, torn: TornTail) -> Result<(), WalError> {
+    /// Reports a torn tail, and cuts it off unless the file has a second name in quarantine, which shows
+    /// the same bytes: then the next file's header says where this one ends.
+    fn cut(&mut self, opened: &Opened, torn: TornTail, is_linked: bool) -> Result<(), WalError> {
         let path = &opened.file.path;
         let mut kept_as = None;
-        if self.repairs {
+        if self.repairs && !is_linked {
             let name = format!("{:020}.{}.tail", opened.file.sequence, torn.at);
             kept_as = Some(quarantine::copy_tail(self.files, self.dir, path, torn.at, &name)?);
             self.files.truncate(path, torn.at).map_err(WalError::file("cutting the torn tail of", path))?;

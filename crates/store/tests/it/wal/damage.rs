@@ -179,6 +179,30 @@ async fn a_whole_frame_that_cannot_be_used_is_kept_and_reported_and_stops_nothin
 }
 
 #[tokio::test]
+async fn a_file_that_is_linked_into_quarantine_is_not_cut() {
+    let (_, bytes, _) = small_wal().await;
+    let torn = bytes[..bytes.len() - 1].to_vec();
+    let (disk, files) = disk_with(&torn);
+    let report = recover(files.as_ref(), Path::new(DIR), &[], &mut |_, frame| {
+        let unusable = Visited::Unusable { why: "field 7 is no number".to_owned() };
+        Ok::<_, WalError>(if number(&frame) == 2 { unusable } else { Visited::Taken })
+    })
+    .expect("it is no error");
+    assert_eq!(report.frames, 4);
+    assert!(report.torn_message().expect("a torn tail").contains("possibly acknowledged"));
+    for path in [wal_path(1), quarantine_path("00000000000000000001.wal")] {
+        assert_eq!(disk.bytes(&path).as_ref(), Some(&torn), "{}", path.display());
+    }
+    // The log goes on, and the next start sees the same.
+    let (wal, _, found) = reopen(&files);
+    append_all(&wal, 10..11).await;
+    wal.close().await;
+    assert_eq!(found.numbers(), [0, 1, 2, 3, 4]);
+    let again = recovered(files.as_ref());
+    assert_eq!(again.numbers(), [0, 1, 2, 3, 4, 10]);
+}
+
+#[tokio::test]
 async fn what_is_in_quarantine_is_never_written_over() {
     let (_, bytes, _) = small_wal().await;
     let names = ["00000000000000000002.unborn", "00000000000000000001.wal", "00000000000000000002.unborn.1"];
