@@ -281,8 +281,8 @@ pub(super) fn properties(
         builder = builder.set_column_compression(leaf(list, name), Compression::UNCOMPRESSED);
     }
     // One leaf of each list tells which pages have nothing.
-    for (list, leaf) in [(ATTRIBUTES, "type"), (EVENTS, "time_unix_nano"), (LINKS, "flags")] {
-        builder = with_statistics(builder, self::path(&[list, "list", "element", leaf]));
+    for (list, name) in [(ATTRIBUTES, "type"), (EVENTS, "time_unix_nano"), (LINKS, "flags")] {
+        builder = with_statistics(builder, leaf(list, name));
     }
     Ok(builder.build())
 }

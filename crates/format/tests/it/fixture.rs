@@ -33,13 +33,13 @@ fn files_of_every_version_read_back() {
     if std::env::var_os("TRACELAKE_BLESS").is_some() {
         let segment = write(&sent, &columns(&sent), &SegmentWriterOptions::default());
         let meta = serde_json::to_vec_pretty(&segment.meta).expect("plain data");
-        std::fs::write(testdata(&format!("segment-v{FORMAT_VERSION}.json")), meta).expect("writable");
-        std::fs::write(testdata(&format!("segment-v{FORMAT_VERSION}.parquet")), &segment.bytes)
+        std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.json")), meta).expect("writable");
+        std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.parquet")), &segment.bytes)
             .expect("writable");
     }
     for version in 1..=FORMAT_VERSION {
         let read = |ending: &str| {
-            std::fs::read(testdata(&format!("segment-v{version}.{ending}"))).expect("in the repository")
+            std::fs::read(testdata(&format!("v{version}/segment.{ending}"))).expect("in the repository")
         };
         let meta: SegmentMeta = serde_json::from_slice(&read("json")).expect("a SegmentMeta");
         let file = Bytes::from(read("parquet"));
