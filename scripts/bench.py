@@ -26,7 +26,6 @@ import pathlib
 import platform
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+
+from tracelake_server import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "restart"]
@@ -71,18 +72,6 @@ MEASURES = {
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
     "restart_not_whole": ("Restart, traces that do not read back whole", "traces", ("<=", 0)),
 }
-
-
-def free_ports(count):
-    """Ports that nobody listens on. All are held at once, so that none is given twice."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class Server:
