@@ -6,6 +6,7 @@ use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder};
 
 use crate::memo::Memo;
 use crate::walker::{Walker, prescan};
+use crate::wire::Fault;
 use crate::{DecodeError, DecodeLimits, Rejections, json};
 
 /// Decodes requests one after the other. It keeps its buffers, and what it learned of the senders'
@@ -46,7 +47,7 @@ impl Decoder {
             return Err(fault.into_error(limits));
         }
         let rejections = walker.rejections;
-        let mut batch = self.builder.finish();
+        let mut batch = self.builder.try_finish().map_err(|error| Fault::from(error).into_error(limits))?;
         if !rejections.is_empty() {
             batch = self.rebuild(&batch, |_| true);
         }

@@ -50,7 +50,7 @@ impl<'s> Unpacker<'s> {
         let mut scopes = Places::of(batch, schema::SCOPE)?;
         for row in 0..batch.num_rows() {
             for (key, cells) in &attributes {
-                push_cell(&mut self.builder, *key, cells, row)?;
+                push_cell(&mut self.builder, *key, cells, row);
             }
             if let Some(residual) = &columns.residual {
                 residual.push(&mut self.builder, row)?;
@@ -284,14 +284,9 @@ impl<'b> Cells<'b> {
 }
 
 #[inline]
-fn push_cell(
-    builder: &mut SpanBatchBuilder,
-    key: TermId,
-    cells: &Cells<'_>,
-    row: usize,
-) -> Result<(), FormatError> {
+fn push_cell(builder: &mut SpanBatchBuilder, key: TermId, cells: &Cells<'_>, row: usize) {
     match cells {
-        Cells::Text(texts) if texts.is_valid(row) => push_text(builder, key, texts.value(row))?,
+        Cells::Text(texts) if texts.is_valid(row) => builder.push_text(Owner::Span, key, texts.value(row)),
         Cells::Int(values) if values.is_valid(row) => builder.push_int(Owner::Span, key, values.value(row)),
         Cells::Double(values) if values.is_valid(row) => {
             builder.push_double(Owner::Span, key, values.value(row));
@@ -299,12 +294,6 @@ fn push_cell(
         Cells::Bool(values) if values.is_valid(row) => builder.push_bool(Owner::Span, key, values.value(row)),
         _ => {}
     }
-    Ok(())
-}
-
-/// Shares the text with the span before, which often has the same.
-fn push_text(builder: &mut SpanBatchBuilder, key: TermId, text: &str) -> Result<(), FormatError> {
-    builder.push_text(Owner::Span, key, text.as_bytes()).map_err(|error| damaged(error.to_string()))
 }
 
 /// A list column: elements of all rows, and which are whose.
@@ -356,7 +345,7 @@ impl<'b> Residual<'b> {
             let key = builder.known_term(self.keys.value(element));
             let text = self.values.value(element);
             match self.types.value(element) {
-                "string" => push_text(builder, key, text)?,
+                "string" => builder.push_text(Owner::Span, key, text),
                 kind => builder.push_value(Owner::Span, key, residual::parse_value(kind, text)?),
             }
         }

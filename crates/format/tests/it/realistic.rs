@@ -189,7 +189,7 @@ struct Place {
 
 fn put(builder: &mut SpanBatchBuilder, key: &str, value: &str) {
     let key = builder.key(key.as_bytes()).expect("UTF-8");
-    builder.push_text(Owner::Span, key, value.as_bytes()).expect("UTF-8");
+    builder.push_text(Owner::Span, key, value);
 }
 
 fn put_int(builder: &mut SpanBatchBuilder, key: &str, value: i64) {
@@ -264,7 +264,7 @@ fn exception(builder: &mut SpanBatchBuilder, random: &mut StdRng, place: &Place)
         ("exception.stacktrace", &frames),
     ] {
         let key = builder.known_term(key);
-        builder.push_text(Owner::Event, key, value.as_bytes()).expect("UTF-8");
+        builder.push_text(Owner::Event, key, value);
     }
     let name = builder.known_term("exception");
     builder.finish_event(place.end - 1, name, 0);

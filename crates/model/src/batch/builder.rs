@@ -4,6 +4,7 @@
 //! that came after it last time, and a key's text value is often the one it had last time.
 
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -89,7 +90,13 @@ impl SpanScalars {
 /// [`discard_span`](Self::discard_span).
 #[derive(Debug, Default)]
 pub struct SpanBatchBuilder {
+    /// All but the texts of values.
     batch: SpanBatch,
+    /// Texts of values. Whether they are UTF-8 is asked once, of all of them: that is faster than to
+    /// ask each. As long as each begins where a character may begin, all are if the whole is.
+    texts: Vec<u8>,
+    /// Whether one begins with the continuation of a character.
+    begins_inside_character: bool,
     hasher: RandomState,
     interned: HashTable<TermId>,
     /// Per term: the key that followed it last.
@@ -125,13 +132,13 @@ impl SpanBatchBuilder {
         }
         let terms = &mut self.batch.terms;
         let hash = self.hasher.hash_one(text);
-        if let Some(term) = self.interned.find(hash, |term| terms.get(*term).as_bytes() == text) {
+        if let Some(term) = self.interned.find(hash, |term| terms.bytes(*term) == text) {
             return Ok(*term);
         }
         let text = simdutf8::basic::from_utf8(text).map_err(|_| InvalidUtf8)?;
         let term = terms.push(text);
         let hasher = &self.hasher;
-        self.interned.insert_unique(hash, term, |term| hasher.hash_one(terms.get(*term).as_bytes()));
+        self.interned.insert_unique(hash, term, |term| hasher.hash_one(terms.bytes(*term)));
         self.next_key.resize(term.index() + 1, TermId::EMPTY);
         self.last_text.resize(term.index() + 1, (0, 0));
         Ok(term)
@@ -142,7 +149,7 @@ impl SpanBatchBuilder {
     pub fn key(&mut self, text: &[u8]) -> Result<TermId, InvalidUtf8> {
         let last = self.last_key.index();
         let guess = self.next_key.get(last).copied().unwrap_or_default();
-        let key = if self.batch.terms.get(guess).as_bytes() == text {
+        let key = if self.batch.terms.bytes(guess) == text {
             guess
         } else {
             let key = self.term(text)?;
@@ -169,31 +176,42 @@ impl SpanBatchBuilder {
         self.batch.scopes.len() as u32 - 1
     }
 
-    /// An attribute whose value is a text in bytes that have yet to be checked.
+    /// An attribute with a text.
     #[inline]
-    pub fn push_text(&mut self, owner: Owner, key: TermId, text: &[u8]) -> Result<(), InvalidUtf8> {
+    pub fn push_text(&mut self, owner: Owner, key: TermId, text: &str) {
+        self.push_text_bytes(owner, key, text.as_bytes());
+    }
+
+    /// As [`push_text`](Self::push_text), of bytes that [`try_finish`](Self::try_finish) checks.
+    #[inline]
+    pub fn push_text_bytes(&mut self, owner: Owner, key: TermId, text: &[u8]) {
         let range = if owner == Owner::Span && key != TermId::EMPTY {
             let last = self.last_text[key.index()];
-            if last.1 as usize == text.len() && self.batch.text(last).as_bytes() == text {
+            if self.text(last) == text {
                 last
             } else {
-                let range = self.push_text_heap(text)?;
+                let range = self.push_text_heap(text);
                 self.last_text[key.index()] = range;
                 range
             }
         } else {
-            self.push_text_heap(text)?
+            self.push_text_heap(text)
         };
         self.table(owner).push(key, Tag::Text, pack(range));
-        Ok(())
     }
 
     #[inline]
-    fn push_text_heap(&mut self, text: &[u8]) -> Result<(u32, u32), InvalidUtf8> {
-        let text = simdutf8::basic::from_utf8(text).map_err(|_| InvalidUtf8)?;
-        let start = self.batch.text_heap.len() as u32;
-        self.batch.text_heap.push_str(text);
-        Ok((start, text.len() as u32))
+    fn text(&self, range: (u32, u32)) -> &[u8] {
+        &self.texts[range.0 as usize..(range.0 + range.1) as usize]
+    }
+
+    #[inline]
+    fn push_text_heap(&mut self, text: &[u8]) -> (u32, u32) {
+        const CONTINUATION: RangeInclusive<u8> = 0x80..=0xbf;
+        self.begins_inside_character |= text.first().is_some_and(|byte| CONTINUATION.contains(byte));
+        let start = self.texts.len() as u32;
+        self.texts.extend_from_slice(text);
+        (start, text.len() as u32)
     }
 
     fn push_byte_heap(&mut self, bytes: &[u8]) -> (u32, u32) {
@@ -248,9 +266,8 @@ impl SpanBatchBuilder {
         match value {
             ValueRef::Empty => self.push_empty(owner, key),
             ValueRef::Text(text) => {
-                let start = self.batch.text_heap.len() as u32;
-                self.batch.text_heap.push_str(text);
-                self.table(owner).push(key, Tag::Text, pack((start, text.len() as u32)));
+                let range = self.push_text_heap(text.as_bytes());
+                self.table(owner).push(key, Tag::Text, pack(range));
             }
             ValueRef::Bool(value) => self.push_bool(owner, key, value),
             ValueRef::Int(value) => self.push_int(owner, key, value),
@@ -392,16 +409,37 @@ impl SpanBatchBuilder {
     }
 
     /// The batch, in buffers of exactly its size; the builder is empty again.
+    ///
+    /// # Panics
+    /// If a text of [`push_text_bytes`](Self::push_text_bytes) is not UTF-8: whoever pushes those asks
+    /// with [`try_finish`](Self::try_finish).
     pub fn finish(&mut self) -> SpanBatch {
+        let batch = self.try_finish();
+        assert!(batch.is_ok(), "texts that were not checked are finished as if they had been");
+        batch.unwrap_or_default()
+    }
+
+    /// As [`finish`](Self::finish), after texts that were not checked.
+    ///
+    /// # Errors
+    /// If a text of [`push_text_bytes`](Self::push_text_bytes) is not UTF-8, of a discarded span too.
+    pub fn try_finish(&mut self) -> Result<SpanBatch, InvalidUtf8> {
         self.discard_span();
-        let batch = self.batch.clone();
+        let batch = match simdutf8::basic::from_utf8(&self.texts) {
+            Ok(texts) if !self.begins_inside_character => {
+                let mut batch = self.batch.clone();
+                batch.text_heap = texts.to_owned();
+                Ok(batch)
+            }
+            _ => Err(InvalidUtf8),
+        };
         self.clear();
         batch
     }
 
     /// Forgets everything but the room.
     pub fn clear(&mut self) {
-        if self.batch.heap_bytes() > RETAINED_BYTES_MAX {
+        if self.batch.heap_bytes() + self.texts.capacity() > RETAINED_BYTES_MAX {
             *self = Self::default();
             return;
         }
@@ -425,12 +463,13 @@ impl SpanBatchBuilder {
         batch.events.end.clear();
         batch.links.end.clear();
         batch.terms.clear();
-        batch.text_heap.clear();
         batch.byte_heap.clear();
         batch.nested.clear();
         batch.resources.clear();
         batch.scopes.clear();
         self.discard_span();
+        self.texts.clear();
+        self.begins_inside_character = false;
         self.interned.clear();
         self.next_key.clear();
         self.last_text.clear();

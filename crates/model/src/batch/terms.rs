@@ -1,5 +1,7 @@
 //! A batch's dictionary: each distinct name or key once.
 
+use std::ops::Range;
+
 /// A term's number in its batch. [`TermId::EMPTY`] is the empty text in every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TermId(pub(super) u32);
@@ -42,9 +44,20 @@ impl Terms {
     /// If the term is of another, larger batch.
     #[inline]
     pub fn get(&self, term: TermId) -> &str {
+        &self.text[self.range(term)]
+    }
+
+    /// As [`get`](Self::get), to be compared.
+    #[inline]
+    pub(super) fn bytes(&self, term: TermId) -> &[u8] {
+        &self.text.as_bytes()[self.range(term)]
+    }
+
+    #[inline]
+    fn range(&self, term: TermId) -> Range<usize> {
         let index = term.index();
         let start = if index == 0 { 0 } else { self.end[index - 1] as usize };
-        &self.text[start..self.end[index] as usize]
+        start..self.end[index] as usize
     }
 
     /// All terms with their texts.

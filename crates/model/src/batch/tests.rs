@@ -31,7 +31,7 @@ fn span_with(builder: &mut SpanBatchBuilder, n: u8, attributes: &[(&str, Value)]
         let key = builder.key(key.as_bytes()).expect("UTF-8");
         match value {
             Value::Text(text) => {
-                builder.push_text(Owner::Span, key, text.as_bytes()).expect("UTF-8");
+                builder.push_text(Owner::Span, key, text);
             }
             value => builder.push_value(Owner::Span, key, value.clone()),
         }
@@ -116,7 +116,29 @@ fn text_that_is_not_utf8_is_refused() {
     let mut builder = SpanBatchBuilder::new();
     assert_eq!(builder.term(&[0xff]), Err(InvalidUtf8));
     let key = builder.key(b"k").expect("UTF-8");
-    assert_eq!(builder.push_text(Owner::Span, key, &[0xc3]), Err(InvalidUtf8));
+    builder.push_text_bytes(Owner::Span, key, &[0xc3]);
+    assert_eq!(builder.try_finish().map(|_| ()), Err(InvalidUtf8), "even of a span that was not finished");
+    assert_eq!(builder.try_finish().map(|batch| batch.len()), Ok(0));
+}
+
+#[test]
+fn texts_that_are_utf8_only_together_are_refused() {
+    for character in ["é", "€", "🦀"] {
+        for at in 1..character.len() {
+            let (head, tail) = character.as_bytes().split_at(at);
+            let mut builder = SpanBatchBuilder::new();
+            begin(&mut builder);
+            let keys = [b"a", b"b"].map(|key| builder.key(key).expect("UTF-8"));
+            builder.push_text_bytes(Owner::Span, keys[0], head);
+            builder.push_text_bytes(Owner::Span, keys[1], tail);
+            span_with(&mut builder, 1, &[]);
+            assert_eq!(builder.try_finish().map(|_| ()), Err(InvalidUtf8), "{character} cut at {at}");
+            // What was refused has left nothing.
+            begin(&mut builder);
+            span_with(&mut builder, 1, &[("a", Value::Text(character.into()))]);
+            assert_eq!(builder.try_finish().map(|batch| batch.len()), Ok(1));
+        }
+    }
 }
 
 #[test]
@@ -141,7 +163,7 @@ fn a_copy_is_a_duplicate() {
     let mut builder = SpanBatchBuilder::new();
     begin(&mut builder);
     let key = builder.key(b"exception.type").expect("UTF-8");
-    builder.push_text(Owner::Event, key, b"io").expect("UTF-8");
+    builder.push_text(Owner::Event, key, "io");
     let name = builder.known_term("exception");
     builder.finish_event(u64::MAX, name, 4);
     builder.finish_link(&[1; 3], &[], name, 1, 2);

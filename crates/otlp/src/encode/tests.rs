@@ -14,7 +14,7 @@ fn batch(spans: u64, bytes: usize, resources: &[&str], scopes: &[&str]) -> SpanB
         let scope =
             builder.scope(Scope { name: scopes[turn % scopes.len()].into(), ..Scope::default() }.into());
         let key = builder.known_term("key");
-        builder.push_text(Owner::Span, key, &vec![b'x'; bytes]).expect("UTF-8");
+        builder.push_text(Owner::Span, key, &"x".repeat(bytes));
         builder.finish_span(SpanScalars {
             start_unix_nano: number,
             end_unix_nano: number,

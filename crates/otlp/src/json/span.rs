@@ -254,13 +254,11 @@ impl<'de> Array<'de> for Attributes<'_, '_, '_> {
             self.span.value_too_large = true;
             return Ok(());
         }
-        // From a `str`, so neither can fail.
+        // From a `str`, so it cannot fail.
         let key = sink.builder.key(key.as_bytes()).map_err(D::Error::custom)?;
         match value {
             Parsed::Empty => sink.builder.push_empty(self.owner, key),
-            Parsed::Text(text) => {
-                sink.builder.push_text(self.owner, key, text.as_bytes()).map_err(D::Error::custom)?;
-            }
+            Parsed::Text(text) => sink.builder.push_text(self.owner, key, &text),
             Parsed::Other(Value::Int(value)) => sink.builder.push_int(self.owner, key, value),
             Parsed::Other(value) => sink.builder.push_value(self.owner, key, value),
         }

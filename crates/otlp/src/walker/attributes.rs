@@ -41,7 +41,7 @@ impl Walker<'_> {
         let key = self.builder.key(key)?;
         match value {
             Scalar::Text(text) if text.len() <= self.limits.attribute_value_bytes_max => {
-                self.builder.push_text(owner, key, text)?;
+                self.builder.push_text_bytes(owner, key, text);
             }
             Scalar::Text(text) => {
                 utf8(text)?;
