@@ -51,11 +51,11 @@ pub fn list_files(files: &dyn Files, dir: &Path) -> Result<Vec<WalFile>, WalErro
 /// Removes the files that `covered` covers, oldest first: their spans are in segments that the manifest
 /// names. Returns how many.
 ///
-/// A file whose header cannot be read counts as of the log of the one behind it, and is kept in
-/// quarantine.
+/// A file whose header is damaged counts as of the log of the one behind it, and is kept in quarantine.
 ///
 /// # Errors
-/// If a file cannot be removed; calling again goes on.
+/// If a file cannot be read or removed, or is of a newer version: after all the others were removed.
+/// Calling again goes on.
 pub fn remove_covered(files: &dyn Files, dir: &Path, covered: &[CoveredWal]) -> Result<usize, WalError> {
     let covered_max = covered.iter().map(|covered| covered.sequence).max().unwrap_or(0);
     let listed = list_files(files, dir)?;
@@ -63,28 +63,41 @@ pub fn remove_covered(files: &dyn Files, dir: &Path, covered: &[CoveredWal]) -> 
     let wal_of = |file: &WalFile| {
         Ok::<_, WalError>(read_header(files, &file.path)?.ok().map(|decoded| decoded.header.wal))
     };
-    let mut whose = None;
+    // One file that is in the way must not keep all others.
+    let mut first_error = None;
+    let mut whose = newer.first().and_then(|next| wal_of(next).ok().flatten());
     let mut removable = Vec::new();
     for file in candidates.iter().rev() {
-        let own = wal_of(file)?;
-        whose = match (own, whose, newer.first()) {
-            (None, None, Some(next)) => wal_of(next)?,
-            (own, whose, _) => own.or(whose),
+        let own = match wal_of(file) {
+            Ok(own) => own,
+            Err(error) => {
+                first_error.get_or_insert(error);
+                continue;
+            }
         };
+        whose = own.or(whose);
         if whose.and_then(|wal| covered_up_to(covered, wal)).is_some_and(|up_to| file.sequence <= up_to) {
             removable.push((file, own));
         }
     }
-    for (file, own) in removable.iter().rev() {
-        if own.is_none() {
-            quarantine::link(files, dir, &file.path)?;
+    let mut removed = 0;
+    for (file, own) in removable.into_iter().rev() {
+        match remove(files, dir, file, own.is_none()) {
+            Ok(()) => removed += 1,
+            Err(error) => drop(first_error.get_or_insert(error)),
         }
-        files.remove(&file.path).map_err(WalError::file("removing", &file.path))?;
     }
-    if !removable.is_empty() {
+    if removed > 0 {
         files.sync_dir(dir).map_err(WalError::file("syncing", dir))?;
     }
-    Ok(removable.len())
+    first_error.map_or(Ok(removed), Err)
+}
+
+fn remove(files: &dyn Files, dir: &Path, file: &WalFile, is_damaged: bool) -> Result<(), WalError> {
+    if is_damaged {
+        quarantine::link(files, dir, &file.path)?;
+    }
+    files.remove(&file.path).map_err(WalError::file("removing", &file.path))
 }
 
 /// The highest sequence of a log that is covered.

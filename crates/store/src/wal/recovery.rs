@@ -152,6 +152,10 @@ impl<'a> Recovery<'a> {
             };
             self.read_file(file, role, visit)?;
         }
+        if self.report.wal.is_none() {
+            // The next file begins a log, so it has none before it.
+            self.report.previous_bytes = 0;
+        }
         self.report.recent_requests = self.requests.into_list();
         Ok(self.report)
     }
@@ -159,7 +163,13 @@ impl<'a> Recovery<'a> {
     /// Sequences that are missing, as far as that can be told: of a log whose name is known, or between
     /// two files of one log.
     fn find_gaps(&mut self, opened: &[Opened], own_covered: u64) {
-        let mut expected = self.report.wal.map(|_| own_covered.saturating_add(1));
+        // A log that was begun where files of another lay does not begin with 1.
+        let begins = own_covered == 0
+            && opened
+                .first()
+                .and_then(|file| file.header.as_ref().ok())
+                .is_some_and(|decoded| decoded.header.previous_bytes == 0);
+        let mut expected = self.report.wal.filter(|_| !begins).map(|_| own_covered.saturating_add(1));
         let mut before: Option<&Opened> = None;
         for file in opened {
             let sequence = file.file.sequence;

@@ -8,7 +8,9 @@ use tracelake_format::wal::{
 use tracelake_model::ErrorKind;
 use tracelake_store::env::Files;
 use tracelake_store::env::sim::SimFiles;
-use tracelake_store::wal::{FileDamage, FramePosition, Visited, WalError, inspect, recover, remove_covered};
+use tracelake_store::wal::{
+    FileDamage, FramePosition, Visited, WalError, WalOptions, inspect, recover, remove_covered,
+};
 use ulid::Ulid;
 
 use super::support::*;
@@ -384,14 +386,19 @@ async fn a_missing_or_shortened_file_is_reported() {
     assert!(damaged.to_string().contains("the file was longer"), "{damaged}");
 }
 
-#[tokio::test]
-async fn a_newer_version_stops_the_start_and_changes_nothing() {
-    let (disk, mut bytes, _) = small_wal().await;
+/// What a later version of Tracelake would write.
+fn make_newer(bytes: &mut [u8]) {
     for at in [0, 512] {
         bytes[at + 8] = 2;
         let crc = crc32c::crc32c(&bytes[at..at + 508]);
         bytes[at + 508..at + 512].copy_from_slice(&crc.to_le_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_newer_version_stops_the_start_and_changes_nothing() {
+    let (disk, mut bytes, _) = small_wal().await;
+    make_newer(&mut bytes);
     // Beside one with a torn tail, which must stay as it is too.
     let torn = disk.bytes(&wal_path(1)).expect("it is there");
     disk.put(&wal_path(1), torn[..torn.len() - 1].to_vec());
@@ -468,4 +475,51 @@ async fn files_that_are_not_the_logs_are_left_alone() {
     assert_eq!((found.numbers(), found.report.next_sequence), (vec![0, 1, 2, 3, 4, 5], 2));
     remove_covered(&disk, Path::new(DIR), &covered(u64::MAX)).expect("they can be removed");
     assert_eq!(disk.paths().len(), 4);
+}
+
+#[tokio::test]
+async fn a_file_that_must_stay_does_not_keep_the_others() {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    for number in 0..3 {
+        append_all(&wal, [number]).await;
+        wal.rotate().await.expect("there is room");
+    }
+    wal.close().await;
+    let mut newer = disk.bytes(&wal_path(2)).expect("it is there");
+    make_newer(&mut newer);
+    disk.put(&wal_path(2), newer.clone());
+    let error = remove_covered(files.as_ref(), Path::new(DIR), &covered(3)).expect_err("one is newer");
+    assert!(error.to_string().contains("00000000000000000002.wal"), "{error}");
+    assert_eq!(disk.paths(), [wal_path(2), wal_path(4)]);
+    assert_eq!(disk.bytes(&wal_path(2)), Some(newer));
+}
+
+#[tokio::test]
+async fn a_log_that_begins_behind_another_has_no_gap() {
+    let disk = SimFiles::new(0);
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (wal, _, _) = reopen(&files);
+    append_all(&wal, [0]).await;
+    wal.close().await;
+    // Of two logs: a third is begun.
+    let report = recovered(files.as_ref()).report;
+    let other = WalOptions { wal: Ulid(7), ..options(Arc::clone(&files), Path::new(DIR), &report) };
+    let (wal, _) = start(other, None).expect("it starts");
+    append_all(&wal, [1]).await;
+    wal.close().await;
+    let visit = &mut |_: &FileHeader, _| Ok::<_, WalError>(Visited::Taken);
+    let report = recover(files.as_ref(), Path::new(DIR), &[], visit).expect("they can be read");
+    assert_eq!((report.wal, report.next_sequence, report.previous_bytes), (None, 3, 0));
+    let third = WalOptions { wal: Ulid(8), ..options(Arc::clone(&files), Path::new(DIR), &report) };
+    let (wal, _) = start(third, None).expect("it starts");
+    append_all(&wal, [2]).await;
+    wal.close().await;
+    // The manifest covers the first two, and they were removed.
+    files.remove(&wal_path(1)).expect("it is there");
+    files.remove(&wal_path(2)).expect("it is there");
+    let report = recover(files.as_ref(), Path::new(DIR), &[], visit).expect("they can be read");
+    assert_eq!((report.wal, report.next_sequence, report.frames), (Some(Ulid(8)), 4, 1));
+    assert!(report.gaps.is_empty(), "{:?}", report.gaps);
 }
