@@ -49,7 +49,7 @@ limits! {
     REQUEST_ITEMS_MAX: "items" = 2_000_000,
         "what 64 MiB of ordinary spans have; an empty one is two bytes on the wire and up to 40 in memory",
         "HTTP 413 or RESOURCE_EXHAUSTED, not to be sent again";
-    /// Bytes of all OTLP requests being worked on at once, decompressed.
+    /// Bytes of all OTLP requests being worked on at once, decompressed, and 4 KiB for each.
     IN_FLIGHT_BYTES_MAX: "bytes" = 128 << 20,
         "twice the largest request",
         "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";

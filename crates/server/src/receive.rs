@@ -56,7 +56,12 @@ struct Arrived {
     tenant: TenantId,
     message: Message,
     reservation: Reservation,
+    /// What it is beside its bytes: a client can ask and hang up, over and over, with a few bytes each.
+    _overhead: Reservation,
 }
+
+/// Charged to the budget for each request that has arrived: its task, its place in queues, its answer.
+const REQUEST_OVERHEAD_BYTES: u64 = 4 << 10;
 
 impl Shared {
     /// Takes a request in; returns when its spans are durable, or why it is turned down.
@@ -110,7 +115,9 @@ impl Shared {
             Ok(message) => message?,
             Err(_) => return Err(Rejection::too_slow(self.settings.body_read_seconds_max)),
         };
-        let arrived = Arrived { description, tenant, message, reservation };
+        let mut overhead = self.in_flight.reserve();
+        overhead.grow(REQUEST_OVERHEAD_BYTES)?;
+        let arrived = Arrived { description, tenant, message, reservation, _overhead: overhead };
         // A task of its own, because a client that hangs up ends this one. What is being decompressed
         // or decoded cannot be ended; it must go on counting as in flight until it is done.
         let work = self.work.spawn(Arc::clone(self).take_in(store, arrived));
@@ -129,7 +136,7 @@ impl Shared {
         store: Tracelake,
         arrived: Arrived,
     ) -> Result<IngestOutcome, Rejection> {
-        let Arrived { description, tenant, message, mut reservation } = arrived;
+        let Arrived { description, tenant, message, mut reservation, _overhead } = arrived;
         let wire_bytes = reservation.held();
         // The sender's flag, not its header, says whether a gRPC message is compressed.
         let compression = if message.uncompressed { Compression::Identity } else { description.compression };

@@ -144,8 +144,8 @@ settings! {
     request_decoded_bytes_max: u64 = limits::REQUEST_DECODED_BYTES_MAX, Size(1 << 10, 1 << 30);
     /// Spans in one OTLP request.
     request_spans_max: u64 = limits::REQUEST_SPANS_MAX, Count(1, 10_000_000);
-    /// Bytes of all OTLP requests being worked on at once.
-    in_flight_bytes_max: u64 = limits::IN_FLIGHT_BYTES_MAX, Size(1 << 10, 64 << 30);
+    /// Bytes of all OTLP requests being worked on at once, and 4 KiB for each.
+    in_flight_bytes_max: u64 = limits::IN_FLIGHT_BYTES_MAX, Size(64 << 10, 64 << 30);
     /// Connections of all three ports together.
     connections_max: u64 = limits::CONNECTIONS_MAX, Count(8, 1_000_000);
     /// Memory of the spans not yet flushed.

@@ -200,12 +200,24 @@ async fn a_request_that_is_too_large_is_refused_before_and_after_decompression()
     server.stop().await;
 }
 
+/// Or a client that asks and hangs up, over and over, has more and more worked on for a few bytes each.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_budget_counts_more_of_a_small_request_than_its_bytes() {
+    let server = TestServer::start_with(|settings| settings.in_flight_bytes_max = 4_096).await;
+    let answer = server.post_protobuf(request(vec![span(1, 1)])).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    let message = RpcStatus::decode(answer.body).expect("a status").message;
+    assert!(message.contains("in_flight_bytes_max"), "{message}");
+    assert_eq!(server.metric("tracelake_in_flight_bytes").await, 0.0);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_budget_asks_to_come_again_and_is_free_when_its_holder_is_done() {
     let server = TestServer::start_with(|settings| {
         settings.request_bytes_max = 50_000;
         settings.request_decoded_bytes_max = 50_000;
-        settings.in_flight_bytes_max = 50_000;
+        settings.in_flight_bytes_max = 54_096;
     })
     .await;
     // A good request with room behind it: unknown fields are ignored.
