@@ -1,6 +1,7 @@
 //! The commands, one file each, and what several of them share: how a store or a server is named
 //! and opened.
 
+pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod export;
 pub(crate) mod import;

@@ -56,6 +56,8 @@ enum Command {
     Gen(r#gen::GenArgs),
     /// Check every checksum, index and manifest entry of a store that no server has open
     Verify(commands::verify::VerifyArgs),
+    /// Merge segments until few remain
+    Compact(commands::compact::CompactArgs),
     /// Print every setting, its value and where the value comes from
     Config(commands::config::ConfigArgs),
 }
@@ -94,6 +96,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Export(args) => commands::export::run(args).await,
         Command::Gen(args) => r#gen::run(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
+        Command::Compact(args) => commands::compact::run(args).await,
         Command::Config(args) => commands::config::run(&args),
     }
 }

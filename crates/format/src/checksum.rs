@@ -14,7 +14,7 @@ const HEADER_BYTES: usize = 20;
 const WHAT: &str = "checksum table";
 
 /// CRC32C of each block of a file's first bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChecksumTable {
     covered: u64,
     blocks: Vec<u32>,
@@ -23,8 +23,21 @@ pub struct ChecksumTable {
 impl ChecksumTable {
     /// The table of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let blocks = bytes.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c).collect();
-        Self { covered: bytes.len() as u64, blocks }
+        let mut table = Self::default();
+        table.extend(bytes);
+        table
+    }
+
+    /// Covers more bytes, which come after those that are covered.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        let begun = (self.covered % BLOCK_BYTES) as usize;
+        let room = if begun == 0 { 0 } else { BLOCK_BYTES as usize - begun };
+        let (rest_of_block, blocks) = bytes.split_at(room.min(bytes.len()));
+        if let Some(last) = self.blocks.last_mut().filter(|_| !rest_of_block.is_empty()) {
+            *last = crc32c::crc32c_append(*last, rest_of_block);
+        }
+        self.blocks.extend(blocks.chunks(BLOCK_BYTES as usize).map(crc32c::crc32c));
+        self.covered += bytes.len() as u64;
     }
 
     /// How many bytes of the file the table covers, from its beginning.

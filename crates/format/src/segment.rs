@@ -28,7 +28,12 @@ pub use directory::{RootSpan, TraceEntry};
 pub use filter::TraceFilter;
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
-pub use write::{SegmentInput, SegmentWriterOptions, WrittenSegment, write_segment};
+pub use read::RowGroupReader;
+pub use rows::{BatchTables, RowRef};
+pub use write::{
+    Generations, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source, WrittenSegment,
+    write_segment,
+};
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT_VERSION: u32 = 1;

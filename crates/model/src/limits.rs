@@ -134,6 +134,26 @@ limits! {
     FROZEN_GENERATIONS_MAX: "generations" = 2,
         "a slow disk or object store must slow senders, not fill memory",
         "HTTP 503 with Retry-After or UNAVAILABLE with RetryInfo";
+    /// Flushed segments that are merged even if they are small.
+    FLUSHED_SEGMENTS_MAX: "segments" = 16,
+        "each costs every lookup a look at its filter; with more of them each merge rewrites as much",
+        "nothing: they are merged";
+    /// Flushed segments that wait to be merged.
+    FLUSHED_SEGMENTS_WAITING_MAX: "segments" = 512,
+        "hours of what one core cannot merge; beyond it lookups get slower and slower",
+        "HTTP 503 with Retry-After or UNAVAILABLE with RetryInfo";
+    /// The size that merged segments shall have.
+    SLICE_BYTES: "bytes" = 256 << 20,
+        "large enough that a month is some hundred files, small enough to be merged in a minute",
+        "nothing: what is larger becomes several";
+    /// Segments that are merged at once.
+    MERGE_INPUTS_MAX: "segments" = 32,
+        "a row group of each is in memory",
+        "nothing: the others are merged next";
+    /// Merged segments of about one size that are merged again, if they are small.
+    SIMILAR_SLICES_MAX: "segments" = 8,
+        "under light load a row is merged again with each eightfold of its segment",
+        "nothing: they are merged";
     /// Requests that wait for the WAL at once.
     WAL_QUEUE_REQUESTS_MAX: "requests" = 1_024,
         "bounded channel; the bytes are bounded by those in flight",
@@ -170,6 +190,10 @@ limits! {
     LOOKUP_WAIT_SECONDS_MAX: "seconds" = 2,
         "a lookup takes milliseconds; where a queue takes longer, its end should be seen",
         "HTTP 429 with Retry-After";
+    /// How long a file of the store is kept after the manifest ceased to name it.
+    DELETION_GRACE_SECONDS: "seconds" = 300,
+        "longer than any query or export of this process takes to read what it began with",
+        "a query that takes longer says that a segment could not be read";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

@@ -52,7 +52,7 @@ pub async fn lookup(
     }
     let segments = &snapshot.manifest.segments;
     let mut order: Vec<usize> = (0..segments.len()).collect();
-    order.sort_by_key(|at| (!hint.overlaps(&segments[*at]), Reverse(segments[*at].meta.generation)));
+    order.sort_by_key(|at| (!hint.overlaps(&segments[*at]), Reverse(segments[*at].meta.generation_max)));
     let spans_max = limits.spans_max as u64;
     let reads = order.into_iter().map(|at| async move {
         let entry = &segments[at];

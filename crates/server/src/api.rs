@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Query;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tracelake::ErrorKind;
@@ -21,10 +21,14 @@ use tracelake::ErrorKind;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
+/// The one path that changes something.
+const COMPACT: &str = "/api/v1/compact";
+
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/traces/{trace_id}", get(trace::by_id))
         .route("/api/v1/export", get(export::time_range))
+        .route(COMPACT, post(operations::compact))
         .route("/api/v1/status", get(operations::status))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
@@ -54,10 +58,11 @@ async fn wrong_path() -> Response {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let message = format!("{} takes GET and HEAD, not {method}", uri.path());
+    let allowed = if uri.path() == COMPACT { "POST" } else { "GET, HEAD" };
+    let message = format!("{} takes {allowed}, not {method}", uri.path());
     let rejection = Rejection::new(ErrorKind::Invalid, message).with_status(StatusCode::METHOD_NOT_ALLOWED);
     let mut response = rejection.into_api();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

@@ -152,6 +152,10 @@ settings! {
     generation_bytes_max: u64 = limits::GENERATION_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Age of the spans not yet flushed.
     generation_age_seconds_max: u64 = limits::GENERATION_AGE_SECONDS_MAX, Seconds(1, 86_400);
+    /// The size that merged segments shall have.
+    slice_bytes: u64 = limits::SLICE_BYTES, Size(1 << 20, 16 << 30);
+    /// How long a replaced file is kept.
+    deletion_grace_seconds: u64 = limits::DELETION_GRACE_SECONDS, Seconds(1, 2_592_000);
     /// Spans of one trace in one answer.
     trace_spans_max: u64 = limits::TRACE_SPANS_MAX, Count(1, 100_000_000);
     /// Memory of the spans of one trace in one answer.
@@ -177,6 +181,8 @@ impl Settings {
         options.generation_bytes_max = self.generation_bytes_max;
         options.generation_age_max = Duration::from_secs(self.generation_age_seconds_max);
         options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
+        options.slice_bytes = self.slice_bytes;
+        options.deletion_grace = Duration::from_secs(self.deletion_grace_seconds);
         options.trace_spans_max = self.trace_spans_max;
         options.trace_bytes_max = self.trace_bytes_max;
         options.metadata_cache_bytes_max = self.metadata_cache_bytes_max;

@@ -3,6 +3,7 @@
 //! It knows no SQL and serves no protocol. Clock, randomness, file system and object store come in
 //! from outside ([`mod@env`]), so that crashes and faults can be played through from a seed.
 
+pub mod compaction;
 pub mod env;
 mod error;
 pub mod local_store;
@@ -17,5 +18,5 @@ pub use error::StoreError;
 pub use memtable::TraceRows;
 pub use segments::FoundInSegment;
 pub use snapshot::Snapshot;
-pub use store::{Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
+pub use store::{CompactionStatus, Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
 pub use tracelake_format as format;

@@ -17,8 +17,22 @@ use ulid::Ulid;
 
 use crate::StoreError;
 
+/// Segments lie in one folder.
+pub(crate) const SEGMENTS: &str = "segments";
+
+/// The name says nothing, so nothing hangs on it.
+pub(crate) fn segment_path(id: Ulid) -> String {
+    format!("{SEGMENTS}/{id}.parquet")
+}
+
+/// The segment of a file that Tracelake can have written: others in the folder are none of its own.
+pub fn segment_id(path: &str) -> Option<Ulid> {
+    let name = path.strip_prefix(SEGMENTS)?.strip_prefix('/')?;
+    Ulid::from_string(name.strip_suffix(".parquet")?).ok()
+}
+
 /// The reader of all segments of a store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Segments {
     object_store: Arc<dyn ObjectStore>,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
@@ -60,7 +74,9 @@ impl Segments {
         let meta = &written.meta;
         // Copies: a slice would keep the whole file in memory.
         let part = |range: Range<u64>| {
-            let bytes = written.bytes.get(range.start as usize..range.end as usize);
+            let place = |at: u64| Some(at.checked_sub(written.offset)? as usize);
+            let range = place(range.start).zip(place(range.end));
+            let bytes = range.and_then(|(start, end)| written.bytes.get(start..end));
             Bytes::copy_from_slice(bytes.unwrap_or_default())
         };
         let opened = OpenSegment::open(meta, part(OpenSegment::tail_range(meta)))
@@ -131,7 +147,7 @@ impl Segments {
     /// The segment's metadata, from memory or from its tail.
     pub async fn open(&self, entry: &SegmentEntry) -> Result<Arc<OpenSegment>, StoreError> {
         let load = async {
-            let tail = self.read_one(entry, OpenSegment::tail_range(&entry.meta)).await?;
+            let tail = self.read_range(entry, OpenSegment::tail_range(&entry.meta)).await?;
             OpenSegment::open(&entry.meta, tail).map(Arc::new).map_err(|error| damaged(entry, error))
         };
         self.metadata.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared)
@@ -141,7 +157,7 @@ impl Segments {
     /// without it an answer is slower, and whole.
     async fn filter(&self, entry: &SegmentEntry) -> Result<Option<Arc<TraceFilter>>, StoreError> {
         let load = async {
-            let bytes = self.read_one(entry, entry.meta.filter.range()).await?;
+            let bytes = self.read_range(entry, entry.meta.filter.range()).await?;
             let filter = parse_filter(&entry.meta, bytes).map(Arc::new);
             // Said once, as this is remembered.
             let damaged = |error: &FormatError| {
@@ -159,7 +175,8 @@ impl Segments {
         get.await.map_err(|source| reading(entry, source))
     }
 
-    async fn read_one(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
+    /// Bytes of a segment's file.
+    pub async fn read_range(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
         let path = Path::from(entry.path.as_str());
         self.object_store.get_range(&path, range).await.map_err(|source| reading(entry, source))
     }
@@ -175,7 +192,7 @@ fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatE
     TraceFilter::parse(bytes)
 }
 
-fn damaged(entry: &SegmentEntry, source: FormatError) -> StoreError {
+pub(crate) fn damaged(entry: &SegmentEntry, source: FormatError) -> StoreError {
     StoreError::Segment { segment: entry.path.clone(), source }
 }
 

@@ -68,6 +68,11 @@ impl Current {
         *current = snapshot;
     }
 
+    /// The live segments have changed, and nothing else.
+    pub(crate) fn set_manifest(&self, manifest: Arc<ManifestState>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).manifest = manifest;
+    }
+
     /// The manifest now has what the memtable of `generation` held.
     pub(crate) fn flushed(&self, generation: u64, manifest: Arc<ManifestState>) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);

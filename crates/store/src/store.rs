@@ -4,6 +4,7 @@
 //! It owns the write path from a decoded request to a manifest commit. What a trace is, and how an
 //! answer is put together, it leaves to `tracelake-query`.
 
+mod compact;
 mod flush;
 mod ingest;
 mod open;
@@ -18,6 +19,8 @@ use tokio::task::JoinHandle;
 use tracelake_model::{SpanBatch, TenantId};
 use tracelake_otlp::Decoder;
 
+pub use compact::CompactionStatus;
+use compact::Compactor;
 use flush::Flusher;
 pub use ingest::{Encoding, Ingested};
 pub use open::decode_frame;
@@ -52,7 +55,9 @@ struct Inner {
     wal: Wal<Pending>,
     recent: Arc<RecentRequests>,
     decoders: Mutex<Vec<Decoder>>,
-    flusher_task: Mutex<Option<JoinHandle<()>>>,
+    compactor: Compactor,
+    /// Of the flusher and the compactor.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoverySummary,
 }
 
@@ -150,9 +155,9 @@ impl Store {
         let _ = self.inner.flusher.signals.stopping.send_replace(true);
         let flushed = self.inner.flush_all().await;
         self.inner.flusher.signals.frozen.notify_waiters();
-        let task = self.inner.flusher_task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.await.map_err(|_| StoreError::TaskDied { what: "the flusher" })?;
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.await.map_err(|_| StoreError::TaskDied { what: "the flusher or the compactor" })?;
         }
         self.inner.wal.close().await;
         flushed

@@ -37,6 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use tracelake_query::{TraceLimits, export, lookup};
+use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::{Files, SystemFiles};
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::{Store, StoreError, StoreOptions, StoreStatus};
@@ -49,7 +50,7 @@ pub use tracelake_model::{ErrorKind, SpanBatch, SpanId, SpanView, TenantId, Trac
 pub use tracelake_otlp as otlp;
 pub use tracelake_otlp::Rejections;
 pub use tracelake_query::{Selection as ExportSelection, TimeHint};
-pub use tracelake_store::{Encoding, Ingested as IngestOutcome};
+pub use tracelake_store::{CompactionStatus, Encoding, Ingested as IngestOutcome};
 pub use tracelake_trace as tree;
 pub use verify::{Finding, VerifyReport, verify};
 
@@ -80,6 +81,8 @@ impl Tracelake {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
             generation_age_max: options.generation_age_max,
+            compaction: CompactionPolicy { slice_bytes: options.slice_bytes, ..CompactionPolicy::default() },
+            deletion_grace: options.deletion_grace,
             metadata_cache_bytes_max: options.metadata_cache_bytes_max,
             filter_cache_bytes_max: options.filter_cache_bytes_max,
             ..StoreOptions::new(Arc::new(local), options.data_dir.join(WAL_DIR), rand::random())
@@ -138,6 +141,15 @@ impl Tracelake {
     /// If it cannot be written; it stays in memory and in the WAL.
     pub async fn flush(&self) -> Result<(), Error> {
         Ok(self.store.flush().await?)
+    }
+
+    /// Merges segments until few remain, whatever it costs; what is in memory is not among them. It goes
+    /// on if the caller does not wait for it.
+    ///
+    /// # Errors
+    /// If segments cannot be read or written; what was merged before stays so.
+    pub async fn compact(&self) -> Result<CompactionStatus, Error> {
+        Ok(self.store.compact().await?)
     }
 
     /// Flushes and ends. Later calls fail.

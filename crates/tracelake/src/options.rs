@@ -16,6 +16,10 @@ pub struct Options {
     pub generation_bytes_max: u64,
     /// Age of the memtable before it is flushed.
     pub generation_age_max: Duration,
+    /// The size that merged segments shall have.
+    pub slice_bytes: u64,
+    /// How long a replaced file is kept.
+    pub deletion_grace: Duration,
     /// What an OTLP request may hold.
     pub decode_limits: DecodeLimits,
     /// Spans of one trace in one answer.
@@ -35,6 +39,8 @@ impl Options {
             data_dir: data_dir.into(),
             generation_bytes_max: limits::GENERATION_BYTES_MAX,
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
+            slice_bytes: limits::SLICE_BYTES,
+            deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
             decode_limits: DecodeLimits::default(),
             trace_spans_max: limits::TRACE_SPANS_MAX,
             trace_bytes_max: limits::TRACE_BYTES_MAX,

@@ -16,7 +16,7 @@ use tracelake_otlp::Decoder;
 use tracelake_store::env::SystemFiles;
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
-use tracelake_store::segments::Segments;
+use tracelake_store::segments::{Segments, segment_id};
 use tracelake_store::wal::inspect;
 use tracelake_store::{StoreError, decode_frame};
 
@@ -35,6 +35,11 @@ pub struct VerifyReport {
     pub wal_files_checked: u64,
     /// Frames with spans in them.
     pub wal_frames_checked: u64,
+    /// Files of segments that no manifest entry names: what a merge replaced, or a crash interrupted. A
+    /// server deletes them in time.
+    pub unnamed_files: u64,
+    /// Their size.
+    pub unnamed_bytes: u64,
     /// Objects of the manifest read and checked.
     pub manifest_objects_checked: u64,
     /// The manifest's version.
@@ -89,7 +94,7 @@ pub async fn verify(data_dir: &Path) -> Result<VerifyReport, Error> {
     };
     report.manifest_version = state.version;
     check_segments(&store, &state, &mut report).await;
-    find_orphans(&store, &state, &mut report).await;
+    find_unnamed(&store, &state, &mut report).await;
     check_wal(data_dir.join(WAL_DIR), state.wal_covered, &mut report).await?;
     Ok(report)
 }
@@ -139,25 +144,26 @@ async fn check_segment(segments: &Segments, entry: &SegmentEntry) -> Vec<String>
         .unwrap_or_else(|_| vec!["the check itself ended unexpectedly".to_owned()])
 }
 
-/// Segments that no manifest names: of a flush that a crash or a failure interrupted.
-async fn find_orphans(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
+/// Files that no manifest names.
+async fn find_unnamed(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
     let named: HashSet<&str> = state.segments.iter().map(|entry| entry.path.as_str()).collect();
     let prefix = ObjectPath::from("segments");
     let listed: Result<Vec<_>, _> = store.list(Some(&prefix)).try_collect().await;
     match listed {
         Ok(objects) => {
-            let orphans = objects.into_iter().filter(|object| !named.contains(object.location.as_ref()));
-            report.findings.extend(orphans.map(|object| {
-                Finding {
-                    data_loss: false,
-                    object: object.location.to_string(),
-                    what: "no manifest entry names it".to_owned(),
-                    meaning:
-                        "a flush was interrupted and done again: its spans are in another segment or in \
-                          the WAL, and the file only takes space"
-                            .to_owned(),
+            for object in objects.into_iter().filter(|object| !named.contains(object.location.as_ref())) {
+                if segment_id(object.location.as_ref()).is_some() {
+                    report.unnamed_files += 1;
+                    report.unnamed_bytes += object.size;
+                } else {
+                    report.findings.push(Finding {
+                        data_loss: false,
+                        object: object.location.to_string(),
+                        what: "has no name that a segment has".to_owned(),
+                        meaning: "it is not Tracelake's, and is left alone".to_owned(),
+                    });
                 }
-            }));
+            }
         }
         Err(error) => report.findings.push(Finding {
             data_loss: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::{Request, StatusCode, Uri, header};
+use ::http::{Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use tracelake::{TenantId, TraceId};
@@ -104,10 +104,25 @@ impl ApiClient {
         }
     }
 
+    /// Has the server merge its segments; what it says of that.
+    ///
+    /// # Errors
+    /// [`ClientError`], each of its kinds.
+    pub(crate) async fn compact(&self) -> Result<serde_json::Value, ClientError> {
+        let path = "/api/v1/compact";
+        let answer = self.request(Method::POST, path, "application/json").await?;
+        let status = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
+        status.ok_or_else(|| self.error(path, &answer))
+    }
+
     async fn get(&self, path: &str, accept: &'static str) -> Result<Answer, ClientError> {
+        self.request(Method::GET, path, accept).await
+    }
+
+    async fn request(&self, method: Method, path: &str, accept: &'static str) -> Result<Answer, ClientError> {
         let uri: Uri = url(&self.base, path)?;
         let endpoint = uri.to_string();
-        let mut request = Request::get(uri).header(header::ACCEPT, accept);
+        let mut request = Request::builder().method(method).uri(uri).header(header::ACCEPT, accept);
         if let Some(tenant) = &self.tenant {
             request = request.header("x-scope-orgid", tenant.as_str());
         }

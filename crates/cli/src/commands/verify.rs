@@ -56,6 +56,13 @@ fn describe(report: &VerifyReport) -> String {
         0 => "nothing is wrong".to_owned(),
         findings => format!("{}, {losses} of them with loss of data", count(findings, "finding")),
     };
+    if report.unnamed_files > 0 {
+        text += &format!(
+            "{} with {} wait to be deleted: they were merged, or a crash interrupted them\n",
+            count(report.unnamed_files, "file"),
+            count(report.unnamed_bytes, "byte"),
+        );
+    }
     text + &format!("checked {checked}: {verdict}\n")
 }
 

@@ -71,6 +71,9 @@ fn every_trace_of_a_real_shop_reads_back_with_exactly_its_spans() {
     assert!(status.success(), "{status}\n{said}");
     let server = config.start();
     every_trace_reads_back(&server, &expected, "from segments");
+    let said = run_ok(&["compact", "--api", &server.api_url()]);
+    assert!(said.contains("wrote 121,600 rows and left out 702 that were there twice"), "{said}");
+    every_trace_reads_back(&server, &expected, "from a slice");
     drop(server);
 
     let said = run_ok(&["verify", "--data-dir", arg(folder.path())]);

@@ -49,13 +49,9 @@ fn a_server_that_is_killed_a_hundred_times_keeps_what_it_acknowledged() {
 
     let (status, said) = server.terminate(Duration::from_secs(60)).expect("it stops");
     assert!(status.success(), "{status}\n{said}");
-    // A flush that was killed may leave a file that nobody needs; nothing worse.
+    // A flush that was killed may leave a file that nobody needs, which is no finding.
     let (code, said, _) = outcome(&run(&["verify", "--data-dir", arg(folder.path())]));
-    assert!(matches!(code, Some(0 | 3)) && !said.contains("LOSS"), "{said}");
-    assert!(
-        said.lines().filter(|line| line.starts_with("note")).all(|line| line.contains("no manifest entry")),
-        "{said}"
-    );
+    assert_eq!(code, Some(0), "{said}");
 }
 
 /// Kills the server while all clients send.

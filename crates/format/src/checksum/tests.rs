@@ -14,6 +14,16 @@ fn a_table_reads_back() {
 }
 
 #[test]
+fn a_table_of_bytes_that_come_in_pieces_is_that_of_the_whole() {
+    let file = bytes(20_000);
+    for piece in [1, 7, 4095, 4096, 4097, 9_000] {
+        let mut table = ChecksumTable::default();
+        file.chunks(piece).for_each(|piece| table.extend(piece));
+        assert_eq!(table, ChecksumTable::of(&file), "pieces of {piece}");
+    }
+}
+
+#[test]
 fn any_aligned_part_verifies_and_no_changed_bit_does() {
     let mut file = bytes(10_000);
     let table = ChecksumTable::of(&file);

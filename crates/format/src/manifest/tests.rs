@@ -22,7 +22,9 @@ fn segment(id: u128) -> SegmentEntry {
         meta: SegmentMeta {
             format_version: 1,
             id,
-            generation: 7,
+            level: 0,
+            generation_min: 7,
+            generation_max: 7,
             size_bytes: 123_456,
             rows: 1_000,
             traces: 40,

@@ -77,7 +77,9 @@ fn meta_of(file: &[u8], directory: std::ops::Range<usize>, checksums: std::ops::
     SegmentMeta {
         format_version: FORMAT_VERSION,
         id: Ulid::nil(),
-        generation: 0,
+        level: 0,
+        generation_min: u64::MAX,
+        generation_max: 0,
         size_bytes: file.len() as u64,
         rows: 0,
         traces: 0,

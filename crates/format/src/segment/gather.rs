@@ -36,6 +36,7 @@ const SLICE_TEXT_BYTES_MAX: usize = 32 << 20;
 pub(super) struct Gather<'a> {
     spans: Vec<SpanView<'a>>,
     tenants: Vec<i32>,
+    generations: Vec<u64>,
     resources: Vec<u32>,
     scopes: Vec<u32>,
     attributes: Vec<AttributeCells>,
@@ -51,6 +52,7 @@ impl<'a> Gather<'a> {
         Self {
             spans: Vec::new(),
             tenants: Vec::new(),
+            generations: Vec::new(),
             resources: Vec::new(),
             scopes: Vec::new(),
             attributes: columns.iter().map(|column| AttributeCells::new(column.kind)).collect(),
@@ -76,11 +78,13 @@ impl<'a> Gather<'a> {
     pub(super) fn push(
         &mut self,
         tenant: u32,
+        generation: u64,
         span: SpanView<'a>,
         tables: &BatchTables,
     ) -> Result<(), FormatError> {
         let row = self.spans.len();
         self.tenants.push(tenant as i32);
+        self.generations.push(generation);
         self.resources.push(tables.resources.get(span.resource_index()).copied().unwrap_or_default());
         self.scopes.push(tables.scopes.get(span.scope_index()).copied().unwrap_or_default());
         self.push_attributes(row, span, tables)?;
@@ -151,12 +155,7 @@ impl<'a> Gather<'a> {
     }
 
     /// The slice's arrays in the order of the schema; the gather is empty again.
-    pub(super) fn finish(
-        &mut self,
-        tenants: &[&str],
-        generation: u64,
-        shared: &Shared<'_>,
-    ) -> Result<Vec<ArrayRef>, FormatError> {
+    pub(super) fn finish(&mut self, tenants: &[&str], shared: &Shared) -> Result<Vec<ArrayRef>, FormatError> {
         let spans = std::mem::take(&mut self.spans);
         let rows = spans.len();
         self.text_bytes = 0;
@@ -164,7 +163,8 @@ impl<'a> Gather<'a> {
         let local = Local::of(&resources, shared.resources.texts.len());
         let text_of = |place: u32| shared.resources.texts.get(place as usize).map(String::as_str);
         let resource_texts = local.array(text_of)?;
-        let services = local.array(|place| shared.services.get(place as usize).copied().flatten())?;
+        let services = local
+            .array(|place| shared.services.get(place as usize).and_then(|service| service.as_deref()))?;
         let scopes = std::mem::take(&mut self.scopes);
         let local_scopes = Local::of(&scopes, shared.scopes.texts.len());
         let scope_texts =
@@ -174,7 +174,7 @@ impl<'a> Gather<'a> {
 
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(DictionaryArray::try_new(tenant_keys, tenant_names).map_err(arrow)?),
-            Arc::new(PrimitiveArray::<UInt64Type>::from_value(generation, rows)),
+            Arc::new(PrimitiveArray::<UInt64Type>::from(std::mem::take(&mut self.generations))),
             identifiers::<16>(&spans, |span| Some(*span.trace_id().as_bytes()))?,
             identifiers::<8>(&spans, |span| Some(*span.span_id().as_bytes()))?,
             identifiers::<8>(&spans, |span| span.parent_span_id().map(|id| *id.as_bytes()))?,

@@ -48,8 +48,12 @@ pub struct SegmentMeta {
     /// Names the file.
     #[serde(with = "as_text")]
     pub id: Ulid,
-    /// The generation whose rows it holds.
-    pub generation: u64,
+    /// How often its rows were merged: 0 as flushed, 1 and more for slices.
+    pub level: u32,
+    /// The lowest generation of its rows; `u64::MAX` without rows.
+    pub generation_min: u64,
+    /// The highest generation of its rows; 0 without rows.
+    pub generation_max: u64,
     /// Size of the file. In the file itself: 0, as the footer cannot hold what is known after it.
     pub size_bytes: u64,
     /// Spans of all tenants.

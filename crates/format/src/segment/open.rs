@@ -161,6 +161,11 @@ impl OpenSegment {
         &self.meta
     }
 
+    /// How many row groups it has.
+    pub fn row_groups(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The attributes with a column in this file.
     pub fn attribute_columns(&self) -> &[AttributeColumn] {
         &self.attribute_columns

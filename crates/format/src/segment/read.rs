@@ -1,17 +1,21 @@
 //! Which bytes hold rows, and from those bytes the rows.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use tracelake_model::SpanBatch;
 
 use super::directory::TraceEntry;
 use super::open::{OpenSegment, RowGroup, UniformRows, page_rows};
-use super::unpack::Unpacker;
+use super::unpack::{self, Unpacker};
 use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
 
@@ -21,6 +25,8 @@ const GAP_BYTES_MAX: u64 = 64 << 10;
 
 /// Rows decoded at once; bounds what a large range holds beside its spans.
 const BATCH_ROWS: usize = 4_096;
+
+const READING: &str = "reading a segment's rows";
 
 /// Columns that spans are not made of: known otherwise, or derived.
 const NOT_READ: [&str; 3] = [schema::TENANT, schema::GENERATION, schema::SERVICE_NAME];
@@ -183,12 +189,78 @@ impl OpenSegment {
             .with_row_selection(selection)
             .with_batch_size(select.min(BATCH_ROWS))
             .build()
-            .map_err(parquet_error("reading a segment's rows"))?;
+            .map_err(parquet_error(READING))?;
         for batch in reader {
-            let batch = batch.map_err(|source| parquet_error("reading a segment's rows")(source.into()))?;
+            let batch = batch.map_err(|source| parquet_error(READING)(source.into()))?;
             unpacker.push(&batch, &constants)?;
         }
         Ok(())
+    }
+}
+
+/// A row group that was fetched whole, for whoever goes through a segment from its first row to its last.
+/// An iterator of batches in order, with the generations of their rows.
+pub struct RowGroupReader {
+    segment: Arc<OpenSegment>,
+    reader: ParquetRecordBatchReader,
+}
+
+impl std::fmt::Debug for RowGroupReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowGroupReader").field("segment", &self.segment.meta.id).finish_non_exhaustive()
+    }
+}
+
+impl RowGroupReader {
+    /// The bytes of a row group, in whole checksum blocks, and the rows that it has; none beyond the last.
+    pub fn range(segment: &OpenSegment, index: usize) -> Option<(Range<u64>, Range<u64>)> {
+        let group = segment.groups.get(index)?;
+        let columns = segment.parquet.metadata().row_group(index).columns();
+        let start = |column: &ColumnChunkMetaData| {
+            column.dictionary_page_offset().unwrap_or(column.data_page_offset()) as u64
+        };
+        let from = columns.iter().map(start).min()?;
+        let to = columns.iter().map(|column| start(column) + column.compressed_size() as u64).max()?;
+        Some((segment.checksums.align(from..to), group.rows.clone()))
+    }
+
+    /// From the bytes of [`range`](Self::range).
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if what was verified cannot
+    /// be decoded.
+    pub fn new(
+        segment: Arc<OpenSegment>,
+        index: usize,
+        fetched: (Range<u64>, Bytes),
+        batch_rows: usize,
+    ) -> Result<Self, FormatError> {
+        let file = segment.verified(vec![fetched])?;
+        let columns = segment.parquet.schema().fields().iter().enumerate();
+        let columns = columns
+            .filter(|(_, field)| ![schema::TENANT, schema::SERVICE_NAME].contains(&field.name().as_str()))
+            .map(|(column, _)| column);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, segment.parquet.clone())
+            .with_row_groups(vec![index])
+            .with_projection(ProjectionMask::roots(segment.parquet.parquet_schema(), columns))
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(parquet_error(READING))?;
+        Ok(Self { segment, reader })
+    }
+}
+
+impl Iterator for RowGroupReader {
+    type Item = Result<(SpanBatch, Vec<u64>), FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rows = self.reader.next()?.map_err(|source| parquet_error(READING)(source.into()));
+        Some(rows.and_then(|rows| {
+            let generations = unpack::generations(&rows)?;
+            let mut unpacker = Unpacker::new(&self.segment.attribute_columns);
+            unpacker.push(&rows, &[])?;
+            Ok((unpacker.finish(), generations))
+        }))
     }
 }
 

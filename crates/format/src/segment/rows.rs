@@ -12,25 +12,35 @@ use crate::FormatError;
 
 /// A row by where it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RowRef {
+pub struct RowRef {
     hash: u64,
-    batch: u32,
+    source: u32,
     row: u32,
 }
 
 impl RowRef {
+    /// Row `row` of a source; `hash` is the [`trace_hash`] of its trace.
+    pub fn new(hash: u64, source: u32, row: u32) -> Self {
+        Self { hash, source, row }
+    }
+
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
 
     #[inline]
-    pub(super) fn batch(&self) -> usize {
-        self.batch as usize
+    pub(super) fn source(&self) -> usize {
+        self.source as usize
+    }
+
+    #[inline]
+    pub(super) fn row(&self) -> usize {
+        self.row as usize
     }
 
     #[inline]
     pub(super) fn span<'a>(&self, batches: &[&'a SpanBatch]) -> Option<SpanView<'a>> {
-        Some(batches.get(self.batch())?.span(self.row as usize))
+        Some(batches.get(self.source())?.span(self.row()))
     }
 }
 
@@ -49,16 +59,18 @@ pub(super) fn sorted(batches: &[&SpanBatch], first_batch: usize) -> Result<Vec<R
     let mut rows = Vec::with_capacity(total);
     for (index, batch) in batches.iter().enumerate() {
         let index = (first_batch + index) as u32;
-        rows.extend(batch.trace_ids().iter().enumerate().map(|(row, trace_id)| RowRef {
-            hash: trace_hash(trace_id),
-            batch: index,
-            row: row as u32,
-        }));
+        rows.extend(
+            batch
+                .trace_ids()
+                .iter()
+                .enumerate()
+                .map(|(row, trace_id)| RowRef::new(trace_hash(trace_id), index, row as u32)),
+        );
     }
     rows.sort_unstable_by_key(|row| row.hash);
     let key = |row: &RowRef| {
-        let span = batches.get(row.batch() - first_batch).map(|batch| batch.span(row.row as usize));
-        (span.map(|span| (span.trace_id(), span.start_unix_nano(), span.span_id())), row.batch, row.row)
+        let span = batches.get(row.source() - first_batch).map(|batch| batch.span(row.row as usize));
+        (span.map(|span| (span.trace_id(), span.start_unix_nano(), span.span_id())), row.source, row.row)
     };
     for trace in rows.chunk_by_mut(|a, b| a.hash == b.hash) {
         if trace.len() > 1 {
@@ -73,6 +85,7 @@ pub(super) fn sorted(batches: &[&SpanBatch], first_batch: usize) -> Result<Vec<R
 pub(super) struct Texts {
     pub(super) texts: Vec<String>,
     by_text: HashMap<String, u32>,
+    bytes: usize,
 }
 
 impl Texts {
@@ -81,6 +94,7 @@ impl Texts {
             Some(place) => *place,
             None => {
                 let place = self.texts.len() as u32;
+                self.bytes += text.len();
                 self.texts.push(text.clone());
                 self.by_text.insert(text, place);
                 place
@@ -91,7 +105,7 @@ impl Texts {
 
 /// Tables beside a batch: from its own numbers to the segment's.
 #[derive(Debug, Default)]
-pub(super) struct BatchTables {
+pub struct BatchTables {
     pub(super) resources: Vec<u32>,
     pub(super) scopes: Vec<u32>,
     /// By term: which attribute column, if any.
@@ -103,49 +117,68 @@ pub(super) const NO_SLOT: u16 = u16::MAX;
 
 /// Everything that rows of a segment share.
 #[derive(Debug, Default)]
-pub(super) struct Shared<'a> {
+pub(super) struct Shared {
     pub(super) resources: Texts,
     /// By resource: its service.
-    pub(super) services: Vec<Option<&'a str>>,
+    pub(super) services: Vec<Option<Box<str>>>,
     pub(super) scopes: Texts,
-    pub(super) batches: Vec<BatchTables>,
+    slots: HashMap<String, u16>,
 }
 
-impl<'a> Shared<'a> {
-    pub(super) fn of(batches: &[&'a SpanBatch], columns: &[AttributeColumn]) -> Self {
-        let slots: HashMap<&str, u16> =
-            columns.iter().enumerate().map(|(slot, column)| (column.key.as_str(), slot as u16)).collect();
-        let mut shared = Self::default();
+impl Shared {
+    pub(super) fn new(columns: &[AttributeColumn]) -> Self {
+        let slots = columns.iter().enumerate().map(|(slot, column)| (column.key.clone(), slot as u16));
+        Self { slots: slots.collect(), ..Self::default() }
+    }
+
+    /// Adds what these batches refer to.
+    pub(super) fn add(&mut self, batches: &[&SpanBatch]) -> Vec<Arc<BatchTables>> {
         // Batches share resources by pointer: then their text need not be written again to be compared.
         let mut resources: HashMap<*const Resource, u32> = HashMap::new();
         let mut scopes: HashMap<*const Scope, u32> = HashMap::new();
+        let mut tables_of_batches = Vec::with_capacity(batches.len());
         for batch in batches {
             let mut tables = BatchTables::default();
             for resource in batch.resources() {
-                let place = *resources.entry(Arc::as_ptr(resource)).or_insert_with(|| {
-                    let mut text = String::new();
-                    json::write_resource(&mut text, resource);
-                    let place = shared.resources.place(text);
-                    if place as usize == shared.services.len() {
-                        shared.services.push(resource.service_name());
-                    }
-                    place
-                });
+                let place =
+                    *resources.entry(Arc::as_ptr(resource)).or_insert_with(|| self.place_resource(resource));
                 tables.resources.push(place);
             }
             for scope in batch.scopes() {
                 let place = *scopes.entry(Arc::as_ptr(scope)).or_insert_with(|| {
                     let mut text = String::new();
                     json::write_scope(&mut text, scope);
-                    shared.scopes.place(text)
+                    self.scopes.place(text)
                 });
                 tables.scopes.push(place);
             }
-            tables.slots =
-                batch.terms().iter().map(|(_, text)| slots.get(text).copied().unwrap_or(NO_SLOT)).collect();
-            shared.batches.push(tables);
+            let slot = |text: &str| self.slots.get(text).copied().unwrap_or(NO_SLOT);
+            tables.slots = batch.terms().iter().map(|(_, text)| slot(text)).collect();
+            tables_of_batches.push(Arc::new(tables));
         }
-        shared
+        tables_of_batches
+    }
+
+    fn place_resource(&mut self, resource: &Resource) -> u32 {
+        let mut text = String::new();
+        json::write_resource(&mut text, resource);
+        let place = self.resources.place(text);
+        if place as usize == self.services.len() {
+            self.services.push(resource.service_name().map(Into::into));
+        }
+        place
+    }
+
+    /// Bytes of all the texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.resources.bytes + self.scopes.bytes
+    }
+
+    /// Forgets the texts. Tables made before mean nothing from now on.
+    pub(super) fn clear(&mut self) {
+        self.resources = Texts::default();
+        self.scopes = Texts::default();
+        self.services.clear();
     }
 }
 

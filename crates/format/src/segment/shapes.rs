@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use tracelake_model::{SpanBatch, ValueRef};
+use tracelake_model::{SpanView, ValueRef};
 
 use super::columns::{AttributeColumn, AttributeCounts};
-use super::rows::{NO_SLOT, RowRef, Shared};
+use super::rows::{BatchTables, NO_SLOT};
 use super::schema::DICTIONARY_BYTES_MAX;
 
 /// How far a dictionary is of use for a column.
@@ -28,7 +28,7 @@ pub(super) struct ColumnShape {
 }
 
 /// The columns of a file that differ from file to file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Shapes {
     pub(super) name: Repetition,
     pub(super) status_message: Repetition,
@@ -38,27 +38,21 @@ pub(super) struct Shapes {
 }
 
 /// Rows that are looked at. They are neighbours, as those of a row group are.
-const SAMPLE_ROWS: usize = 8_192;
+pub(super) const SAMPLE_ROWS: usize = 8_192;
 
 /// Rows a value, from which a column counts as sparse.
 const SPARSE_ROWS_PER_VALUE: u64 = 10;
 
 impl Shapes {
-    pub(super) fn of(
-        rows_of_tenants: &[Vec<RowRef>],
-        batches: &[&SpanBatch],
-        shared: &Shared<'_>,
+    /// From the first [`SAMPLE_ROWS`] of these rows.
+    pub(super) fn of<'r>(
+        rows: impl Iterator<Item = (SpanView<'r>, &'r BatchTables)>,
         columns: &[AttributeColumn],
         counts: &AttributeCounts,
     ) -> Self {
         let mut attributes = vec![Sample::default(); columns.len()];
         let [mut name, mut status_message, mut trace_state] = [(); 3].map(|()| Sample::default());
-        let rows: usize = rows_of_tenants.iter().map(Vec::len).sum();
-        let skipped = rows.saturating_sub(SAMPLE_ROWS) / 2;
-        for row in rows_of_tenants.iter().flatten().skip(skipped).take(SAMPLE_ROWS) {
-            let (Some(span), Some(tables)) = (row.span(batches), shared.batches.get(row.batch())) else {
-                continue;
-            };
+        for (span, tables) in rows.take(SAMPLE_ROWS) {
             name.add_text(span.name());
             status_message.add_text(span.status_message());
             trace_state.add_text(span.trace_state());

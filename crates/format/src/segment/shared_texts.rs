@@ -13,8 +13,7 @@ const ROW_GROUP_ROWS_MIN: usize = 1_024;
 
 /// Which resources and scopes the rows of the row group have so far.
 #[derive(Debug)]
-pub(super) struct SharedTexts<'a> {
-    shared: &'a Shared<'a>,
+pub(super) struct SharedTexts {
     row_group: u32,
     /// By resource, by scope: the row group that had it last.
     resources: Vec<u32>,
@@ -22,15 +21,9 @@ pub(super) struct SharedTexts<'a> {
     bytes: usize,
 }
 
-impl<'a> SharedTexts<'a> {
-    pub(super) fn of(shared: &'a Shared<'a>) -> Self {
-        Self {
-            shared,
-            row_group: 1,
-            resources: vec![0; shared.resources.texts.len()],
-            scopes: vec![0; shared.scopes.texts.len()],
-            bytes: 0,
-        }
+impl SharedTexts {
+    pub(super) fn new() -> Self {
+        Self { row_group: 1, resources: Vec::new(), scopes: Vec::new(), bytes: 0 }
     }
 
     pub(super) fn begin_row_group(&mut self) {
@@ -40,9 +33,9 @@ impl<'a> SharedTexts<'a> {
 
     /// Adds what a row refers to, unless the row group should end before it, which has `rows` so far.
     #[inline]
-    pub(super) fn add(&mut self, resource: u32, scope: u32, rows: usize) -> bool {
-        let new_bytes = new_bytes(&self.resources, self.row_group, &self.shared.resources.texts, resource)
-            + new_bytes(&self.scopes, self.row_group, &self.shared.scopes.texts, scope);
+    pub(super) fn add(&mut self, shared: &Shared, resource: u32, scope: u32, rows: usize) -> bool {
+        let new_bytes = new_bytes(&self.resources, self.row_group, &shared.resources.texts, resource)
+            + new_bytes(&self.scopes, self.row_group, &shared.scopes.texts, scope);
         if new_bytes == 0 {
             return true;
         }
@@ -50,8 +43,11 @@ impl<'a> SharedTexts<'a> {
             return false;
         }
         self.bytes += new_bytes;
-        for (seen, place) in [(&mut self.resources, resource), (&mut self.scopes, scope)] {
-            if let Some(row_group) = seen.get_mut(place as usize) {
+        for (seen, place) in [(&mut self.resources, resource as usize), (&mut self.scopes, scope as usize)] {
+            if seen.len() <= place {
+                seen.resize(place + 1, 0);
+            }
+            if let Some(row_group) = seen.get_mut(place) {
                 *row_group = self.row_group;
             }
         }
@@ -61,6 +57,7 @@ impl<'a> SharedTexts<'a> {
 
 #[inline]
 fn new_bytes(seen: &[u32], row_group: u32, texts: &[String], place: u32) -> usize {
-    let is_new = seen.get(place as usize).is_some_and(|seen| *seen != row_group);
-    if is_new { texts.get(place as usize).map_or(0, String::len) } else { 0 }
+    let place = place as usize;
+    let is_new = seen.get(place) != Some(&row_group);
+    if is_new { texts.get(place).map_or(0, String::len) } else { 0 }
 }

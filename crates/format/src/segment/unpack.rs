@@ -107,6 +107,12 @@ impl<'s> Unpacker<'s> {
     }
 }
 
+/// The generations of the batch's rows.
+pub(super) fn generations(batch: &RecordBatch) -> Result<Vec<u64>, FormatError> {
+    let column = required::<PrimitiveArray<UInt64Type>>(batch, schema::GENERATION)?;
+    Ok(column.values().to_vec())
+}
+
 fn damaged(detail: impl Into<String>) -> FormatError {
     FormatError::damaged(WHAT, detail)
 }

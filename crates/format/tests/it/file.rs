@@ -53,7 +53,7 @@ fn the_footer_says_what_the_manifest_says() {
     assert_eq!(serde_json::from_str::<SegmentMeta>(&json).expect("own text"), segment.meta);
     assert_eq!(segment.meta.size_bytes, segment.bytes.len() as u64);
     let mut other = segment.meta.clone();
-    other.generation += 1;
+    other.generation_max += 1;
     assert!(open(&other, &segment.bytes).is_err(), "another segment's description");
     let mut newer = segment.meta.clone();
     newer.format_version += 1;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{StatusCode, Uri};
+use http::header::{CONTENT_TYPE, ORIGIN, RETRY_AFTER};
+use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
+use tracelake::ErrorKind;
 
 use super::parameters;
+use crate::rejection::Rejection;
 use crate::shared::{DURABILITY, Shared};
 
 /// Whether the process runs at all; that it cannot work is no reason to kill it.
@@ -46,6 +48,23 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>, uri: Uri) -> Respo
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.update_gauges();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
+}
+
+/// Merges segments until few remain, and answers when that is done. Not to a web page: browsers send such
+/// a request to any address that a page names.
+pub(super) async fn compact(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let compact = async {
+        parameters(&uri, &[])?;
+        if headers.contains_key(ORIGIN) {
+            let message = "this is not for web pages; use `tracelake compact` or curl";
+            return Err(Rejection::new(ErrorKind::Forbidden, message));
+        }
+        Ok(shared.store()?.compact().await?)
+    };
+    match compact.await {
+        Ok(status) => axum::Json(status).into_response(),
+        Err(rejection) => rejection.into_api(),
+    }
 }
 
 /// Version, settings in force, and how the store is.

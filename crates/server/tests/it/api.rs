@@ -138,6 +138,34 @@ async fn a_trace_above_the_limit_is_answered_as_partial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn segments_are_merged_when_that_is_asked_for_and_not_by_a_web_page() {
+    let server = TestServer::start_with(|settings| settings.generation_age_seconds_max = 1).await;
+    for n in 1..=2 {
+        server.post_protobuf(request(vec![span(1, n)])).await;
+        server.metric_becomes("tracelake_store_segments", |segments| segments == n as f64).await;
+    }
+    let url = server.api_url("/api/v1/compact");
+    let refused = server.send(Method::POST, &url, &[("origin", "https://evil.example")], "").await;
+    assert_eq!((refused.status, error_kind(&refused.body).as_str()), (StatusCode::FORBIDDEN, "forbidden"));
+    let refused = server.get("/api/v1/compact").await;
+    assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(refused.headers["allow"], "POST");
+    assert_eq!(server.metric("tracelake_store_segments").await, 2.0);
+
+    let answer = server.send(Method::POST, &url, &[], "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let status: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(
+        (&status["merges"], &status["rows"], &status["waiting_segments"]),
+        (&1.into(), &2.into(), &0.into())
+    );
+    assert_eq!(server.metric("tracelake_store_segments").await, 1.0);
+    assert_eq!(server.metric("tracelake_store_compaction_replaced_files").await, 2.0);
+    assert_eq!(server.trace(&trace_id(1)).await.map(|spans| spans.len()), Some(2));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_methods_and_paths_are_refused_in_json() {
     let server = TestServer::start().await;
     server.post_protobuf(request(vec![span(1, 1)])).await;

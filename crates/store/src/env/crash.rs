@@ -28,11 +28,19 @@ pub enum CrashPoint {
     WalRemove,
     /// Before a manifest checkpoint is put.
     ManifestCheckpoint,
+    /// Before a merge of segments reads anything.
+    CompactionMerge,
+    /// What a merge wrote is durable, no manifest names it.
+    CompactionCommit,
+    /// The manifest names what a merge wrote, the snapshot does not show it yet.
+    CompactionSwap,
+    /// Before a file that no manifest names is deleted.
+    SegmentDelete,
 }
 
 impl CrashPoint {
-    /// Every step, for tests that go through all.
-    pub const ALL: [Self; 11] = [
+    /// Every step of a span's way into a segment, for tests that go through all.
+    pub const OF_INGEST: [Self; 11] = [
         Self::WalWrite,
         Self::WalSync,
         Self::WalPublish,
@@ -45,6 +53,10 @@ impl CrashPoint {
         Self::WalRemove,
         Self::ManifestCheckpoint,
     ];
+
+    /// Every step of compaction.
+    pub const OF_COMPACTION: [Self; 4] =
+        [Self::CompactionMerge, Self::CompactionCommit, Self::CompactionSwap, Self::SegmentDelete];
 }
 
 /// Decides whether the store crashes at a step.

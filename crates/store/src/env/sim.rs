@@ -32,10 +32,12 @@ pub enum Fault {
     PowerCut,
 }
 
-/// The file system. Clones are the same one.
+/// The file system. Clones are the same one, for the same process.
 #[derive(Debug, Clone)]
 pub struct SimFiles {
     disk: Arc<Mutex<Disk>>,
+    /// If set, the life in which it works.
+    life: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,22 @@ impl SimFiles {
             fault: None,
             sync_fault: None,
         };
-        Self { disk: Arc::new(Mutex::new(disk)) }
+        Self { disk: Arc::new(Mutex::new(disk)), life: None }
+    }
+
+    /// For a process that dies with the next power cut or kill: what is left of it, as its threads are,
+    /// does nothing any more.
+    pub fn of_new_process(&self) -> Self {
+        let life = self.disk().life;
+        Self { disk: Arc::clone(&self.disk), life: Some(life) }
+    }
+
+    fn disk_of_process(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk();
+        if self.life.is_some_and(|life| life != disk.life) {
+            return Err(io::Error::other("the process is dead"));
+        }
+        Ok(disk)
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -371,11 +388,11 @@ impl FileHandle for SimHandle {
 
 impl Files for SimFiles {
     fn create_dir(&self, _: &Path) -> io::Result<()> {
-        self.disk().call()
+        self.disk_of_process()?.call()
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn FileHandle>> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         if disk.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -388,26 +405,26 @@ impl Files for SimFiles {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         Ok(disk.names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         disk.inode(path).map(|inode| inode.now.len() as u64)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         let bytes = disk.inode(path)?.now.clone();
         Ok(Box::new(io::Cursor::new(bytes)))
     }
 
     fn sync_and_forget_cache(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         let inode = disk.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
         disk.sync(inode)?;
         let inode = disk.inode(path)?;
@@ -417,7 +434,7 @@ impl Files for SimFiles {
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         let inode = disk.inode(path)?;
         inode.cut(len);
@@ -426,7 +443,7 @@ impl Files for SimFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         disk.names.insert(to.to_path_buf(), inode);
@@ -434,7 +451,7 @@ impl Files for SimFiles {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         if disk.names.contains_key(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -445,7 +462,7 @@ impl Files for SimFiles {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         let inode = disk.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         disk.removed.insert(path.to_path_buf(), inode);
@@ -453,7 +470,7 @@ impl Files for SimFiles {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.disk_of_process()?;
         disk.call()?;
         disk.removed.retain(|path, _| path.parent() != Some(dir));
         Ok(())

@@ -4,6 +4,7 @@
 //! name each time: an object is never written twice, and one that a failed attempt left behind is in
 //! no manifest.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::StoreError;
 use crate::env::CrashPoint;
 use crate::manifest_log::ManifestLog;
 use crate::memtable::Memtable;
-use crate::segments::Segments;
+use crate::segments::{Segments, segment_path};
 use crate::snapshot::{Current, Snapshot};
 use crate::wal::remove_covered;
 
@@ -48,11 +49,6 @@ const IDLE_WAL_BYTES_MAX: u64 = 32 << 20;
 /// A pause of senders, for [`IDLE_WAL_BYTES_MAX`].
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Segments lie in one folder; the name says nothing, so nothing hangs on it.
-fn segment_path(id: Ulid) -> String {
-    format!("segments/{id}.parquet")
-}
-
 /// Turns frozen memtables into segments, one at a time and in order.
 #[derive(Debug)]
 pub(super) struct Flusher {
@@ -60,11 +56,15 @@ pub(super) struct Flusher {
     pub(super) current: Arc<Current>,
     pub(super) segments: Segments,
     pub(super) signals: Arc<Signals>,
-    log: ManifestLog,
+    pub(super) log: ManifestLog,
+    /// From a commit until the snapshot shows it: none of two may be shown without the other.
+    pub(super) committing: tokio::sync::Mutex<()>,
     /// Keeps calls of `flush` and the background task apart.
     flushing: tokio::sync::Mutex<()>,
     /// Names of segments.
     random: Mutex<StdRng>,
+    /// Segments that this process began, whatever became of them: a commit may yet name them.
+    begun: Mutex<HashSet<Ulid>>,
 }
 
 impl Store {
@@ -72,7 +72,7 @@ impl Store {
     pub(super) fn spawn_flusher(&self) {
         let store = self.clone();
         let task = tokio::spawn(async move { store.run_flusher().await });
-        *self.inner.flusher_task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     async fn run_flusher(&self) {
@@ -191,8 +191,10 @@ impl Flusher {
             segments,
             signals: Arc::new(Signals::new()),
             log,
+            committing: tokio::sync::Mutex::new(()),
             flushing: tokio::sync::Mutex::new(()),
             random: Mutex::new(random),
+            begun: Mutex::new(HashSet::new()),
         }
     }
 
@@ -216,12 +218,18 @@ impl Flusher {
     async fn flush_memtable(&self, memtable: &Arc<Memtable>) -> Result<(), StoreError> {
         let generation = memtable.generation();
         // An earlier try may have succeeded without our learning of it.
-        let mut manifest = self.log.resolve().await?;
-        if manifest.covered(memtable.wal()).is_none_or(|covered| covered < generation) {
-            manifest = self.write_and_commit(memtable, &manifest).await?;
+        let manifest = self.log.resolve().await?;
+        let is_covered = manifest.covered(memtable.wal()).is_some_and(|covered| covered >= generation);
+        let commit = if is_covered { None } else { Some(self.write(memtable, &manifest).await?) };
+        {
+            let _committing = self.committing.lock().await;
+            let manifest = match commit {
+                Some(commit) => self.log.commit(commit).await?,
+                None => self.log.state(),
+            };
+            self.reach(CrashPoint::SnapshotSwap)?;
+            self.current.flushed(generation, manifest);
         }
-        self.reach(CrashPoint::SnapshotSwap)?;
-        self.current.flushed(generation, manifest);
         self.reach(CrashPoint::WalRemove)?;
         self.remove_covered_or_warn().await;
         Ok(())
@@ -234,11 +242,8 @@ impl Flusher {
         }
     }
 
-    async fn write_and_commit(
-        &self,
-        memtable: &Arc<Memtable>,
-        manifest: &ManifestState,
-    ) -> Result<Arc<ManifestState>, StoreError> {
+    /// Writes the memtable's segment; what is to be committed.
+    async fn write(&self, memtable: &Arc<Memtable>, manifest: &ManifestState) -> Result<Commit, StoreError> {
         let (wal, wal_covered) = (memtable.wal(), memtable.generation());
         // Those of the store grow, whichever log they come from.
         let generation = wal_covered.max(manifest.generation.saturating_add(1));
@@ -255,7 +260,7 @@ impl Flusher {
             commit.attribute_columns_added = columns_added;
         }
         self.reach(CrashPoint::ManifestCommit)?;
-        Ok(self.log.commit(commit).await?)
+        Ok(commit)
     }
 
     /// Sorts and encodes, on a thread that may block.
@@ -267,7 +272,7 @@ impl Flusher {
         let memtable = Arc::clone(memtable);
         let known = self.current.get().manifest.attribute_columns.clone();
         let options = self.options.segment_writer.clone();
-        let segment_id = self.next_ulid();
+        let segment_id = self.begin_segment();
         let encode = move || {
             let tenants = memtable.batches();
             let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|batch| &**batch);
@@ -321,13 +326,13 @@ impl Flusher {
 
     /// A writer that lost the store to another, or cannot tell what is in it, must not go on; nor one
     /// whose disk lost what it was told to keep.
-    fn stop_if_final(&self, error: &StoreError) {
+    pub(super) fn stop_if_final(&self, error: &StoreError) {
         if error.is_final() {
             self.signals.fail(&error.to_string());
         }
     }
 
-    fn reach(&self, point: CrashPoint) -> Result<(), StoreError> {
+    pub(super) fn reach(&self, point: CrashPoint) -> Result<(), StoreError> {
         self.options.crash_points.reach(point).map_err(|error| {
             let reason = error.to_string();
             self.signals.fail(&reason);
@@ -335,10 +340,17 @@ impl Flusher {
         })
     }
 
-    /// A name for a new object.
-    fn next_ulid(&self) -> Ulid {
+    /// A name for a new segment.
+    pub(super) fn begin_segment(&self) -> Ulid {
         let milliseconds = self.options.clock.now_unix_nano() / 1_000_000;
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        Ulid::from_parts(milliseconds, random.random())
+        let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).random();
+        let id = Ulid::from_parts(milliseconds, random);
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        id
+    }
+
+    /// Whether this process began the segment.
+    pub(super) fn has_begun(&self, id: Ulid) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 }

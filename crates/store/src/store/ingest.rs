@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{Inner, Pending, Store};
 use crate::StoreError;
+use crate::compaction::policy::CompactionPolicy;
 use crate::wal::{Append, Begin, RequestGuard};
 
 /// How an OTLP request is encoded.
@@ -186,7 +187,8 @@ impl Inner {
         Ok(())
     }
 
-    /// While as many generations wait to be flushed as may, and the next is full, nothing is taken.
+    /// While as many generations wait to be flushed as may, and the next is full, nothing is taken; nor
+    /// while so many segments wait to be merged that lookups suffer.
     async fn wait_for_room(&self) -> Result<(), StoreError> {
         let room = async {
             loop {
@@ -195,6 +197,10 @@ impl Inner {
                 flushed.as_mut().enable();
                 if let Some(reason) = self.flusher.signals.failure() {
                     return Err(StoreError::Stopped { reason });
+                }
+                let unmerged = CompactionPolicy::backlog(&self.flusher.current.get().manifest.segments).0;
+                if unmerged >= limits::FLUSHED_SEGMENTS_WAITING_MAX {
+                    return Err(StoreError::Busy);
                 }
                 let full = self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max
                     && self.flusher.current.active().size().heap_bytes

@@ -13,6 +13,7 @@ use tracelake_model::SpanBatch;
 use tracelake_otlp::{DecodeLimits, Decoded, Decoder};
 use ulid::Ulid;
 
+use super::compact::Compactor;
 use super::flush::Flusher;
 use super::sink::Sink;
 use super::status::RecoverySummary;
@@ -61,11 +62,13 @@ impl Store {
                 wal,
                 recent,
                 decoders: Mutex::new(Vec::new()),
-                flusher_task: Mutex::new(None),
+                compactor: Compactor::default(),
+                tasks: Mutex::new(Vec::new()),
                 recovery,
             }),
         };
         store.spawn_flusher();
+        store.spawn_compactor();
         Ok(store)
     }
 }

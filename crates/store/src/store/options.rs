@@ -9,6 +9,7 @@ use tracelake_format::segment::SegmentWriterOptions;
 use tracelake_model::limits;
 use tracelake_otlp::DecodeLimits;
 
+use crate::compaction::policy::CompactionPolicy;
 use crate::env::{Clock, CrashPoints, Files, NoCrashes, SystemClock, SystemFiles};
 
 /// Settings and components of a store.
@@ -36,6 +37,10 @@ pub struct StoreOptions {
     pub generation_age_max: Duration,
     /// Frozen memtables that may wait.
     pub frozen_generations_max: usize,
+    /// Which segments are merged.
+    pub compaction: CompactionPolicy,
+    /// How long a file is kept after the manifest ceased to name it: longer than any query.
+    pub deletion_grace: Duration,
     /// Memory for segments' metadata.
     pub metadata_cache_bytes_max: u64,
     /// Memory for trace-ID filters.
@@ -57,6 +62,8 @@ impl StoreOptions {
             generation_bytes_max: limits::GENERATION_BYTES_MAX,
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
             frozen_generations_max: limits::FROZEN_GENERATIONS_MAX as usize,
+            compaction: CompactionPolicy::default(),
+            deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
             metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
             filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
         }

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 
-use super::Store;
+use super::{CompactionStatus, Store};
 
 /// The store at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -37,6 +37,8 @@ pub struct StoreStatus {
     pub flush_error: Option<String>,
     /// Why the store has stopped for good.
     pub failure: Option<String>,
+    /// How segments are merged.
+    pub compaction: CompactionStatus,
     /// What the start found in the WAL.
     pub recovery: RecoverySummary,
 }
@@ -89,6 +91,7 @@ impl Store {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
             failure: inner.flusher.signals.failure(),
+            compaction: inner.compaction_status(manifest),
             recovery: inner.recovery.clone(),
         }
     }

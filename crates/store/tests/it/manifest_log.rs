@@ -75,7 +75,9 @@ fn segment(number: u64) -> SegmentEntry {
     let meta = SegmentMeta {
         format_version: 1,
         id,
-        generation: number,
+        level: 0,
+        generation_min: number,
+        generation_max: number,
         size_bytes: 1,
         rows: 1,
         traces: 1,

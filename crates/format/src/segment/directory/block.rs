@@ -25,7 +25,7 @@ pub(super) struct Summary {
     pub(super) more_services: bool,
 }
 
-pub(super) fn encode_block(traces: &[Summary], texts: &[&str]) -> Vec<u8> {
+pub(super) fn encode_block(traces: &[Summary], texts: &[Box<str>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 * traces.len());
     put_varint(&mut out, traces.len() as u64);
     put_varint(&mut out, texts.len() as u64);

@@ -11,7 +11,7 @@ use crate::FormatError;
 
 /// Directory blocks and their index, of rows given in the segment's order.
 #[derive(Debug)]
-pub(in crate::segment) struct DirectoryBuilder<'a> {
+pub(in crate::segment) struct DirectoryBuilder {
     /// Finished blocks, one after the other; offsets in the index are still relative to them.
     bytes: Vec<u8>,
     index: DirectoryIndex,
@@ -23,11 +23,11 @@ pub(in crate::segment) struct DirectoryBuilder<'a> {
     first_hash: u64,
     newest_hash: u64,
     root_start: Option<u64>,
-    texts: Vec<&'a str>,
-    places: HashMap<&'a str, u32>,
+    texts: Vec<Box<str>>,
+    places: HashMap<Box<str>, u32>,
 }
 
-impl<'a> DirectoryBuilder<'a> {
+impl DirectoryBuilder {
     pub(in crate::segment) fn new() -> Self {
         Self {
             bytes: Vec::new(),
@@ -49,8 +49,8 @@ impl<'a> DirectoryBuilder<'a> {
     pub(in crate::segment) fn push(
         &mut self,
         tenant: u32,
-        span: SpanView<'a>,
-        service: Option<&'a str>,
+        span: SpanView<'_>,
+        service: Option<&str>,
     ) -> Result<(), FormatError> {
         let trace_id = span.trace_id();
         let same = self.tenant == tenant
@@ -87,7 +87,7 @@ impl<'a> DirectoryBuilder<'a> {
         Ok(())
     }
 
-    fn begin_trace(&mut self, tenant: u32, span: SpanView<'a>) -> Result<(), FormatError> {
+    fn begin_trace(&mut self, tenant: u32, span: SpanView<'_>) -> Result<(), FormatError> {
         let hash = trace_hash(&span.trace_id());
         let full = self.traces.len() >= BLOCK_TRACES && hash != self.newest_hash;
         if full || tenant != self.tenant {
@@ -107,12 +107,15 @@ impl<'a> DirectoryBuilder<'a> {
         Ok(())
     }
 
-    fn place(&mut self, text: &'a str) -> u32 {
+    fn place(&mut self, text: &str) -> u32 {
         let text = text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
-        *self.places.entry(text).or_insert_with(|| {
-            self.texts.push(text);
-            self.texts.len() as u32 - 1
-        })
+        if let Some(place) = self.places.get(text) {
+            return *place;
+        }
+        let place = self.texts.len() as u32;
+        self.texts.push(text.into());
+        self.places.insert(text.into(), place);
+        place
     }
 
     fn end_block(&mut self) -> Result<(), FormatError> {

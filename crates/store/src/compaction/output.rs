@@ -1,0 +1,212 @@
+//! One segment being written: rows are gathered into chunks, bytes go to the object store as they come.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::runtime::Handle;
+use tracelake_format::FormatError;
+use tracelake_format::manifest::SegmentEntry;
+use tracelake_format::segment::{
+    BatchTables, Generations, RowRef, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source,
+    WrittenSegment,
+};
+use tracelake_model::TenantId;
+use ulid::Ulid;
+
+use super::cursor::Window;
+use crate::StoreError;
+use crate::segments::segment_path;
+
+/// Parts of an upload: above the least that S3 takes (5 MiB), and what an upload holds.
+const PART_BYTES: usize = 8 << 20;
+
+/// Windows that a chunk may refer to: an output that gets few rows must not keep all windows alive.
+const CHUNK_WINDOWS_MAX: usize = 48;
+
+/// Texts of resources and scopes that are held, before they are forgotten and written again.
+const SHARED_BYTES_MAX: usize = 32 << 20;
+
+/// A segment of the merge.
+pub(super) struct Output {
+    id: Ulid,
+    writer: SegmentWriter,
+    upload: Upload,
+    chunk_rows: usize,
+    tenant: Option<TenantId>,
+    rows: Vec<RowRef>,
+    windows: Vec<Arc<Window>>,
+    /// By window: its place in `windows`.
+    places: HashMap<u64, u32>,
+    /// By window, of the last chunk: what the writer shares of it.
+    tables: HashMap<u64, Arc<BatchTables>>,
+}
+
+/// A segment that is durable.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) written: WrittenSegment,
+}
+
+impl Output {
+    pub(super) fn begin(
+        id: Ulid,
+        level: u32,
+        plan: &SegmentPlan,
+        options: &SegmentWriterOptions,
+        object_store: Arc<dyn ObjectStore>,
+        runtime: Handle,
+    ) -> Result<Self, StoreError> {
+        let path = segment_path(id);
+        let writer = SegmentWriter::begin(id, level, plan, options).map_err(writing(id))?;
+        Ok(Self {
+            id,
+            writer,
+            upload: Upload { object_store, runtime, path, buffer: Vec::new(), parts: None },
+            chunk_rows: options.page_rows,
+            tenant: None,
+            rows: Vec::new(),
+            windows: Vec::new(),
+            places: HashMap::new(),
+            tables: HashMap::new(),
+        })
+    }
+
+    /// Adds a row; whether a chunk was written with it.
+    pub(super) fn push(
+        &mut self,
+        tenant: &TenantId,
+        hash: u64,
+        window: &Arc<Window>,
+        row: usize,
+    ) -> Result<bool, StoreError> {
+        if self.tenant.as_ref() != Some(tenant) {
+            self.write_chunk()?;
+            self.tenant = Some(tenant.clone());
+        }
+        let newest = self.windows.last().filter(|newest| newest.number == window.number);
+        let place = match newest {
+            Some(_) => self.windows.len() as u32 - 1,
+            None => *self.places.entry(window.number).or_insert_with(|| {
+                self.windows.push(Arc::clone(window));
+                self.windows.len() as u32 - 1
+            }),
+        };
+        self.rows.push(RowRef::new(hash, place, row as u32));
+        let full = self.rows.len() >= self.chunk_rows || self.windows.len() > CHUNK_WINDOWS_MAX;
+        if full {
+            self.write_chunk()?;
+        }
+        Ok(full)
+    }
+
+    fn write_chunk(&mut self) -> Result<(), StoreError> {
+        let Some(tenant) = self.tenant.as_ref().filter(|_| !self.rows.is_empty()) else { return Ok(()) };
+        if self.writer.shared_bytes() > SHARED_BYTES_MAX {
+            self.writer.forget_shared().map_err(writing(self.id))?;
+            self.tables.clear();
+        }
+        let missing: Vec<_> =
+            self.windows.iter().filter(|window| !self.tables.contains_key(&window.number)).collect();
+        let batches: Vec<_> = missing.iter().map(|window| &window.batch).collect();
+        let tables = self.writer.tables(&batches);
+        self.tables.extend(missing.iter().map(|window| window.number).zip(tables));
+        let sources: Vec<Source<'_>> = self
+            .windows
+            .iter()
+            .map(|window| Source {
+                batch: &window.batch,
+                generations: Generations::Each(&window.generations),
+                tables: self.tables.get(&window.number).cloned().unwrap_or_default(),
+            })
+            .collect();
+        self.writer.push(tenant, &self.rows, &sources).map_err(writing(self.id))?;
+        drop(sources);
+        let places = &self.places;
+        self.tables.retain(|number, _| places.contains_key(number));
+        self.rows.clear();
+        self.windows.clear();
+        self.places.clear();
+        let bytes = self.writer.take_bytes().map_err(writing(self.id))?;
+        self.upload.push(bytes)
+    }
+
+    /// Writes what is left and waits until all of it is durable.
+    pub(super) fn finish(mut self) -> Result<Put, StoreError> {
+        self.write_chunk()?;
+        let written = self.writer.finish().map_err(writing(self.id))?;
+        let path = self.upload.path.clone();
+        self.upload.finish(&written.bytes)?;
+        Ok(Put { entry: SegmentEntry { path, meta: written.meta.clone() }, written })
+    }
+}
+
+fn writing(id: Ulid) -> impl Fn(FormatError) -> StoreError {
+    move |source| StoreError::Segment { segment: segment_path(id), source }
+}
+
+/// An object that is put in parts, or at once if it is small. One that is not finished is no object.
+struct Upload {
+    object_store: Arc<dyn ObjectStore>,
+    runtime: Handle,
+    path: String,
+    buffer: Vec<u8>,
+    parts: Option<Box<dyn MultipartUpload>>,
+}
+
+impl Upload {
+    fn push(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.buffer.extend_from_slice(&bytes);
+        if self.buffer.len() < PART_BYTES {
+            return Ok(());
+        }
+        let part = std::mem::take(&mut self.buffer);
+        self.put_part(part)
+    }
+
+    fn put_part(&mut self, part: Vec<u8>) -> Result<(), StoreError> {
+        let runtime = self.runtime.clone();
+        let put = async {
+            let parts = match &mut self.parts {
+                Some(parts) => parts,
+                None => self.parts.insert(self.object_store.put_multipart(&Path::from(&*self.path)).await?),
+            };
+            parts.put_part(PutPayload::from(part)).await
+        };
+        let result = runtime.block_on(put);
+        result.map_err(|source| putting(&self.path, source))
+    }
+
+    fn finish(mut self, rest: &[u8]) -> Result<(), StoreError> {
+        let mut last = std::mem::take(&mut self.buffer);
+        last.extend_from_slice(rest);
+        if self.parts.is_some() {
+            self.put_part(last)?;
+        } else {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let location = Path::from(&*self.path);
+            let put = self.object_store.put_opts(&location, PutPayload::from(last), options);
+            self.runtime.block_on(put).map_err(|source| putting(&self.path, source))?;
+        }
+        if let Some(mut parts) = self.parts.take() {
+            self.runtime.block_on(parts.complete()).map_err(|source| putting(&self.path, source))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(mut parts) = self.parts.take()
+            && let Err(error) = self.runtime.block_on(parts.abort())
+        {
+            tracing::debug!(path = self.path, %error, "an upload that was given up could not be removed");
+        }
+    }
+}
+
+fn putting(path: &str, source: object_store::Error) -> StoreError {
+    StoreError::ObjectStore { what: format!("writing {path}"), source }
+}

@@ -1,0 +1,119 @@
+//! Which segments are merged next. docs/compaction.md, "Policy".
+//!
+//! A flush makes many small segments of level 0, and a lookup asks each. Enough of them together become
+//! a slice at once, which in the normal case is the one time that a row is written again. Where there is
+//! little traffic, enough of them are far from a slice in size: what they become is merged again with
+//! others of its size.
+
+use tracelake_format::manifest::SegmentEntry;
+use tracelake_model::limits;
+
+/// When segments are merged, and how large they become.
+#[derive(Debug, Clone, Copy)]
+pub struct CompactionPolicy {
+    /// The size that slices have.
+    pub slice_bytes: u64,
+    /// So many segments of level 0 are merged even if they are small.
+    pub flushed_segments_max: usize,
+    /// So many slices of about one size are merged, if they are small.
+    pub similar_slices_max: usize,
+    /// Segments that are merged at once.
+    pub inputs_max: usize,
+}
+
+impl Default for CompactionPolicy {
+    fn default() -> Self {
+        Self {
+            slice_bytes: limits::SLICE_BYTES,
+            flushed_segments_max: limits::FLUSHED_SEGMENTS_MAX as usize,
+            similar_slices_max: limits::SIMILAR_SLICES_MAX as usize,
+            inputs_max: limits::MERGE_INPUTS_MAX as usize,
+        }
+    }
+}
+
+/// A merge reads at most this many times a slice: what it leaves for deletion needs space.
+const INPUT_SLICES_MAX: u64 = 4;
+
+/// Slices whose sizes differ by less are of one size.
+const SIZE_RATIO: u64 = 4;
+
+impl CompactionPolicy {
+    /// What to merge now; nothing if all is well.
+    pub fn next(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+        let flushed = flushed(segments);
+        let bytes: u64 = flushed.iter().map(|segment| segment.meta.size_bytes).sum();
+        if flushed.len() >= self.flushed_segments_max || (flushed.len() > 1 && bytes >= self.slice_bytes) {
+            return Some(self.fitting(flushed));
+        }
+        self.similar(segments)
+    }
+
+    /// What to merge so that few segments remain, whatever it costs; nothing when that is so.
+    pub fn next_of_all(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+        let flushed = flushed(segments);
+        if !flushed.is_empty() {
+            return Some(self.fitting(flushed));
+        }
+        let mut small: Vec<&SegmentEntry> =
+            segments.iter().filter(|segment| segment.meta.size_bytes < self.slice_bytes / 2).collect();
+        small.sort_by_key(|segment| (segment.meta.start_unix_nano_min, segment.meta.id));
+        (small.len() >= self.similar_slices_max).then(|| self.fitting(small))
+    }
+
+    /// How many segments of level 0 wait to be merged, and their bytes.
+    pub fn backlog(segments: &[SegmentEntry]) -> (u64, u64) {
+        let flushed = segments.iter().filter(|segment| segment.meta.level == 0);
+        flushed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.meta.size_bytes))
+    }
+
+    /// The first of them, as many as one merge may have.
+    fn fitting(&self, segments: Vec<&SegmentEntry>) -> Vec<SegmentEntry> {
+        let bytes_max = self.slice_bytes.saturating_mul(INPUT_SLICES_MAX);
+        let mut bytes = 0u64;
+        let mut inputs: Vec<SegmentEntry> = Vec::new();
+        for segment in segments.into_iter().take(self.inputs_max) {
+            bytes = bytes.saturating_add(segment.meta.size_bytes);
+            if bytes > bytes_max && inputs.len() > 1 {
+                break;
+            }
+            inputs.push(segment.clone());
+        }
+        inputs
+    }
+
+    /// Slices of one size that are next to each other in time, if there are too many.
+    fn similar(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+        let mut size_max = self.slice_bytes / 2;
+        while size_max > 0 {
+            let size_min = size_max / SIZE_RATIO;
+            let mut similar: Vec<&SegmentEntry> = segments
+                .iter()
+                .filter(|segment| segment.meta.level > 0)
+                .filter(|segment| (size_min..size_max).contains(&segment.meta.size_bytes))
+                .collect();
+            if similar.len() >= self.similar_slices_max.max(2) {
+                similar.sort_by_key(|segment| (segment.meta.start_unix_nano_min, segment.meta.id));
+                let span = |group: &[&SegmentEntry]| {
+                    let first = group.first().map_or(0, |first| first.meta.start_unix_nano_min);
+                    let last = group.iter().map(|segment| segment.meta.start_unix_nano_max).max();
+                    last.unwrap_or(0).saturating_sub(first)
+                };
+                let closest = similar.windows(self.similar_slices_max.max(2)).min_by_key(|group| span(group));
+                return closest.map(|group| self.fitting(group.to_vec()));
+            }
+            size_max = size_min;
+        }
+        None
+    }
+}
+
+/// Segments of level 0, oldest first.
+fn flushed(segments: &[SegmentEntry]) -> Vec<&SegmentEntry> {
+    let mut flushed: Vec<_> = segments.iter().filter(|segment| segment.meta.level == 0).collect();
+    flushed.sort_by_key(|segment| (segment.meta.generation_min, segment.meta.id));
+    flushed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use tracelake_format::segment::{Section, SegmentMeta};
+use ulid::Ulid;
+
+use super::*;
+
+fn segment(id: u128, level: u32, size_bytes: u64, start: u64) -> SegmentEntry {
+    let meta = SegmentMeta {
+        format_version: 1,
+        id: Ulid(id),
+        level,
+        generation_min: id as u64,
+        generation_max: id as u64,
+        size_bytes,
+        rows: 1,
+        traces: 1,
+        start_unix_nano_min: start,
+        start_unix_nano_max: start + 1,
+        end_unix_nano_max: start + 1,
+        trace_hash_min: 0,
+        trace_hash_max: 0,
+        tenants: Vec::new(),
+        filter: Section::default(),
+        directory: Section::default(),
+        checksums: Section::default(),
+        footer: Section::default(),
+    };
+    SegmentEntry { path: format!("segments/{id}.parquet"), meta }
+}
+
+fn ids(job: Option<Vec<SegmentEntry>>) -> Vec<u128> {
+    job.into_iter().flatten().map(|segment| segment.meta.id.0).collect()
+}
+
+fn policy() -> CompactionPolicy {
+    CompactionPolicy { slice_bytes: 1_000, flushed_segments_max: 4, similar_slices_max: 3, inputs_max: 5 }
+}
+
+#[test]
+fn few_and_small_segments_are_left_alone() {
+    let segments = [segment(1, 0, 100, 0), segment(2, 0, 100, 0), segment(3, 1, 100, 0)];
+    assert_eq!(ids(policy().next(&segments)), []);
+    // A single one of any size cannot become fewer.
+    assert_eq!(ids(policy().next(&[segment(1, 0, 5_000, 0)])), []);
+}
+
+#[test]
+fn flushed_segments_are_merged_when_they_are_many_or_large_oldest_first() {
+    let many: Vec<_> = (1..=9).rev().map(|id| segment(id, 0, 10, 0)).collect();
+    assert_eq!(ids(policy().next(&many)), [1, 2, 3, 4, 5], "as many as one merge may have");
+    let large = [segment(2, 0, 600, 0), segment(1, 0, 500, 0)];
+    assert_eq!(ids(policy().next(&large)), [1, 2]);
+    let huge: Vec<_> = (1..=4).map(|id| segment(id, 0, 1_500, 0)).collect();
+    assert_eq!(ids(policy().next(&huge)), [1, 2], "no more than four slices at once");
+}
+
+#[test]
+fn small_slices_of_one_size_are_merged_with_their_neighbours_in_time() {
+    let mut segments: Vec<_> = [(1, 0), (2, 900), (3, 10), (4, 20), (5, 500)]
+        .map(|(id, start)| segment(id, 1, 130, start))
+        .into_iter()
+        .collect();
+    assert_eq!(ids(policy().next(&segments)), [1, 3, 4]);
+    // Of another size, or large enough.
+    segments.truncate(2);
+    segments.push(segment(6, 1, 30, 5));
+    segments.push(segment(7, 1, 900, 6));
+    assert_eq!(ids(policy().next(&segments)), []);
+}
+
+#[test]
+fn merging_all_ends() {
+    let policy = policy();
+    let mut segments: Vec<_> = (1..=40).map(|id| segment(id, u32::from(id > 20), 100, id as u64)).collect();
+    let mut next = 100;
+    let mut jobs = 0;
+    while let Some(job) = policy.next_of_all(&segments) {
+        jobs += 1;
+        assert!(jobs < 40, "{segments:?}");
+        let bytes = job.iter().map(|segment| segment.meta.size_bytes).sum();
+        segments.retain(|segment| job.iter().all(|input| input.meta.id != segment.meta.id));
+        next += 1;
+        segments.push(segment(next, 1, bytes, next as u64));
+    }
+    assert!(segments.len() <= 10, "{}", segments.len());
+    assert_eq!(CompactionPolicy::backlog(&segments), (0, 0));
+}

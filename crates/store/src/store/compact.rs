@@ -1,0 +1,326 @@
+//! Keeps the number of segments low in the background: chooses, merges, commits, and deletes what was
+//! replaced once nobody can still read it.
+//!
+//! A crash leaves either the inputs or the outputs in the manifest. Files that no manifest names are
+//! found and deleted after the same grace; a file that the manifest names is never deleted.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tracelake_format::manifest::{Commit, SegmentEntry, State as ManifestState};
+use ulid::Ulid;
+
+use super::{Inner, Store};
+use crate::StoreError;
+use crate::compaction::policy::CompactionPolicy;
+use crate::compaction::{MergeEnv, Merged, merge};
+use crate::env::CrashPoint;
+use crate::manifest_log::ManifestError;
+use crate::segments::{SEGMENTS, segment_id};
+
+/// How often the compactor looks for work.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often it looks for files that no manifest names.
+const ORPHANS_EVERY: Duration = Duration::from_secs(600);
+
+/// After a merge that failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// While memtables wait to be flushed, a merge rests this long after every chunk of rows, which takes
+/// some milliseconds: most of a core is then the flusher's.
+const YIELD: Duration = Duration::from_millis(20);
+
+/// Above so many segments of level 0 a merge rests no longer: it would never catch up.
+const YIELDING_SEGMENTS_MAX: u64 = 64;
+
+/// What compaction has done since the start.
+#[derive(Debug, Default)]
+pub(super) struct Compactor {
+    /// One merge at a time.
+    merging: tokio::sync::Mutex<()>,
+    /// Files that the manifest no longer names, and when that began, in nanoseconds since 1970.
+    replaced: Mutex<HashMap<String, u64>>,
+    orphans_looked_for_unix_nano: AtomicU64,
+    merges: AtomicU64,
+    rows: AtomicU64,
+    duplicates: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    files_deleted: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+/// Compaction at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CompactionStatus {
+    /// Segments of level 0, which wait to be merged.
+    pub waiting_segments: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Merges since the start.
+    pub merges: u64,
+    /// Rows that they wrote.
+    pub rows: u64,
+    /// Rows that they left out, as others were the same.
+    pub duplicates: u64,
+    /// Bytes of the segments that they read.
+    pub bytes_read: u64,
+    /// Bytes of the segments that they wrote.
+    pub bytes_written: u64,
+    /// Files that wait to be deleted.
+    pub replaced_files: u64,
+    /// Files deleted since the start.
+    pub files_deleted: u64,
+    /// Why the last merge did not work.
+    pub error: Option<String>,
+}
+
+impl Store {
+    /// Runs until the store stops.
+    pub(super) fn spawn_compactor(&self) {
+        let store = self.clone();
+        let task = tokio::spawn(async move { store.run_compactor().await });
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    async fn run_compactor(&self) {
+        let inner = &self.inner;
+        let mut stopping = inner.flusher.signals.stopping.subscribe();
+        loop {
+            if inner.flusher.signals.failure().is_some() || *stopping.borrow_and_update() {
+                return;
+            }
+            if let Err(error) = inner.delete_unnamed().await {
+                tracing::warn!(%error, "a replaced segment could not be deleted yet");
+            }
+            let wait = match self.merge_next(CompactionPolicy::next).await {
+                Ok(true) => continue,
+                Ok(false) => TICK,
+                Err(StoreError::Stopped { .. }) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a merge of segments failed and will be tried again");
+                    RETRY
+                }
+            };
+            let _ = tokio::time::timeout(wait, stopping.changed()).await;
+        }
+    }
+
+    /// Merges until few segments remain, whatever it costs. Goes on if the caller does not wait for it.
+    ///
+    /// # Errors
+    /// If segments cannot be read or written; what was merged before stays so.
+    pub async fn compact(&self) -> Result<CompactionStatus, StoreError> {
+        let store = self.clone();
+        let merges = tokio::spawn(async move {
+            while store.merge_next(CompactionPolicy::next_of_all).await? {}
+            Ok(store.status().compaction)
+        });
+        merges.await.map_err(|_| StoreError::TaskDied { what: "a merge of segments" })?
+    }
+
+    /// Merges what is chosen of the live segments; whether there was anything.
+    async fn merge_next(
+        &self,
+        choose: fn(&CompactionPolicy, &[SegmentEntry]) -> Option<Vec<SegmentEntry>>,
+    ) -> Result<bool, StoreError> {
+        let compactor = &self.inner.compactor;
+        let _one_at_a_time = compactor.merging.lock().await;
+        let manifest = self.inner.flusher.current.get().manifest;
+        let policy = &self.inner.flusher.options.compaction;
+        let Some(inputs) = choose(policy, &manifest.segments) else { return Ok(false) };
+        let merged = self.merge_and_commit(inputs, &manifest).await;
+        *compactor.error.lock().unwrap_or_else(PoisonError::into_inner) =
+            merged.as_ref().err().map(ToString::to_string);
+        if let Err(error) = &merged {
+            self.inner.flusher.stop_if_final(error);
+        }
+        merged.map(|()| true)
+    }
+
+    async fn merge_and_commit(
+        &self,
+        inputs: Vec<SegmentEntry>,
+        manifest: &ManifestState,
+    ) -> Result<(), StoreError> {
+        let flusher = &self.inner.flusher;
+        flusher.reach(CrashPoint::CompactionMerge)?;
+        let store = self.clone();
+        let columns = manifest.attribute_columns.clone();
+        let sources = inputs.clone();
+        let runtime = Handle::current();
+        let merged = tokio::task::spawn_blocking(move || {
+            let inner = &store.inner;
+            let env = MergeEnv {
+                runtime,
+                segments: &inner.flusher.segments,
+                object_store: std::sync::Arc::clone(&inner.flusher.options.object_store),
+                writer_options: inner.flusher.options.segment_writer.clone(),
+                slice_bytes: inner.flusher.options.compaction.slice_bytes,
+                next_id: &|| inner.flusher.begin_segment(),
+                between: &|| inner.yield_to_others(),
+            };
+            merge(&env, &sources, &columns)
+        })
+        .await
+        .map_err(|_| StoreError::TaskDied { what: "a merge of segments" })??;
+        flusher.reach(CrashPoint::CompactionCommit)?;
+        self.inner.replace(&inputs, merged).await
+    }
+}
+
+impl Inner {
+    /// Between two chunks of a merge.
+    fn yield_to_others(&self) -> Result<(), StoreError> {
+        let signals = &self.flusher.signals;
+        if *signals.stopping.borrow() {
+            return Err(StoreError::Stopped { reason: "the store is shutting down".to_owned() });
+        }
+        if let Some(reason) = signals.failure() {
+            return Err(StoreError::Stopped { reason });
+        }
+        if self.flusher.current.frozen_len() > 0 {
+            let manifest = self.flusher.current.get().manifest;
+            if CompactionPolicy::backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
+                std::thread::sleep(YIELD);
+            }
+        }
+        Ok(())
+    }
+
+    /// Outputs take the place of the inputs, in one step.
+    async fn replace(&self, inputs: &[SegmentEntry], merged: Merged) -> Result<(), StoreError> {
+        let commit = Commit {
+            segments_added: merged.outputs.iter().map(|output| output.entry.clone()).collect(),
+            segments_removed: inputs.iter().map(|input| input.meta.id).collect(),
+            ..Commit::default()
+        };
+        for output in &merged.outputs {
+            self.flusher.segments.remember(&output.written).await;
+        }
+        {
+            let _committing = self.flusher.committing.lock().await;
+            let manifest = self.commit_replacement(commit).await?;
+            self.flusher.reach(CrashPoint::CompactionSwap)?;
+            self.flusher.current.set_manifest(manifest);
+        }
+        let bytes = |entries: &mut dyn Iterator<Item = &SegmentEntry>| -> u64 {
+            entries.map(|entry| entry.meta.size_bytes).sum()
+        };
+        let mut outputs = merged.outputs.iter().map(|output| &output.entry);
+        let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
+        let compactor = &self.compactor;
+        add(&compactor.merges, 1);
+        add(&compactor.rows, outputs.clone().map(|entry| entry.meta.rows).sum());
+        add(&compactor.duplicates, merged.duplicates);
+        add(&compactor.bytes_read, bytes(&mut inputs.iter()));
+        add(&compactor.bytes_written, bytes(&mut outputs));
+        let now = self.flusher.options.clock.now_unix_nano();
+        let mut replaced = compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.extend(inputs.iter().map(|input| (input.path.clone(), now)));
+        Ok(())
+    }
+
+    /// Commits until it is known whether that happened.
+    async fn commit_replacement(&self, commit: Commit) -> Result<std::sync::Arc<ManifestState>, StoreError> {
+        let log = &self.flusher.log;
+        match log.commit(commit.clone()).await {
+            // Whoever commits next finishes it; so the outcome is known when that is possible again.
+            Err(ManifestError::Unknown { .. }) => {
+                let state = log.resolve().await?;
+                let live: HashSet<Ulid> = state.segments.iter().map(|segment| segment.meta.id).collect();
+                if commit.segments_added.iter().all(|added| live.contains(&added.meta.id)) {
+                    Ok(state)
+                } else {
+                    Ok(log.commit(commit).await?)
+                }
+            }
+            committed => Ok(committed?),
+        }
+    }
+
+    /// Deletes files that no manifest has named for the whole of the grace.
+    async fn delete_unnamed(&self) -> Result<(), StoreError> {
+        let now = self.flusher.options.clock.now_unix_nano();
+        self.find_orphans(now).await?;
+        let grace = u64::try_from(self.flusher.options.deletion_grace.as_nanos()).unwrap_or(u64::MAX);
+        let due: Vec<String> = {
+            let replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = replaced.iter().filter(|(_, since)| now.saturating_sub(**since) >= grace);
+            due.map(|(path, _)| path.clone()).collect()
+        };
+        for path in due {
+            self.flusher.reach(CrashPoint::SegmentDelete)?;
+            // What is named after all, by whatever way, stays.
+            let manifest = self.flusher.current.get().manifest;
+            if !manifest.segments.iter().any(|segment| segment.path == path) {
+                match self.flusher.options.object_store.delete(&Path::from(path.as_str())).await {
+                    Ok(()) => {
+                        self.compactor.files_deleted.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(source) => {
+                        return Err(StoreError::ObjectStore { what: format!("deleting {path}"), source });
+                    }
+                }
+            }
+            self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+        }
+        Ok(())
+    }
+
+    /// Files that a crash left: now and then all files are compared with the manifest. Those that this
+    /// process began are none, as a commit of its own may yet name them; if that has failed, the next
+    /// process finds them. A process that wrote before cannot commit any more.
+    async fn find_orphans(&self, now: u64) -> Result<(), StoreError> {
+        let before = self.compactor.orphans_looked_for_unix_nano.load(Ordering::Relaxed);
+        if now.saturating_sub(before) < ORPHANS_EVERY.as_nanos() as u64 && before != 0 {
+            return Ok(());
+        }
+        let listing = |source| StoreError::ObjectStore { what: format!("listing {SEGMENTS}"), source };
+        let prefix = Path::from(SEGMENTS);
+        let mut files = self.flusher.options.object_store.list(Some(&prefix));
+        let mut found = Vec::new();
+        while let Some(file) = files.try_next().await.map_err(listing)? {
+            found.push(file.location.to_string());
+        }
+        // Taken after the listing: what was committed meanwhile is named.
+        let manifest = self.flusher.current.get().manifest;
+        let named: HashSet<&str> = manifest.segments.iter().map(|segment| segment.path.as_str()).collect();
+        found.retain(|path| {
+            !named.contains(path.as_str()) && segment_id(path).is_some_and(|id| !self.flusher.has_begun(id))
+        });
+        let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in found {
+            replaced.entry(path).or_insert(now);
+        }
+        self.compactor.orphans_looked_for_unix_nano.store(now, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn compaction_status(&self, manifest: &ManifestState) -> CompactionStatus {
+        let compactor = &self.compactor;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (waiting_segments, waiting_bytes) = CompactionPolicy::backlog(&manifest.segments);
+        CompactionStatus {
+            waiting_segments,
+            waiting_bytes,
+            merges: get(&compactor.merges),
+            rows: get(&compactor.rows),
+            duplicates: get(&compactor.duplicates),
+            bytes_read: get(&compactor.bytes_read),
+            bytes_written: get(&compactor.bytes_written),
+            replaced_files: compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            files_deleted: get(&compactor.files_deleted),
+            error: compactor.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}

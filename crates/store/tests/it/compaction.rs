@@ -1,0 +1,285 @@
+//! Merges of segments: what they keep, what they leave out, and what becomes of the files.
+//!
+//! Random, from a seed (`TRACELAKE_TEST_SEED` chooses another).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tracelake_format::segment::{OpenSegment, RowGroupReader, SegmentWriterOptions};
+use tracelake_model::{SpanId, TenantId, TraceId};
+use tracelake_store::compaction::policy::CompactionPolicy;
+use tracelake_store::env::Clock;
+use tracelake_store::env::sim::SimFiles;
+use tracelake_store::{Encoding, Snapshot, Store, StoreOptions};
+
+const HOUR: u64 = 3_600_000_000_000;
+const NOW: u64 = 1_760_000_000_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_unix_nano(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+struct World {
+    objects: Arc<InMemory>,
+    clock: Arc<TestClock>,
+    store: Store,
+    random: StdRng,
+}
+
+/// Merges nothing by itself.
+fn idle() -> CompactionPolicy {
+    CompactionPolicy {
+        flushed_segments_max: usize::MAX,
+        similar_slices_max: usize::MAX,
+        ..Default::default()
+    }
+}
+
+impl World {
+    async fn new(policy: CompactionPolicy) -> Self {
+        let seed = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        println!("TRACELAKE_TEST_SEED={seed}");
+        let objects = Arc::new(InMemory::new());
+        let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
+        let options = StoreOptions {
+            files: Arc::new(SimFiles::new(seed)),
+            clock: Arc::clone(&clock) as _,
+            compaction: policy,
+            // Small, so that small tests have several of each.
+            segment_writer: SegmentWriterOptions { row_group_rows: 64, page_rows: 16, zstd_level: 1 },
+            ..StoreOptions::new(Arc::clone(&objects) as _, PathBuf::from("/wal"), seed)
+        };
+        let store = Store::open(options).await.expect("an empty store");
+        Self { objects, clock, store, random: StdRng::seed_from_u64(seed) }
+    }
+
+    async fn send(&self, tenant: &str, spans: &[String]) {
+        let body = format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"shop"}}}}]}},
+            "scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+            spans.join(",")
+        );
+        let tenant: TenantId = tenant.parse().expect("a valid name");
+        self.store.ingest(&tenant, Encoding::Json, Bytes::from(body)).await.expect("it is taken");
+    }
+
+    /// Flushes of two tenants with traces whose parts are in several of them, and spans sent again.
+    async fn fill(&mut self, flushes: u64) {
+        let mut again: Vec<String> = Vec::new();
+        for flush in 0..flushes {
+            for tenant in ["blue", "red"] {
+                let mut spans = std::mem::take(&mut again);
+                for _ in 0..self.random.random_range(1..150) {
+                    let start = NOW + flush * HOUR / 60 + self.random.random_range(0..HOUR / 60);
+                    spans.push(self.span(start));
+                }
+                // Of the first tenant the second gets some, which are others there.
+                again = spans.iter().step_by(7).cloned().collect();
+                self.send(tenant, &spans).await;
+            }
+            self.store.flush().await.expect("a flush");
+        }
+    }
+
+    fn span(&mut self, start: u64) -> String {
+        let random = &mut self.random;
+        let trace: u128 = random.random_range(1..60);
+        let attributes: Vec<String> = (0..random.random_range(0..4))
+            .map(|n| {
+                let value = match random.random_range(0..4) {
+                    0 => format!(r#"{{"intValue":{}}}"#, random.random_range(-3..3)),
+                    1 => r#"{"doubleValue":-0.0}"#.to_owned(),
+                    2 => r#"{"arrayValue":{"values":[{"boolValue":true},{}]}}"#.to_owned(),
+                    _ => format!(r#"{{"stringValue":"text {}"}}"#, random.random_range(0..9)),
+                };
+                format!(r#"{{"key":"key.{n}","value":{value}}}"#)
+            })
+            .collect();
+        format!(
+            r#"{{"traceId":"{trace:032x}","spanId":"{:016x}","name":"step","kind":{},
+            "startTimeUnixNano":"{start}","endTimeUnixNano":"{}","attributes":[{}],
+            "events":[{{"timeUnixNano":"{start}","name":"e"}}],"links":[{{"traceId":"{trace:032x}","flags":3}}]}}"#,
+            random.random_range(1..5_000u64),
+            random.random_range(0..6),
+            start + random.random_range(0..1_000_000),
+            attributes.join(","),
+        )
+    }
+
+    /// Every row of every live segment: what it is, and the lowest generation in which it is so.
+    async fn rows(&self) -> BTreeMap<(TenantId, TraceId, u64, SpanId, u64), (u64, u64)> {
+        let mut rows = BTreeMap::new();
+        for entry in &self.store.snapshot().manifest.segments {
+            let file = self.store.segments().read_whole(entry).await.expect("it is there");
+            let tail = OpenSegment::tail_range(&entry.meta);
+            let segment = OpenSegment::open(&entry.meta, file.slice(tail.start as usize..tail.end as usize));
+            let segment = Arc::new(segment.expect("it opens"));
+            assert_eq!(segment.check(&file), Vec::<String>::new(), "{entry:?}");
+            let mut row = 0;
+            for group in 0..segment.row_groups() {
+                let (range, _) = RowGroupReader::range(&segment, group).expect("it is there");
+                let bytes = file.slice(range.start as usize..range.end as usize);
+                let reader = RowGroupReader::new(Arc::clone(&segment), group, (range, bytes), 10);
+                for batch in reader.expect("it opens") {
+                    let (batch, generations) = batch.expect("it decodes");
+                    for (span, generation) in batch.spans().zip(generations) {
+                        let after = entry.meta.tenants.iter().find(|part| row < part.first_row + part.rows);
+                        let tenant = after.expect("some tenant's").tenant.clone();
+                        row += 1;
+                        let (start, hash) = (span.start_unix_nano(), span.content_hash());
+                        let key = (tenant, span.trace_id(), start, span.span_id(), hash);
+                        let (found, count) = rows.entry(key).or_insert((generation, 0));
+                        *found = generation.min(*found);
+                        *count += 1;
+                        let meta = &entry.meta;
+                        assert!((meta.generation_min..=meta.generation_max).contains(&generation));
+                    }
+                }
+            }
+            assert_eq!(row, entry.meta.rows);
+        }
+        rows
+    }
+
+    async fn files(&self) -> Vec<String> {
+        let files: Vec<_> =
+            self.objects.list(Some(&Path::from("segments"))).try_collect().await.expect("in memory");
+        files.into_iter().map(|file| file.location.to_string()).collect()
+    }
+
+    async fn files_become(&self, mut expected: Vec<String>) {
+        expected.sort();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut files = self.files().await;
+            files.sort();
+            if files == expected {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{files:?} instead of {expected:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn paths(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.manifest.segments.iter().map(|segment| segment.path.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_keeps_each_span_once_with_the_generation_that_it_came_in() {
+    let mut world = World::new(idle()).await;
+    world.fill(12).await;
+    let before = world.rows().await;
+    let doubled = before.values().map(|(_, count)| count - 1).sum::<u64>();
+    assert!(doubled > 0, "the test sends some spans again");
+    let status = world.store.compact().await.expect("a merge");
+    assert_eq!((status.waiting_segments, status.duplicates, status.error), (0, doubled, None));
+    let snapshot = world.store.snapshot();
+    assert!(snapshot.manifest.segments.len() < 5, "{:?}", paths(&snapshot));
+    assert!(snapshot.manifest.segments.iter().all(|segment| segment.meta.level == 1));
+    let after = world.rows().await;
+    let once: BTreeMap<_, _> =
+        before.into_iter().map(|(key, (generation, _))| (key, (generation, 1))).collect();
+    assert_eq!(after, once);
+
+    // Slices are merged with what comes later, too.
+    world.fill(3).await;
+    let before = world.rows().await;
+    world.store.compact().await.expect("a merge");
+    let after = world.rows().await;
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    world.store.shutdown().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_spans_do_not_widen_the_slice_of_all_others() {
+    let mut world = World::new(idle()).await;
+    world.fill(4).await;
+    let late: Vec<String> = (0..3).map(|n| world.span(NOW - (500 + n) * HOUR)).collect();
+    let late: Vec<String> =
+        late.iter().map(|span| span.replacen("\"traceId\":\"0", "\"traceId\":\"f", 1)).collect();
+    world.send("blue", &late).await;
+    world.store.flush().await.expect("a flush");
+    let before = world.rows().await;
+    world.store.compact().await.expect("a merge");
+    assert_eq!(world.rows().await.len(), before.len());
+    let snapshot = world.store.snapshot();
+    let mut starts: Vec<_> = snapshot
+        .manifest
+        .segments
+        .iter()
+        .map(|segment| (segment.meta.start_unix_nano_min >= NOW, segment.meta.rows))
+        .collect();
+    starts.sort();
+    assert_eq!(starts.len(), 2, "{starts:?}");
+    assert_eq!(starts[0], (false, 3), "the late ones have a slice of their own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_flushes_are_merged_without_being_asked() {
+    let policy = CompactionPolicy { flushed_segments_max: 4, ..idle() };
+    let mut world = World::new(policy).await;
+    world.fill(4).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while world.store.status().compaction.merges == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", world.store.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.store.status().compaction.waiting_segments, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaced_files_stay_for_the_grace_and_then_go_as_orphans_do() {
+    let mut world = World::new(idle()).await;
+    world.fill(3).await;
+    let old = world.store.snapshot();
+    world.store.compact().await.expect("a merge");
+    let new = world.store.snapshot();
+    // Whoever began before still reads what it began with.
+    let all = [paths(&old), paths(&new)].concat();
+    world.files_become(all.clone()).await;
+    let (tenant, mut found) = ("blue".parse().expect("a valid name"), 0);
+    for trace in 1..60u128 {
+        let trace = TraceId::from_bytes(&trace.to_be_bytes()).expect("not zero");
+        for entry in &old.manifest.segments {
+            let rows = world.store.segments().find(entry, &tenant, &trace, u64::MAX).await;
+            found += u64::from(rows.expect("it is still there").is_some());
+        }
+    }
+    assert!(found > 0);
+    // An orphan of a crash, and files that are none of Tracelake's.
+    let orphan = "segments/01K8XA0Q2RZ6M3T9B5V1C7D8EF.parquet".to_owned();
+    let others =
+        ["segments/notes.txt".to_owned(), "segments/old/01K8XA0Q2RZ6M3T9B5V1C7D8EF.parquet".to_owned()];
+    for path in others.iter().chain([&orphan]) {
+        world
+            .objects
+            .put(&Path::from(path.as_str()), PutPayload::from_static(b"?"))
+            .await
+            .expect("in memory");
+    }
+    // It is found first, and deleted after a grace of its own.
+    world.clock.0.fetch_add(HOUR, Ordering::SeqCst);
+    world.files_become([&paths(&new)[..], &others, std::slice::from_ref(&orphan)].concat()).await;
+    world.clock.0.fetch_add(HOUR, Ordering::SeqCst);
+    world.files_become([&paths(&new)[..], &others].concat()).await;
+    assert!(world.store.status().compaction.files_deleted >= 4);
+    world.rows().await;
+}
