@@ -58,7 +58,7 @@ fn describe(report: &VerifyReport) -> String {
     };
     if report.unnamed_files > 0 {
         text += &format!(
-            "{} with {} wait to be deleted: they were merged, or a crash interrupted them\n",
+            "to be deleted, after a merge or a crash: {} with {}\n",
             count(report.unnamed_files, "file"),
             count(report.unnamed_bytes, "byte"),
         );

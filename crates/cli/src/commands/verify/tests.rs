@@ -16,6 +16,8 @@ fn every_finding_is_told_with_what_it_means() {
         rows_checked: 121_600,
         wal_files_checked: 1,
         wal_frames_checked: 40,
+        unnamed_files: 1,
+        unnamed_bytes: 2_000,
         manifest_objects_checked: 7,
         manifest_version: 9,
     };
@@ -25,6 +27,7 @@ fn every_finding_is_told_with_what_it_means() {
          spans cannot be read; restore it from a backup\n\
          note  wal/7.wal: checksum differs\n      \
          spans cannot be read; restore it from a backup\n\
+         to be deleted, after a merge or a crash: 1 file with 2,000 bytes\n\
          checked 2 segments with 121,600 rows, 1 WAL file with 40 frames, manifest version 9: \
          2 findings, 1 of them with loss of data\n"
     );
