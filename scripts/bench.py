@@ -13,9 +13,10 @@ Parts:
     latency  acknowledgements at half of the rate of `http`
     disk     every file of the store, and its write-ahead log, 30 s after the last acknowledgement
     lookup   traces by ID, each asked once after other IDs; whether traces read back whole
+    compact  all segments merged: its CPU and bytes, and lookups after it
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
 
-`disk` and `lookup` look at what `http` wrote; `latency` takes its rate from it. Standard library
+`disk`, `lookup` and `compact` look at what `http` wrote; `latency` takes its rate from it. Standard library
 only; Linux, for /proc.
 """
 
@@ -37,7 +38,7 @@ import urllib.request
 from tracelake_server import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PARTS = ["http", "grpc", "latency", "disk", "lookup", "restart"]
+PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
 
 # What is measured: name, unit, what it should be (None: for information).
 MEASURES = {
@@ -67,6 +68,13 @@ MEASURES = {
     "unknown_p50_ms": ("Unknown ID, p50", "ms", ("<=", 1)),
     "unknown_p95_ms": ("Unknown ID, p95", "ms", None),
     "lookup_not_whole": ("Traces that do not read back whole", "traces", ("<=", 0)),
+    "compact_cpu_seconds": ("Compaction, server CPU", "s per million spans", None),
+    "compact_bytes_per_span": ("Compacted, segments", "bytes a span", None),
+    "compact_amplification": ("Segment bytes written to those that remain", "ratio", ("<=", 2.5)),
+    "compact_lookup_p50_ms": ("Compacted, trace by ID, p50", "ms", ("<=", 2)),
+    "compact_lookup_p95_ms": ("Compacted, trace by ID, p95", "ms", ("<=", 6)),
+    "compact_unknown_p50_ms": ("Compacted, unknown ID, p50", "ms", ("<=", 0.5)),
+    "compact_not_whole": ("Compacted, traces that do not read back whole", "traces", ("<=", 0)),
     "restart_wal_mb": ("Restart, WAL to replay", "MB", None),
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
@@ -125,6 +133,11 @@ class Server:
         # The command's name is in parentheses and may hold anything.
         fields = stat[stat.rindex(")") + 2 :].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def store_status(self):
+        """What /api/v1/status says of the store."""
+        with urllib.request.urlopen(f"{self.api}/api/v1/status", timeout=5) as answer:
+            return json.load(answer)["store"]
 
     def peak_mb(self):
         """Peak resident memory so far."""
@@ -225,7 +238,7 @@ class Bench:
 
     def run(self, parts):
         result = {}
-        if {"http", "latency", "disk", "lookup"} & parts:
+        if {"http", "latency", "disk", "lookup", "compact"} & parts:
             self.note("http: ingest")
             ids = self.folder / "ids"
             server = self.start("http")
@@ -261,6 +274,8 @@ class Bench:
                 bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
                 sample = self.args.check_traces
                 result["lookup_not_whole"] = bad + self.check_whole(server, ids, sample, self.args.seed + 1)
+            if "compact" in parts:
+                result.update(self.compact(server, ids, report["acked_spans"] / 1e6))
             server.stop()
             shutil.rmtree(server.data_dir)
         if "grpc" in parts:
@@ -290,6 +305,33 @@ class Bench:
         if "restart" in parts:
             result.update(self.restart())
         return result
+
+    def compact(self, server, ids, millions):
+        self.note("compact: all segments")
+        # What is in memory is no segment yet.
+        while server.store_status()["memtable_spans"]:
+            time.sleep(1)
+        before = server.cpu_seconds()
+        request = urllib.request.Request(server.api + "/api/v1/compact", method="POST")
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            done = json.load(answer)
+        cpu = server.cpu_seconds() - before
+        store = server.store_status()
+        lookups = self.gen(
+            "--lookup-ids", ids, "--api", server.api, "--lookups", 2_000,
+            "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed + 2,
+        )  # fmt: skip
+        bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
+        sample = self.args.check_traces
+        return {
+            "compact_cpu_seconds": cpu / millions,
+            "compact_bytes_per_span": store["segment_bytes"] / store["segment_rows"],
+            "compact_amplification": (done["bytes_read"] + done["bytes_written"]) / store["segment_bytes"],
+            "compact_lookup_p50_ms": lookups["lookup_ms"]["p50"],
+            "compact_lookup_p95_ms": lookups["lookup_ms"]["p95"],
+            "compact_unknown_p50_ms": lookups["unknown_ms"]["p50"],
+            "compact_not_whole": bad + self.check_whole(server, ids, sample, self.args.seed + 3),
+        }
 
     def restart(self):
         """Nothing is flushed before the kill; the start after it has the settings of a usual one."""

@@ -192,8 +192,8 @@ limits! {
         "HTTP 429 with Retry-After";
     /// How long a file of the store is kept after the manifest ceased to name it.
     DELETION_GRACE_SECONDS: "seconds" = 300,
-        "longer than any query or export of this process takes to read what it began with",
-        "a query that takes longer says that a segment could not be read";
+        "longer than a query takes to read what it began with",
+        "an export that takes longer ends with an error";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

@@ -94,6 +94,16 @@ impl StoreError {
         }
     }
 
+    /// The path of a segment that is damaged or not there.
+    pub(crate) fn damaged_segment(&self) -> Option<&str> {
+        match self {
+            Self::Segment { segment, .. } => Some(segment),
+            Self::ObjectStore { source: object_store::Error::NotFound { path, .. }, .. } => Some(path),
+            Self::Shared(error) => error.damaged_segment(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn shared(error: Arc<Self>) -> Self {
         Arc::try_unwrap(error).unwrap_or_else(Self::Shared)
     }

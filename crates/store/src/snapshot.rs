@@ -68,9 +68,16 @@ impl Current {
         *current = snapshot;
     }
 
-    /// The live segments have changed, and nothing else.
+    /// The live segments have changed. A flush of unknown outcome may be among what changed them: then its
+    /// memtable goes.
     pub(crate) fn set_manifest(&self, manifest: Arc<ManifestState>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).manifest = manifest;
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = current.clone();
+        snapshot.frozen.retain(|memtable| {
+            manifest.covered(memtable.wal()).is_none_or(|covered| covered < memtable.generation())
+        });
+        snapshot.manifest = manifest;
+        *current = snapshot;
     }
 
     /// The manifest now has what the memtable of `generation` held.

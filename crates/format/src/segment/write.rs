@@ -58,6 +58,10 @@ impl Default for SegmentWriterOptions {
     }
 }
 
+/// A row group ends when its encoded pages have this many bytes, far above those of ordinary spans: whoever
+/// goes through a segment reads row groups whole.
+const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
+
 /// A segment's file.
 #[derive(Debug, Clone)]
 pub struct WrittenSegment {
@@ -269,7 +273,9 @@ impl SegmentWriter {
             let room = self.options.row_group_rows.saturating_sub(self.file.group_rows).max(1);
             if gather.is_full(self.options.page_rows.min(room)) {
                 self.write(&mut gather)?;
-                if self.file.group_rows >= self.options.row_group_rows {
+                if self.file.group_rows >= self.options.row_group_rows
+                    || self.file.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX
+                {
                     self.end_row_group()?;
                 }
             }

@@ -22,7 +22,14 @@ use crate::segments::{Segments, damaged};
 
 /// Rows of all inputs' windows together, and of one.
 const WINDOWS_ROWS: usize = 16_384;
-const WINDOW_ROWS: (usize, usize) = (256, 2_048);
+const WINDOW_ROWS: (usize, usize) = (16, 2_048);
+
+/// Bytes of those rows, decoded, and how many times a row's bytes in its file that is.
+const WINDOWS_BYTES: u64 = 32 << 20;
+const DECODED_RATIO: u64 = 10;
+
+/// Rows between two looks at whether others want to get on.
+const ROWS_BETWEEN: u64 = 2_048;
 
 /// Rows of all inputs by which it is decided how columns are written.
 const PLAN_ROWS: usize = 8_192;
@@ -69,13 +76,16 @@ pub(crate) fn merge(
         inputs.iter().flat_map(|entry| &entry.meta.tenants).map(|part| &part.tenant).collect();
     let tenants: Vec<TenantId> = tenants.into_iter().cloned().collect();
     let survey = survey(env, &inputs, columns)?;
-    let window_rows = (WINDOWS_ROWS / inputs.len().max(1)).clamp(WINDOW_ROWS.0, WINDOW_ROWS.1);
+    let rows_expected: u64 = inputs.iter().map(|entry| entry.meta.rows).sum();
+    let bytes: u64 = inputs.iter().map(|entry| entry.meta.size_bytes).sum();
+    let row_bytes = (bytes / rows_expected.max(1)).max(1) * DECODED_RATIO;
+    let rows_at_once = WINDOWS_ROWS.min(usize::try_from(WINDOWS_BYTES / row_bytes).unwrap_or(usize::MAX));
+    let window_rows = (rows_at_once / inputs.len().max(1)).clamp(WINDOW_ROWS.0, WINDOW_ROWS.1);
     let source = Source { runtime: &env.runtime, segments: env.segments, window_rows };
     let mut cursors = Vec::with_capacity(inputs.len());
     for (number, entry) in inputs.iter().enumerate() {
         cursors.push(Cursor::open(&source, entry, number as u64, &tenants)?);
     }
-    let rows_expected: u64 = inputs.iter().map(|entry| entry.meta.rows).sum();
     let level = inputs.iter().map(|entry| entry.meta.level).max().unwrap_or(0) + 1;
     let mut sink = Sink {
         env,
@@ -101,6 +111,9 @@ pub(crate) fn merge(
         loop {
             let (window, row) = cursor.at();
             sink.push(key, window, row)?;
+            if (sink.rows + sink.duplicates).is_multiple_of(ROWS_BETWEEN) {
+                (env.between)()?;
+            }
             cursor.advance(&source)?;
             let Some(next) = cursor.key() else { break };
             if next_best.is_some_and(|best| best < (next, at)) {
@@ -133,7 +146,7 @@ struct Sink<'a> {
     /// The trace of the row before, and the slice that it goes to.
     trace: Option<(u32, TraceId)>,
     slice: usize,
-    /// Rows with the key of the row before, and hashes of their content once there are two.
+    /// Rows with the key of the row before.
     same: Vec<(RowKey, Arc<Window>, usize)>,
     rows: u64,
     duplicates: u64,
@@ -168,10 +181,7 @@ impl Sink<'_> {
                 self.env.runtime.clone(),
             )?),
         };
-        if output.push(tenant, key.hash, window, row)? {
-            (self.env.between)()?;
-        }
-        Ok(())
+        output.push(tenant, key.hash, window, row)
     }
 
     fn is_duplicate(&mut self, key: &RowKey, window: &Arc<Window>, row: usize) -> bool {
@@ -203,7 +213,7 @@ fn survey(
     let mut rows: Vec<SpanBatch> = Vec::new();
     let mut traces: Vec<Sampled> = Vec::new();
     let mut present = BTreeSet::new();
-    let rows_of_input = (PLAN_ROWS / inputs.len().max(1)).max(WINDOW_ROWS.0);
+    let rows_of_input = (PLAN_ROWS / inputs.len().max(1)).max(256);
     for entry in inputs {
         (env.between)()?;
         let segment = env.runtime.block_on(env.segments.open(entry))?;
@@ -212,7 +222,7 @@ fn survey(
         sample_traces(env, entry, &segment, &mut traces)?;
     }
     let bytes: u64 = inputs.iter().map(|entry| entry.meta.size_bytes).sum();
-    let boundaries = boundaries(traces, bytes.div_ceil(env.slice_bytes.max(1)));
+    let boundaries = boundaries(traces, (bytes + env.slice_bytes / 2) / env.slice_bytes.max(1));
     let sample: Vec<&SpanBatch> = rows.iter().collect();
     Ok(Survey { plan: SegmentPlan::of_sample(&sample, columns, &present), boundaries })
 }

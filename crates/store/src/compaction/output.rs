@@ -23,7 +23,10 @@ use crate::segments::segment_path;
 const PART_BYTES: usize = 8 << 20;
 
 /// Windows that a chunk may refer to: an output that gets few rows must not keep all windows alive.
-const CHUNK_WINDOWS_MAX: usize = 48;
+const CHUNK_WINDOWS_MAX: usize = 64;
+
+/// Bytes of those windows.
+const CHUNK_WINDOWS_BYTES_MAX: usize = 16 << 20;
 
 /// Texts of resources and scopes that are held, before they are forgotten and written again.
 const SHARED_BYTES_MAX: usize = 32 << 20;
@@ -37,6 +40,7 @@ pub(super) struct Output {
     tenant: Option<TenantId>,
     rows: Vec<RowRef>,
     windows: Vec<Arc<Window>>,
+    windows_bytes: usize,
     /// By window: its place in `windows`.
     places: HashMap<u64, u32>,
     /// By window, of the last chunk: what the writer shares of it.
@@ -69,19 +73,20 @@ impl Output {
             tenant: None,
             rows: Vec::new(),
             windows: Vec::new(),
+            windows_bytes: 0,
             places: HashMap::new(),
             tables: HashMap::new(),
         })
     }
 
-    /// Adds a row; whether a chunk was written with it.
+    /// Adds a row.
     pub(super) fn push(
         &mut self,
         tenant: &TenantId,
         hash: u64,
         window: &Arc<Window>,
         row: usize,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         if self.tenant.as_ref() != Some(tenant) {
             self.write_chunk()?;
             self.tenant = Some(tenant.clone());
@@ -90,16 +95,16 @@ impl Output {
         let place = match newest {
             Some(_) => self.windows.len() as u32 - 1,
             None => *self.places.entry(window.number).or_insert_with(|| {
+                self.windows_bytes += window.batch.heap_bytes();
                 self.windows.push(Arc::clone(window));
                 self.windows.len() as u32 - 1
             }),
         };
         self.rows.push(RowRef::new(hash, place, row as u32));
-        let full = self.rows.len() >= self.chunk_rows || self.windows.len() > CHUNK_WINDOWS_MAX;
-        if full {
-            self.write_chunk()?;
-        }
-        Ok(full)
+        let full = self.rows.len() >= self.chunk_rows
+            || self.windows.len() > CHUNK_WINDOWS_MAX
+            || self.windows_bytes > CHUNK_WINDOWS_BYTES_MAX;
+        if full { self.write_chunk() } else { Ok(()) }
     }
 
     fn write_chunk(&mut self) -> Result<(), StoreError> {
@@ -128,6 +133,7 @@ impl Output {
         self.tables.retain(|number, _| places.contains_key(number));
         self.rows.clear();
         self.windows.clear();
+        self.windows_bytes = 0;
         self.places.clear();
         let bytes = self.writer.take_bytes().map_err(writing(self.id))?;
         self.upload.push(bytes)

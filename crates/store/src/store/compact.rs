@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tracelake_format::manifest::{Commit, SegmentEntry, State as ManifestState};
+use tracelake_model::limits;
 use ulid::Ulid;
 
 use super::{Inner, Store};
@@ -23,7 +24,7 @@ use crate::compaction::policy::CompactionPolicy;
 use crate::compaction::{MergeEnv, Merged, merge};
 use crate::env::CrashPoint;
 use crate::manifest_log::ManifestError;
-use crate::segments::{SEGMENTS, segment_id};
+use crate::segments::{SEGMENTS, segment_id, segment_path};
 
 /// How often the compactor looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,8 +32,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often it looks for files that no manifest names.
 const ORPHANS_EVERY: Duration = Duration::from_secs(600);
 
-/// After a merge that failed.
-const RETRY: Duration = Duration::from_secs(5);
+/// After a merge that failed, doubled each time up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(5);
+
+/// What fails for long is not mended by reading it all over again and again.
+const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// While memtables wait to be flushed, a merge rests this long after every chunk of rows, which takes
 /// some milliseconds: most of a core is then the flusher's.
@@ -46,6 +50,8 @@ const YIELDING_SEGMENTS_MAX: u64 = 64;
 pub(super) struct Compactor {
     /// One merge at a time.
     merging: tokio::sync::Mutex<()>,
+    /// Segments that could not be merged, as they are damaged or gone: each would keep all others from it.
+    unmergeable: Mutex<HashSet<Ulid>>,
     /// Files that the manifest no longer names, and when that began, in nanoseconds since 1970.
     replaced: Mutex<HashMap<String, u64>>,
     orphans_looked_for_unix_nano: AtomicU64,
@@ -65,6 +71,8 @@ pub struct CompactionStatus {
     pub waiting_segments: u64,
     /// Their bytes.
     pub waiting_bytes: u64,
+    /// Segments that are left out of merges since the start, as they could not be read.
+    pub unmergeable_segments: u64,
     /// Merges since the start.
     pub merges: u64,
     /// Rows that they wrote.
@@ -94,6 +102,7 @@ impl Store {
     async fn run_compactor(&self) {
         let inner = &self.inner;
         let mut stopping = inner.flusher.signals.stopping.subscribe();
+        let mut retry = RETRY_MIN;
         loop {
             if inner.flusher.signals.failure().is_some() || *stopping.borrow_and_update() {
                 return;
@@ -102,12 +111,17 @@ impl Store {
                 tracing::warn!(%error, "a replaced segment could not be deleted yet");
             }
             let wait = match self.merge_next(CompactionPolicy::next).await {
-                Ok(true) => continue,
+                Ok(true) => {
+                    retry = RETRY_MIN;
+                    continue;
+                }
                 Ok(false) => TICK,
                 Err(StoreError::Stopped { .. }) => return,
                 Err(error) => {
                     tracing::warn!(%error, "a merge of segments failed and will be tried again");
-                    RETRY
+                    let wait = retry;
+                    retry = (2 * retry).min(RETRY_MAX);
+                    wait
                 }
             };
             let _ = tokio::time::timeout(wait, stopping.changed()).await;
@@ -134,10 +148,16 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let compactor = &self.inner.compactor;
         let _one_at_a_time = compactor.merging.lock().await;
-        let manifest = self.inner.flusher.current.get().manifest;
+        // What an earlier commit came to may not be known yet; its inputs must not be merged again.
+        let manifest = self.inner.show_resolved().await?;
         let policy = &self.inner.flusher.options.compaction;
-        let Some(inputs) = choose(policy, &manifest.segments) else { return Ok(false) };
-        let merged = self.merge_and_commit(inputs, &manifest).await;
+        let Some(inputs) = choose(policy, &compactor.mergeable(&manifest.segments)) else {
+            return Ok(false);
+        };
+        let merged = self.merge_and_commit(&inputs, &manifest).await;
+        if let Err(error) = &merged {
+            compactor.leave_out(&inputs, error);
+        }
         *compactor.error.lock().unwrap_or_else(PoisonError::into_inner) =
             merged.as_ref().err().map(ToString::to_string);
         if let Err(error) = &merged {
@@ -148,24 +168,48 @@ impl Store {
 
     async fn merge_and_commit(
         &self,
-        inputs: Vec<SegmentEntry>,
+        inputs: &[SegmentEntry],
         manifest: &ManifestState,
+    ) -> Result<(), StoreError> {
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let merged = self.merge_and_commit_begun(inputs, manifest, &begun).await;
+        if let Err(error) = &merged
+            && !matches!(error, StoreError::Manifest(ManifestError::Unknown { .. }))
+        {
+            // No commit names them, and none will: they take space that others may need.
+            let begun = std::mem::take(&mut *begun.lock().unwrap_or_else(PoisonError::into_inner));
+            self.inner.give_up(&begun);
+        }
+        merged
+    }
+
+    /// `begun` gets the outputs, whatever becomes of them.
+    async fn merge_and_commit_begun(
+        &self,
+        inputs: &[SegmentEntry],
+        manifest: &ManifestState,
+        begun: &Arc<Mutex<Vec<Ulid>>>,
     ) -> Result<(), StoreError> {
         let flusher = &self.inner.flusher;
         flusher.reach(CrashPoint::CompactionMerge)?;
         let store = self.clone();
         let columns = manifest.attribute_columns.clone();
-        let sources = inputs.clone();
+        let sources = inputs.to_vec();
+        let begun = Arc::clone(begun);
         let runtime = Handle::current();
         let merged = tokio::task::spawn_blocking(move || {
             let inner = &store.inner;
             let env = MergeEnv {
                 runtime,
                 segments: &inner.flusher.segments,
-                object_store: std::sync::Arc::clone(&inner.flusher.options.object_store),
+                object_store: Arc::clone(&inner.flusher.options.object_store),
                 writer_options: inner.flusher.options.segment_writer.clone(),
                 slice_bytes: inner.flusher.options.compaction.slice_bytes,
-                next_id: &|| inner.flusher.begin_segment(),
+                next_id: &|| {
+                    let id = inner.flusher.begin_segment();
+                    begun.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    id
+                },
                 between: &|| inner.yield_to_others(),
             };
             merge(&env, &sources, &columns)
@@ -173,11 +217,61 @@ impl Store {
         .await
         .map_err(|_| StoreError::TaskDied { what: "a merge of segments" })??;
         flusher.reach(CrashPoint::CompactionCommit)?;
-        self.inner.replace(&inputs, merged).await
+        self.inner.replace(inputs, merged).await
+    }
+}
+
+impl Compactor {
+    /// The segments that can be merged, as far as is known.
+    fn mergeable(&self, segments: &[SegmentEntry]) -> Vec<SegmentEntry> {
+        let unmergeable = self.unmergeable.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().filter(|segment| !unmergeable.contains(&segment.meta.id)).cloned().collect()
+    }
+
+    /// Leaves out what made a merge fail, if it is a segment and not the world around.
+    fn leave_out(&self, inputs: &[SegmentEntry], error: &StoreError) {
+        let culprits: Vec<&SegmentEntry> = match error.damaged_segment() {
+            Some(path) => inputs.iter().filter(|input| input.path == path).collect(),
+            // An invariant did not hold: any of them may be why.
+            None if matches!(error, StoreError::TaskDied { .. }) => inputs.iter().collect(),
+            None => Vec::new(),
+        };
+        for culprit in &culprits {
+            tracing::error!(segment = culprit.path, %error, "a segment is left out of merges");
+        }
+        let ids = culprits.iter().map(|culprit| culprit.meta.id);
+        self.unmergeable.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
+    /// How many segments wait to be merged, and their bytes.
+    fn backlog(&self, segments: &[SegmentEntry]) -> (u64, u64) {
+        CompactionPolicy::backlog(&self.mergeable(segments))
     }
 }
 
 impl Inner {
+    /// Whether so many segments wait to be merged that no more may come.
+    pub(super) fn is_backlogged(&self) -> bool {
+        let segments = &self.flusher.current.get().manifest.segments;
+        let limit = limits::FLUSHED_SEGMENTS_WAITING_MAX;
+        segments.len() as u64 >= limit && self.compactor.backlog(segments).0 >= limit
+    }
+
+    /// The manifest when nothing is pending any more, which the snapshot then shows.
+    async fn show_resolved(&self) -> Result<Arc<ManifestState>, StoreError> {
+        let _committing = self.flusher.committing.lock().await;
+        let manifest = self.flusher.log.resolve().await?;
+        self.flusher.current.set_manifest(Arc::clone(&manifest));
+        Ok(manifest)
+    }
+
+    /// Outputs that no manifest will name are deleted as what was replaced is.
+    fn give_up(&self, outputs: &[Ulid]) {
+        let now = self.flusher.options.clock.now_unix_nano();
+        let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.extend(outputs.iter().map(|id| (segment_path(*id), now)));
+    }
+
     /// Between two chunks of a merge.
     fn yield_to_others(&self) -> Result<(), StoreError> {
         let signals = &self.flusher.signals;
@@ -230,7 +324,7 @@ impl Inner {
     }
 
     /// Commits until it is known whether that happened.
-    async fn commit_replacement(&self, commit: Commit) -> Result<std::sync::Arc<ManifestState>, StoreError> {
+    async fn commit_replacement(&self, commit: Commit) -> Result<Arc<ManifestState>, StoreError> {
         let log = &self.flusher.log;
         match log.commit(commit.clone()).await {
             // Whoever commits next finishes it; so the outcome is known when that is possible again.
@@ -257,6 +351,15 @@ impl Inner {
             let due = replaced.iter().filter(|(_, since)| now.saturating_sub(**since) >= grace);
             due.map(|(path, _)| path.clone()).collect()
         };
+        if due.is_empty() {
+            return Ok(());
+        }
+        // A process that has lost the store must not delete what is its successor's.
+        self.flusher.check_epoch().await;
+        if self.flusher.signals.failure().is_some() {
+            return Ok(());
+        }
+        let mut first_error = None;
         for path in due {
             self.flusher.reach(CrashPoint::SegmentDelete)?;
             // What is named after all, by whatever way, stays.
@@ -268,13 +371,15 @@ impl Inner {
                     }
                     Err(object_store::Error::NotFound { .. }) => {}
                     Err(source) => {
-                        return Err(StoreError::ObjectStore { what: format!("deleting {path}"), source });
+                        let what = format!("deleting {path}");
+                        first_error.get_or_insert(StoreError::ObjectStore { what, source });
+                        continue;
                     }
                 }
             }
             self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
         }
-        Ok(())
+        first_error.map_or(Ok(()), Err)
     }
 
     /// Files that a crash left: now and then all files are compared with the manifest. Those that this
@@ -309,10 +414,12 @@ impl Inner {
     pub(super) fn compaction_status(&self, manifest: &ManifestState) -> CompactionStatus {
         let compactor = &self.compactor;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (waiting_segments, waiting_bytes) = CompactionPolicy::backlog(&manifest.segments);
+        let (waiting_segments, waiting_bytes) = compactor.backlog(&manifest.segments);
         CompactionStatus {
             waiting_segments,
             waiting_bytes,
+            unmergeable_segments: compactor.unmergeable.lock().unwrap_or_else(PoisonError::into_inner).len()
+                as u64,
             merges: get(&compactor.merges),
             rows: get(&compactor.rows),
             duplicates: get(&compactor.duplicates),

@@ -318,7 +318,7 @@ impl Flusher {
     }
 
     /// A writer that was replaced while it had nothing to commit stops, too.
-    async fn check_epoch(&self) {
+    pub(super) async fn check_epoch(&self) {
         if let Err(error) = self.log.check_epoch().await {
             self.stop_if_final(&error.into());
         }

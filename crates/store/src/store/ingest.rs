@@ -11,7 +11,6 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{Inner, Pending, Store};
 use crate::StoreError;
-use crate::compaction::policy::CompactionPolicy;
 use crate::wal::{Append, Begin, RequestGuard};
 
 /// How an OTLP request is encoded.
@@ -198,8 +197,7 @@ impl Inner {
                 if let Some(reason) = self.flusher.signals.failure() {
                     return Err(StoreError::Stopped { reason });
                 }
-                let unmerged = CompactionPolicy::backlog(&self.flusher.current.get().manifest.segments).0;
-                if unmerged >= limits::FLUSHED_SEGMENTS_WAITING_MAX {
+                if self.is_backlogged() {
                     return Err(StoreError::Busy);
                 }
                 let full = self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max

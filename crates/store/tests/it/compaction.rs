@@ -184,7 +184,8 @@ fn paths(snapshot: &Snapshot) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_keeps_each_span_once_with_the_generation_that_it_came_in() {
-    let mut world = World::new(idle()).await;
+    let policy = CompactionPolicy { similar_slices_max: 2, ..idle() };
+    let mut world = World::new(policy).await;
     world.fill(12).await;
     let before = world.rows().await;
     let doubled = before.values().map(|(_, count)| count - 1).sum::<u64>();
@@ -203,8 +204,12 @@ async fn a_merge_keeps_each_span_once_with_the_generation_that_it_came_in() {
     world.fill(3).await;
     let before = world.rows().await;
     world.store.compact().await.expect("a merge");
-    let after = world.rows().await;
-    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    let levels: Vec<_> =
+        world.store.snapshot().manifest.segments.iter().map(|segment| segment.meta.level).collect();
+    assert!(levels.contains(&2), "{levels:?}");
+    let once: BTreeMap<_, _> =
+        before.into_iter().map(|(key, (generation, _))| (key, (generation, 1))).collect();
+    assert_eq!(world.rows().await, once);
     world.store.shutdown().await.expect("a clean end");
 }
 
@@ -282,4 +287,25 @@ async fn replaced_files_stay_for_the_grace_and_then_go_as_orphans_do() {
     world.files_become([&paths(&new)[..], &others].concat()).await;
     assert!(world.store.status().compaction.files_deleted >= 4);
     world.rows().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_damaged_is_left_out_and_keeps_none_of_the_others() {
+    let mut world = World::new(idle()).await;
+    world.fill(4).await;
+    let before = world.store.snapshot();
+    let victim = &before.manifest.segments[1];
+    let path = Path::from(victim.path.as_str());
+    let mut bytes = world.store.segments().read_whole(victim).await.expect("it is there").to_vec();
+    bytes[100] ^= 1;
+    world.objects.put(&path, PutPayload::from(bytes.clone())).await.expect("in memory");
+    let error = world.store.compact().await.expect_err("one is damaged");
+    assert!(error.to_string().contains(&victim.path), "{error}");
+    let status = world.store.compact().await.expect("the others are merged");
+    assert_eq!((status.unmergeable_segments, status.merges, status.waiting_segments), (1, 1, 0));
+    let after = world.store.snapshot();
+    assert_eq!(after.manifest.segments.len(), 2);
+    assert!(paths(&after).contains(&victim.path), "what cannot be read stays where it is");
+    let kept = world.objects.get(&path).await.expect("in memory").bytes().await.expect("in memory");
+    assert_eq!(kept, bytes);
 }

@@ -60,7 +60,18 @@ impl DirectoryBuilder {
         }
         let root = span.parent_span_id().is_none()
             && self.root_start.is_none_or(|start| span.start_unix_nano() < start);
-        let service = service.map(|service| self.place(service));
+        // A text is placed only to be referred to: the block stays as small as its readers expect.
+        let room = self.traces.last().is_some_and(|trace| trace.services.len() < SERVICES_MAX);
+        let mut unlisted = false;
+        let service = match service {
+            Some(text) if room || root => Some(self.place(text)),
+            Some(text) => {
+                let place = self.places.get(cut(text)).copied();
+                unlisted = place.is_none();
+                place
+            }
+            None => None,
+        };
         let root = root.then(|| {
             self.root_start = Some(span.start_unix_nano());
             (1 + self.place(span.name()), service.map_or(0, |service| 1 + service))
@@ -71,6 +82,7 @@ impl DirectoryBuilder {
         trace.start_min = trace.start_min.min(span.start_unix_nano());
         trace.end_max = trace.end_max.max(span.end_unix_nano());
         trace.errors += u64::from(span.status_code() == 2);
+        trace.more_services |= unlisted;
         if let Some((name, service)) = root {
             trace.root_name = name;
             trace.root_service = service;
@@ -108,7 +120,7 @@ impl DirectoryBuilder {
     }
 
     fn place(&mut self, text: &str) -> u32 {
-        let text = text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
+        let text = cut(text);
         if let Some(place) = self.places.get(text) {
             return *place;
         }
@@ -160,4 +172,8 @@ impl DirectoryBuilder {
         }
         Ok((self.bytes, self.index))
     }
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default()
 }

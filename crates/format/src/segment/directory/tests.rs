@@ -117,3 +117,20 @@ fn a_damaged_block_is_refused_whatever_its_checksum_says() {
     let honest = Block { traces: u32::MAX, len: bomb.len() as u32, crc32c: crc32c::crc32c(&bomb), ..block };
     assert!(decode_block(&honest, &bomb, |_| true).is_err());
 }
+
+#[test]
+fn services_that_are_not_listed_do_not_make_a_block_larger_than_its_readers_expect() {
+    let mut builder = DirectoryBuilder::new();
+    let batch = batch(1, "GET /");
+    let name = |index: usize| format!("{index:0256}");
+    for index in 0..1_000 {
+        builder.push(0, batch.span(0), Some(&name(index))).expect("small");
+    }
+    // One of those that are listed, again.
+    builder.push(0, batch.span(0), Some(&name(3))).expect("small");
+    let (bytes, index) = builder.finish(1_000).expect("small");
+    let block = &index.blocks()[0];
+    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
+    assert_eq!((entries[0].services.len(), entries[0].more_services), (SERVICES_MAX, true));
+    assert_eq!(entries[0].rows, 1_001);
+}
