@@ -90,6 +90,8 @@ fn what_is_exported_from_a_store_imports_into_another_with_exactly_its_spans() {
 
     let said = run_ok(&["import", arg(&file), "--data-dir", arg(&first)]);
     assert!(said.starts_with("imported 122,302 spans"), "{said}");
+    let said = run_ok(&["compact", "--data-dir", arg(&first)]);
+    assert!(said.contains("left out 702 that were there twice"), "{said}");
     let exported = path("all.binpb.zst");
     let (code, _, said) = outcome(&run(&["export", "--data-dir", arg(&first), "--output", arg(&exported)]));
     assert_eq!((code, said.trim()), (Some(0), "exported 121,600 spans"));

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
 
-use super::FORMAT_VERSION;
 use super::directory::{Block, DirectoryIndex, decode_block};
 use super::filter::TraceFilter;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
@@ -75,23 +74,11 @@ fn meta_of(file: &[u8], directory: std::ops::Range<usize>, checksums: std::ops::
     let footer = section(checksums.end..file.len());
     let tenants = vec![SegmentTenant { tenant: Default::default(), first_row: 0, rows: 0, traces: 0 }];
     SegmentMeta {
-        format_version: FORMAT_VERSION,
-        id: Ulid::nil(),
-        level: 0,
-        generation_min: u64::MAX,
-        generation_max: 0,
         size_bytes: file.len() as u64,
-        rows: 0,
-        traces: 0,
-        start_unix_nano_min: u64::MAX,
-        start_unix_nano_max: 0,
-        end_unix_nano_max: 0,
-        trace_hash_min: u64::MAX,
-        trace_hash_max: 0,
         tenants,
-        filter: Section::default(),
         directory: section(directory),
         checksums: section(checksums),
         footer,
+        ..SegmentMeta::new(Ulid::nil(), 0)
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use tracelake_model::TenantId;
 use ulid::Ulid;
 
+use super::FORMAT_VERSION;
+
 /// Bytes of the file that have a checksum of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +85,30 @@ pub struct SegmentMeta {
 }
 
 impl SegmentMeta {
+    /// A segment without rows, of which nothing is written yet.
+    pub fn new(id: Ulid, level: u32) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            id,
+            level,
+            generation_min: u64::MAX,
+            generation_max: 0,
+            size_bytes: 0,
+            rows: 0,
+            traces: 0,
+            start_unix_nano_min: u64::MAX,
+            start_unix_nano_max: 0,
+            end_unix_nano_max: 0,
+            trace_hash_min: u64::MAX,
+            trace_hash_max: 0,
+            tenants: Vec::new(),
+            filter: Section::default(),
+            directory: Section::default(),
+            checksums: Section::default(),
+            footer: Section::default(),
+        }
+    }
+
     /// The tenant's place in [`Self::tenants`] and its part.
     pub fn tenant(&self, tenant: &TenantId) -> Option<(usize, &SegmentTenant)> {
         let ordinal = self.tenants.binary_search_by(|part| part.tenant.cmp(tenant)).ok()?;

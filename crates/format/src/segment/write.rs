@@ -25,7 +25,7 @@ use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::rows::{BatchTables, RowRef, Shared, by_name, sorted};
 use super::shapes::{SAMPLE_ROWS, Shapes};
 use super::shared_texts::SharedTexts;
-use super::{Description, FORMAT_VERSION, METADATA_KEY, parquet_error, schema};
+use super::{Description, METADATA_KEY, parquet_error, schema};
 use crate::FormatError;
 use crate::checksum::ChecksumTable;
 
@@ -457,26 +457,7 @@ struct Summary {
 
 impl Summary {
     fn new(id: Ulid, level: u32) -> Self {
-        let meta = SegmentMeta {
-            format_version: FORMAT_VERSION,
-            id,
-            level,
-            generation_min: u64::MAX,
-            generation_max: 0,
-            size_bytes: 0,
-            rows: 0,
-            traces: 0,
-            start_unix_nano_min: u64::MAX,
-            start_unix_nano_max: 0,
-            end_unix_nano_max: 0,
-            trace_hash_min: u64::MAX,
-            trace_hash_max: 0,
-            tenants: Vec::new(),
-            filter: Section::default(),
-            directory: Section::default(),
-            checksums: Section::default(),
-            footer: Section::default(),
-        };
+        let meta = SegmentMeta::new(id, level);
         Self { meta, filter_keys: Vec::new(), tenant_hash: 0, newest: None }
     }
 

@@ -40,7 +40,7 @@ const SIZE_RATIO: u64 = 4;
 
 impl CompactionPolicy {
     /// What to merge now; nothing if all is well.
-    pub fn next(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+    pub fn next(&self, segments: &[&SegmentEntry]) -> Option<Vec<SegmentEntry>> {
         let flushed = flushed(segments);
         let bytes: u64 = flushed.iter().map(|segment| segment.meta.size_bytes).sum();
         if flushed.len() >= self.flushed_segments_max || (flushed.len() > 1 && bytes >= self.slice_bytes) {
@@ -50,19 +50,22 @@ impl CompactionPolicy {
     }
 
     /// What to merge so that few segments remain, whatever it costs; nothing when that is so.
-    pub fn next_of_all(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+    pub fn next_of_all(&self, segments: &[&SegmentEntry]) -> Option<Vec<SegmentEntry>> {
         let flushed = flushed(segments);
         if !flushed.is_empty() {
             return Some(self.fitting(flushed));
         }
-        let mut small: Vec<&SegmentEntry> =
-            segments.iter().filter(|segment| segment.meta.size_bytes < self.slice_bytes / 2).collect();
+        let mut small: Vec<&SegmentEntry> = segments
+            .iter()
+            .copied()
+            .filter(|segment| segment.meta.size_bytes < self.slice_bytes / 2)
+            .collect();
         small.sort_by_key(|segment| (segment.meta.start_unix_nano_min, segment.meta.id));
         (small.len() >= self.similar_slices_max).then(|| self.fitting(small))
     }
 
     /// How many segments of level 0 wait to be merged, and their bytes.
-    pub fn backlog(segments: &[SegmentEntry]) -> (u64, u64) {
+    pub fn backlog(segments: &[&SegmentEntry]) -> (u64, u64) {
         let flushed = segments.iter().filter(|segment| segment.meta.level == 0);
         flushed.fold((0, 0), |(count, bytes), segment| (count + 1, bytes + segment.meta.size_bytes))
     }
@@ -83,12 +86,13 @@ impl CompactionPolicy {
     }
 
     /// Slices of one size that are next to each other in time, if there are too many.
-    fn similar(&self, segments: &[SegmentEntry]) -> Option<Vec<SegmentEntry>> {
+    fn similar(&self, segments: &[&SegmentEntry]) -> Option<Vec<SegmentEntry>> {
         let mut size_max = self.slice_bytes / 2;
         while size_max > 0 {
             let size_min = size_max / SIZE_RATIO;
             let mut similar: Vec<&SegmentEntry> = segments
                 .iter()
+                .copied()
                 .filter(|segment| segment.meta.level > 0)
                 .filter(|segment| (size_min..size_max).contains(&segment.meta.size_bytes))
                 .collect();
@@ -109,8 +113,8 @@ impl CompactionPolicy {
 }
 
 /// Segments of level 0, oldest first.
-fn flushed(segments: &[SegmentEntry]) -> Vec<&SegmentEntry> {
-    let mut flushed: Vec<_> = segments.iter().filter(|segment| segment.meta.level == 0).collect();
+fn flushed<'s>(segments: &[&'s SegmentEntry]) -> Vec<&'s SegmentEntry> {
+    let mut flushed: Vec<_> = segments.iter().copied().filter(|segment| segment.meta.level == 0).collect();
     flushed.sort_by_key(|segment| (segment.meta.generation_min, segment.meta.id));
     flushed
 }

@@ -24,7 +24,7 @@ use crate::compaction::policy::CompactionPolicy;
 use crate::compaction::{MergeEnv, Merged, merge};
 use crate::env::CrashPoint;
 use crate::manifest_log::ManifestError;
-use crate::segments::{SEGMENTS, segment_id, segment_path};
+use crate::segments::{SEGMENTS, segment_id};
 
 /// How often the compactor looks for work.
 const TICK: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Store {
     /// Merges what is chosen of the live segments; whether there was anything.
     async fn merge_next(
         &self,
-        choose: fn(&CompactionPolicy, &[SegmentEntry]) -> Option<Vec<SegmentEntry>>,
+        choose: fn(&CompactionPolicy, &[&SegmentEntry]) -> Option<Vec<SegmentEntry>>,
     ) -> Result<bool, StoreError> {
         let compactor = &self.inner.compactor;
         let _one_at_a_time = compactor.merging.lock().await;
@@ -157,6 +157,8 @@ impl Store {
         let merged = self.merge_and_commit(&inputs, &manifest).await;
         if let Err(error) = &merged {
             compactor.leave_out(&inputs, error);
+            // What it wrote takes space that others may need.
+            compactor.orphans_looked_for_unix_nano.store(0, Ordering::Relaxed);
         }
         *compactor.error.lock().unwrap_or_else(PoisonError::into_inner) =
             merged.as_ref().err().map(ToString::to_string);
@@ -171,31 +173,14 @@ impl Store {
         inputs: &[SegmentEntry],
         manifest: &ManifestState,
     ) -> Result<(), StoreError> {
-        let begun = Arc::new(Mutex::new(Vec::new()));
-        let merged = self.merge_and_commit_begun(inputs, manifest, &begun).await;
-        if let Err(error) = &merged
-            && !matches!(error, StoreError::Manifest(ManifestError::Unknown { .. }))
-        {
-            // No commit names them, and none will: they take space that others may need.
-            let begun = std::mem::take(&mut *begun.lock().unwrap_or_else(PoisonError::into_inner));
-            self.inner.give_up(&begun);
-        }
-        merged
-    }
-
-    /// `begun` gets the outputs, whatever becomes of them.
-    async fn merge_and_commit_begun(
-        &self,
-        inputs: &[SegmentEntry],
-        manifest: &ManifestState,
-        begun: &Arc<Mutex<Vec<Ulid>>>,
-    ) -> Result<(), StoreError> {
         let flusher = &self.inner.flusher;
         flusher.reach(CrashPoint::CompactionMerge)?;
         let store = self.clone();
         let columns = manifest.attribute_columns.clone();
         let sources = inputs.to_vec();
-        let begun = Arc::clone(begun);
+        // Until the commit: what is in no manifest and is not being written may be deleted.
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let outputs_begun = Arc::clone(&begun);
         let runtime = Handle::current();
         let merged = tokio::task::spawn_blocking(move || {
             let inner = &store.inner;
@@ -206,8 +191,9 @@ impl Store {
                 writer_options: inner.flusher.options.segment_writer.clone(),
                 slice_bytes: inner.flusher.options.compaction.slice_bytes,
                 next_id: &|| {
-                    let id = inner.flusher.begin_segment();
-                    begun.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    let segment = inner.flusher.begin_segment();
+                    let id = segment.id();
+                    outputs_begun.lock().unwrap_or_else(PoisonError::into_inner).push(segment);
                     id
                 },
                 between: &|| inner.yield_to_others(),
@@ -217,15 +203,17 @@ impl Store {
         .await
         .map_err(|_| StoreError::TaskDied { what: "a merge of segments" })??;
         flusher.reach(CrashPoint::CompactionCommit)?;
-        self.inner.replace(inputs, merged).await
+        let replaced = self.inner.replace(inputs, merged).await;
+        drop(begun);
+        replaced
     }
 }
 
 impl Compactor {
     /// The segments that can be merged, as far as is known.
-    fn mergeable(&self, segments: &[SegmentEntry]) -> Vec<SegmentEntry> {
+    fn mergeable<'s>(&self, segments: &'s [SegmentEntry]) -> Vec<&'s SegmentEntry> {
         let unmergeable = self.unmergeable.lock().unwrap_or_else(PoisonError::into_inner);
-        segments.iter().filter(|segment| !unmergeable.contains(&segment.meta.id)).cloned().collect()
+        segments.iter().filter(|segment| !unmergeable.contains(&segment.meta.id)).collect()
     }
 
     /// Leaves out what made a merge fail, if it is a segment and not the world around.
@@ -265,13 +253,6 @@ impl Inner {
         Ok(manifest)
     }
 
-    /// Outputs that no manifest will name are deleted as what was replaced is.
-    fn give_up(&self, outputs: &[Ulid]) {
-        let now = self.flusher.options.clock.now_unix_nano();
-        let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.extend(outputs.iter().map(|id| (segment_path(*id), now)));
-    }
-
     /// Between two chunks of a merge.
     fn yield_to_others(&self) -> Result<(), StoreError> {
         let signals = &self.flusher.signals;
@@ -283,7 +264,7 @@ impl Inner {
         }
         if self.flusher.current.frozen_len() > 0 {
             let manifest = self.flusher.current.get().manifest;
-            if CompactionPolicy::backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
+            if self.compactor.backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
                 std::thread::sleep(YIELD);
             }
         }
@@ -354,7 +335,9 @@ impl Inner {
         if due.is_empty() {
             return Ok(());
         }
-        // A process that has lost the store must not delete what is its successor's.
+        // What is pending may name some of them; and a process that has lost the store must not delete
+        // what is its successor's.
+        let manifest = self.show_resolved().await?;
         self.flusher.check_epoch().await;
         if self.flusher.signals.failure().is_some() {
             return Ok(());
@@ -362,8 +345,6 @@ impl Inner {
         let mut first_error = None;
         for path in due {
             self.flusher.reach(CrashPoint::SegmentDelete)?;
-            // What is named after all, by whatever way, stays.
-            let manifest = self.flusher.current.get().manifest;
             if !manifest.segments.iter().any(|segment| segment.path == path) {
                 match self.flusher.options.object_store.delete(&Path::from(path.as_str())).await {
                     Ok(()) => {
@@ -382,14 +363,15 @@ impl Inner {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// Files that a crash left: now and then all files are compared with the manifest. Those that this
-    /// process began are none, as a commit of its own may yet name them; if that has failed, the next
-    /// process finds them. A process that wrote before cannot commit any more.
+    /// Files that a crash or a failure left: now and then all files are compared with the manifest. Those
+    /// that are being written are none; a commit that is pending is waited for before anything is deleted.
     async fn find_orphans(&self, now: u64) -> Result<(), StoreError> {
         let before = self.compactor.orphans_looked_for_unix_nano.load(Ordering::Relaxed);
         if now.saturating_sub(before) < ORPHANS_EVERY.as_nanos() as u64 && before != 0 {
             return Ok(());
         }
+        // Before the listing: what ends meanwhile is named, or found the next time.
+        let being_written = self.flusher.being_written();
         let listing = |source| StoreError::ObjectStore { what: format!("listing {SEGMENTS}"), source };
         let prefix = Path::from(SEGMENTS);
         let mut files = self.flusher.options.object_store.list(Some(&prefix));
@@ -397,11 +379,10 @@ impl Inner {
         while let Some(file) = files.try_next().await.map_err(listing)? {
             found.push(file.location.to_string());
         }
-        // Taken after the listing: what was committed meanwhile is named.
         let manifest = self.flusher.current.get().manifest;
         let named: HashSet<&str> = manifest.segments.iter().map(|segment| segment.path.as_str()).collect();
         found.retain(|path| {
-            !named.contains(path.as_str()) && segment_id(path).is_some_and(|id| !self.flusher.has_begun(id))
+            !named.contains(path.as_str()) && segment_id(path).is_some_and(|id| !being_written.contains(&id))
         });
         let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         for path in found {

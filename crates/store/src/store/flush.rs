@@ -63,8 +63,26 @@ pub(super) struct Flusher {
     flushing: tokio::sync::Mutex<()>,
     /// Names of segments.
     random: Mutex<StdRng>,
-    /// Segments that this process began, whatever became of them: a commit may yet name them.
-    begun: Mutex<HashSet<Ulid>>,
+    being_written: Arc<Mutex<HashSet<Ulid>>>,
+}
+
+/// A segment from before its file exists until the commit that names it was tried.
+#[derive(Debug)]
+pub(super) struct BegunSegment {
+    id: Ulid,
+    being_written: Arc<Mutex<HashSet<Ulid>>>,
+}
+
+impl BegunSegment {
+    pub(super) fn id(&self) -> Ulid {
+        self.id
+    }
+}
+
+impl Drop for BegunSegment {
+    fn drop(&mut self) {
+        self.being_written.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
 }
 
 impl Store {
@@ -194,7 +212,7 @@ impl Flusher {
             committing: tokio::sync::Mutex::new(()),
             flushing: tokio::sync::Mutex::new(()),
             random: Mutex::new(random),
-            begun: Mutex::new(HashSet::new()),
+            being_written: Arc::default(),
         }
     }
 
@@ -220,7 +238,9 @@ impl Flusher {
         // An earlier try may have succeeded without our learning of it.
         let manifest = self.log.resolve().await?;
         let is_covered = manifest.covered(memtable.wal()).is_some_and(|covered| covered >= generation);
-        let commit = if is_covered { None } else { Some(self.write(memtable, &manifest).await?) };
+        let segment = self.begin_segment();
+        let commit =
+            if is_covered { None } else { Some(self.write(memtable, &manifest, segment.id()).await?) };
         {
             let _committing = self.committing.lock().await;
             let manifest = match commit {
@@ -230,6 +250,7 @@ impl Flusher {
             self.reach(CrashPoint::SnapshotSwap)?;
             self.current.flushed(generation, manifest);
         }
+        drop(segment);
         self.reach(CrashPoint::WalRemove)?;
         self.remove_covered_or_warn().await;
         Ok(())
@@ -243,7 +264,12 @@ impl Flusher {
     }
 
     /// Writes the memtable's segment; what is to be committed.
-    async fn write(&self, memtable: &Arc<Memtable>, manifest: &ManifestState) -> Result<Commit, StoreError> {
+    async fn write(
+        &self,
+        memtable: &Arc<Memtable>,
+        manifest: &ManifestState,
+        segment_id: Ulid,
+    ) -> Result<Commit, StoreError> {
         let (wal, wal_covered) = (memtable.wal(), memtable.generation());
         // Those of the store grow, whichever log they come from.
         let generation = wal_covered.max(manifest.generation.saturating_add(1));
@@ -251,7 +277,7 @@ impl Flusher {
         let mut commit = Commit { flushed: Some(flushed), ..Commit::default() };
         if memtable.size().spans > 0 {
             self.reach(CrashPoint::SegmentEncode)?;
-            let (segment, columns_added) = self.encode(memtable, generation).await?;
+            let (segment, columns_added) = self.encode(memtable, generation, segment_id).await?;
             let path = segment_path(segment.meta.id);
             self.reach(CrashPoint::SegmentPut)?;
             self.put(&path, segment.bytes.clone()).await?;
@@ -268,11 +294,11 @@ impl Flusher {
         &self,
         memtable: &Arc<Memtable>,
         generation: u64,
+        segment_id: Ulid,
     ) -> Result<(WrittenSegment, Vec<AttributeColumn>), StoreError> {
         let memtable = Arc::clone(memtable);
         let known = self.current.get().manifest.attribute_columns.clone();
         let options = self.options.segment_writer.clone();
-        let segment_id = self.begin_segment();
         let encode = move || {
             let tenants = memtable.batches();
             let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|batch| &**batch);
@@ -340,17 +366,17 @@ impl Flusher {
         })
     }
 
-    /// A name for a new segment.
-    pub(super) fn begin_segment(&self) -> Ulid {
+    /// A new segment.
+    pub(super) fn begin_segment(&self) -> BegunSegment {
         let milliseconds = self.options.clock.now_unix_nano() / 1_000_000;
         let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).random();
         let id = Ulid::from_parts(milliseconds, random);
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        id
+        self.being_written.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        BegunSegment { id, being_written: Arc::clone(&self.being_written) }
     }
 
-    /// Whether this process began the segment.
-    pub(super) fn has_begun(&self, id: Ulid) -> bool {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    /// Segments that a commit may name which was not tried yet.
+    pub(super) fn being_written(&self) -> HashSet<Ulid> {
+        self.being_written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
