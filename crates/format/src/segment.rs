@@ -14,6 +14,8 @@ pub mod fuzzing;
 mod gather;
 pub mod meta;
 mod open;
+mod page;
+mod pages;
 mod read;
 mod residual;
 mod rows;
@@ -28,7 +30,8 @@ pub use directory::{RootSpan, TraceEntry};
 pub use filter::TraceFilter;
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
-pub use read::RowGroupReader;
+pub use pages::{CachedPage, ReadCache};
+pub use read::{RowGroupReader, RowsPlan};
 pub use rows::{BatchTables, RowRef};
 pub use write::{
     Generations, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source, WrittenSegment,

@@ -190,6 +190,26 @@ limits! {
     LOOKUP_WAIT_SECONDS_MAX: "seconds" = 2,
         "a lookup takes milliseconds; where a queue takes longer, its end should be seen",
         "HTTP 429 with Retry-After";
+    /// How long a lookup may take, and a group of some hundred traces in a batch.
+    LOOKUP_SECONDS_MAX: "seconds" = 10,
+        "whoever waits longer has gone; a store that hangs must not hold memory for them",
+        "HTTP 206, marked as partial, with the segments that are missing";
+    /// Trace IDs in one batch.
+    BATCH_TRACES_MAX: "traces" = 10_000,
+        "an answer is streamed; more are better asked for in several requests, or exported",
+        "HTTP 413";
+    /// Groups of a batch that are worked on at once.
+    BATCH_WORKERS: "groups" = 2,
+        "a batch should not take all cores from those who look at one trace",
+        "nothing: the others wait";
+    /// Memory of traces kept for those who look again.
+    TRACE_CACHE_BYTES_MAX: "bytes" = 64 << 20,
+        "some thousand traces: what a team looks at in an hour",
+        "nothing: they are read again";
+    /// The same as a number of traces; 0 for any number.
+    TRACE_CACHE_TRACES_MAX: "traces" = 0,
+        "bytes are what runs out; a number is for those who want to keep fewer",
+        "nothing: they are read again";
     /// How long a file of the store is kept after the manifest ceased to name it.
     DELETION_GRACE_SECONDS: "seconds" = 300,
         "longer than a query takes to read what it began with",
@@ -201,6 +221,10 @@ limits! {
     /// Trace-ID filters kept in memory.
     FILTER_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "4.5 bytes a trace: 14 million traces",
+        "nothing: lookups get slower";
+    /// Pages, directory blocks and resources kept in memory after they were read and decompressed.
+    BLOCK_CACHE_BYTES_MAX: "bytes" = 64 << 20,
+        "the blocks of the traces that people look at now; beyond it they are read again",
         "nothing: lookups get slower";
     /// Bytes of one line that `tracelake import` reads.
     IMPORT_LINE_BYTES_MAX: "bytes" = 256 << 20,

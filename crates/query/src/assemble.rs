@@ -10,6 +10,8 @@ use tracelake_model::batch::AttributeIter;
 use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanId, SpanView, ValueRef};
 use tracelake_store::TraceRows;
 
+use crate::gap::Gap;
+
 /// How large an answer may be.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceLimits {
@@ -27,10 +29,19 @@ pub struct TraceSpans {
     /// (batch, row), by start and span ID.
     rows: Vec<(u32, u32)>,
     conflicting: Vec<SpanId>,
-    missing: Vec<String>,
+    missing: Vec<Gap>,
 }
 
 impl TraceSpans {
+    /// Of rows that are in order, each span once, with nothing missing.
+    pub(crate) fn whole(
+        batches: Vec<Arc<SpanBatch>>,
+        rows: Vec<(u32, u32)>,
+        conflicting: Vec<SpanId>,
+    ) -> Self {
+        Self { batches, rows, conflicting, missing: Vec::new() }
+    }
+
     /// How many spans.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -51,9 +62,14 @@ impl TraceSpans {
         &self.conflicting
     }
 
-    /// What the answer lacks and why, a sentence each.
-    pub fn missing(&self) -> &[String] {
+    /// What the answer lacks and why.
+    pub fn missing(&self) -> &[Gap] {
         &self.missing
+    }
+
+    /// The batches and the rows of them.
+    pub(crate) fn parts(&self) -> (&[Arc<SpanBatch>], &[(u32, u32)]) {
+        (&self.batches, &self.rows)
     }
 
     /// The batches and the rows of them, for encoders that go through them piece by piece.
@@ -72,7 +88,7 @@ pub struct Assembler {
     batches: Vec<Arc<SpanBatch>>,
     rows: Vec<(u32, u32)>,
     heap_bytes: usize,
-    missing: Vec<String>,
+    missing: Vec<Gap>,
 }
 
 impl Assembler {
@@ -117,8 +133,25 @@ impl Assembler {
         all
     }
 
+    /// Adds rows that were put together before.
+    pub(crate) fn add_parts(&mut self, batches: &[Arc<SpanBatch>], rows: &[(u32, u32)]) {
+        let before = self.batches.len() as u32;
+        self.rows.extend(rows.iter().map(|(batch, row)| (before + batch, *row)));
+        self.batches.extend(batches.iter().cloned());
+    }
+
+    /// Whether nothing was added, and nothing is missing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.missing.is_empty()
+    }
+
+    /// Whether something is missing.
+    pub(crate) fn lacks_something(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// Notes what the answer lacks and why.
-    pub fn lacks(&mut self, what: String) {
+    pub fn lacks(&mut self, what: Gap) {
         if !self.missing.contains(&what) {
             self.missing.push(what);
         }

@@ -16,7 +16,8 @@ use tracelake_store::memtable::{Memtable, TraceRows};
 use tracelake_store::{Store, StoreError};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans};
-use crate::lookup::{TimeHint, lookup};
+use crate::gap::Gap;
+use crate::lookup::{Lookup, LookupReport, TimeHint};
 
 /// What to export.
 #[derive(Debug, Clone)]
@@ -85,12 +86,19 @@ impl Export {
             let (spans, starts) = match &mut self.work {
                 Work::Traces(ids) => {
                     let Some(id) = ids.next() else { break };
-                    let hint = TimeHint::default();
-                    let Some(spans) = lookup(&self.store, &self.tenant, &id, hint, self.limits).await else {
-                        continue;
+                    let lookup = Lookup {
+                        store: &self.store,
+                        tenant: &self.tenant,
+                        trace_id: &id,
+                        hint: TimeHint::default(),
+                        limits: self.limits,
+                        time_max: None,
+                        cache: None,
                     };
+                    let Some(spans) = lookup.run(&mut LookupReport::default()).await else { continue };
                     if !spans.missing().is_empty() {
-                        let missing = spans.missing().join("; ");
+                        let missing: Vec<String> = spans.missing().iter().map(Gap::to_string).collect();
+                        let missing = missing.join("; ");
                         return Err(ExportError::Incomplete { trace_id: id, missing });
                     }
                     (spans, 0..u64::MAX)

@@ -1,9 +1,19 @@
 //! Finding traces. It reads through one snapshot of the store and says of every answer what it lacks.
 
 pub mod assemble;
+mod batch;
+mod cache;
+pub mod engine;
 pub mod export;
-pub mod lookup;
+pub mod gap;
+mod lookup;
+mod prefetch;
 
 pub use assemble::{TraceLimits, TraceSpans};
+pub use batch::BatchAnswer;
+pub use cache::{TraceCacheLimits, TraceCacheStats};
+pub use engine::{EngineOptions, TraceQueryEngine};
 pub use export::{Selection, export};
-pub use lookup::{TimeHint, lookup};
+pub use gap::{Gap, GapKind};
+pub use lookup::{Explained, TimeHint};
+pub use prefetch::PrefetchStats;

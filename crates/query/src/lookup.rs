@@ -1,13 +1,21 @@
 //! A trace by its ID: memtables and segments of one snapshot, whatever overlaps told apart.
+//!
+//! The way of a lookup: cache, memtables, the segments that can have the trace by the manifest, their
+//! filters, their directories, the ranges of bytes with its rows.
 
-use std::cmp::Reverse;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use serde::Serialize;
 use tracelake_model::{TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
-use tracelake_store::{FoundInSegment, Store, StoreError};
+use tracelake_store::locator::Partition;
+use tracelake_store::report::{ReadCounts, ReadReport};
+use tracelake_store::{FoundInSegment, Snapshot, Store, StoreError};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans};
+use crate::cache::{CachedTrace, TraceCache};
+use crate::gap::Gap;
 
 /// When the trace is thought to have been, in nanoseconds since 1970. Segments that overlap it are
 /// read first; the answer is the same without it.
@@ -20,10 +28,8 @@ pub struct TimeHint {
 }
 
 impl TimeHint {
-    fn overlaps(&self, entry: &SegmentEntry) -> bool {
-        let meta = &entry.meta;
-        self.start_unix_nano.is_none_or(|start| meta.end_unix_nano_max >= start)
-            && self.end_unix_nano.is_none_or(|end| meta.start_unix_nano_min <= end)
+    fn overlaps(&self, partition: &Partition) -> bool {
+        partition.overlaps(self.start_unix_nano, self.end_unix_nano)
     }
 }
 
@@ -31,86 +37,281 @@ impl TimeHint {
 /// that one lookup does not hold many times its limit in memory.
 const SEGMENTS_AT_ONCE: usize = 4;
 
-/// The trace; none if no span of it is stored. What could not be read, or was over a limit, is named
-/// in the answer.
-pub async fn lookup(
-    store: &Store,
-    tenant: &TenantId,
-    trace_id: &TraceId,
-    hint: TimeHint,
-    limits: TraceLimits,
-) -> Option<TraceSpans> {
-    let snapshot = store.snapshot();
-    let mut assembler = Assembler::new(limits);
-    for memtable in snapshot.memtables() {
-        let (parts, more) = memtable.find(tenant, trace_id, assembler.spans_left());
-        parts.into_iter().for_each(|part| assembler.add(part));
-        if more {
-            assembler.lacks(over_limit(limits));
-            return assembler.finish();
+/// Filters of one lookup that are read at once where they are not in memory.
+const FILTERS_AT_ONCE: usize = 16;
+
+/// What a lookup did.
+#[derive(Debug, Default)]
+pub(crate) struct LookupReport {
+    pub(crate) reads: ReadReport,
+    pub(crate) from_cache: Option<bool>,
+    pub(crate) segments_live: u64,
+    pub(crate) memtable_us: u64,
+    pub(crate) filters_us: u64,
+    pub(crate) segments_us: u64,
+    pub(crate) assemble_us: u64,
+    pub(crate) total_us: u64,
+}
+
+/// What a lookup did, for those who want to know why it took so long, or what an answer rests on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explained {
+    /// Whether the trace cache had the spans that are in segments; none if there is no cache.
+    pub trace_cache_hit: Option<bool>,
+    /// Segments of the store.
+    pub segments_live: u64,
+    /// What was asked and read. The times in it add up what was done at once.
+    #[serde(flatten)]
+    pub reads: ReadCounts,
+    /// Time for memtables, in microseconds, as all times.
+    pub memtable_us: u64,
+    /// Time for choosing segments.
+    pub filters_us: u64,
+    /// Time for reading segments.
+    pub segments_us: u64,
+    /// Time for putting the trace together.
+    pub assemble_us: u64,
+    /// Time for all of it.
+    pub total_us: u64,
+}
+
+impl LookupReport {
+    pub(crate) fn explained(&self) -> Explained {
+        Explained {
+            trace_cache_hit: self.from_cache,
+            segments_live: self.segments_live,
+            reads: self.reads.counts(),
+            memtable_us: self.memtable_us,
+            filters_us: self.filters_us,
+            segments_us: self.segments_us,
+            assemble_us: self.assemble_us,
+            total_us: self.total_us,
         }
     }
-    let segments = &snapshot.manifest.segments;
-    let mut order: Vec<usize> = (0..segments.len()).collect();
-    order.sort_by_key(|at| (!hint.overlaps(&segments[*at]), Reverse(segments[*at].meta.generation_max)));
-    let spans_max = limits.spans_max as u64;
-    let reads = order.into_iter().map(|at| async move {
-        let entry = &segments[at];
-        (entry, find_twice(store, entry, tenant, trace_id, spans_max).await)
-    });
-    let mut reads = futures::stream::iter(reads).buffer_unordered(SEGMENTS_AT_ONCE);
-    while let Some((entry, found)) = reads.next().await {
-        match found {
-            Ok(None) => {}
-            Ok(Some(found)) => {
-                if add(&mut assembler, found, limits) == Room::Exceeded {
-                    // The answer says so. What else there is would be read to be thrown away.
-                    break;
+}
+
+/// A lookup, and what it may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) trace_id: &'a TraceId,
+    pub(crate) hint: TimeHint,
+    pub(crate) limits: TraceLimits,
+    /// None: it may take as long as it takes.
+    pub(crate) time_max: Option<Duration>,
+    pub(crate) cache: Option<&'a TraceCache>,
+}
+
+/// Time since `from`, which becomes now.
+fn lap_us(from: &mut Instant) -> u64 {
+    let now = Instant::now();
+    let micros = now.duration_since(*from).as_micros();
+    *from = now;
+    u64::try_from(micros).unwrap_or(u64::MAX)
+}
+
+impl Lookup<'_> {
+    /// The trace; none if no span of it is stored. What could not be read, or was over a limit, is named
+    /// in the answer.
+    pub(crate) async fn run(&self, report: &mut LookupReport) -> Option<TraceSpans> {
+        let began = Instant::now();
+        let answer = self.answer(report).await;
+        report.total_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.store.segments().account(&report.reads);
+        answer
+    }
+
+    async fn answer(&self, report: &mut LookupReport) -> Option<TraceSpans> {
+        let mut lap = Instant::now();
+        let deadline = self.time_max.map(|time_max| tokio::time::Instant::now() + time_max);
+        let snapshot = self.store.snapshot();
+        report.segments_live = snapshot.manifest.segments.len() as u64;
+        let mut fresh = Assembler::new(self.limits);
+        for memtable in snapshot.memtables() {
+            let (parts, more) = memtable.find(self.tenant, self.trace_id, fresh.spans_left());
+            parts.into_iter().for_each(|part| fresh.add(part));
+            if more {
+                fresh.lacks(Gap::over_limit(self.limits));
+                return fresh.finish();
+            }
+        }
+        report.memtable_us = lap_us(&mut lap);
+        let cached = self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id));
+        report.from_cache = self.cache.map(|_| cached.is_some());
+
+        let mut stored = Assembler::new(self.limits);
+        let generation = cached.as_ref().map(|cached| cached.generation);
+        let (candidates, unread) = self.candidates(&snapshot, generation, deadline, report).await;
+        unread.into_iter().for_each(|gap| stored.lacks(gap));
+        report.filters_us = lap_us(&mut lap);
+        if let Some(cached) = &cached {
+            stored.add_parts(&cached.batches, &cached.rows);
+        }
+        let is_new = !candidates.is_empty();
+        self.read(candidates, deadline, &mut stored, report).await;
+        report.segments_us = lap_us(&mut lap);
+
+        let stored = match cached {
+            // Nothing has come to what was put together before.
+            Some(cached) if !is_new && !stored.lacks_something() => {
+                let conflicting = cached.conflicting.clone();
+                Some(TraceSpans::whole(cached.batches.clone(), cached.rows.clone(), conflicting))
+            }
+            _ => stored.finish(),
+        };
+        if let Some(cache) = self.cache
+            && let Some(spans) = stored.as_ref().filter(|spans| spans.missing().is_empty())
+        {
+            let (batches, rows) = spans.parts();
+            let generation = snapshot.manifest.generation;
+            if is_new || report.from_cache == Some(false) {
+                let trace = CachedTrace {
+                    generation,
+                    batches: batches.to_vec(),
+                    rows: rows.to_vec(),
+                    conflicting: spans.conflicting_span_ids().to_vec(),
+                };
+                cache.insert(self.tenant, self.trace_id, trace);
+            }
+        }
+        let answer = match stored {
+            Some(stored) if fresh.is_empty() => Some(stored),
+            None => fresh.finish(),
+            Some(stored) => {
+                let (batches, rows) = stored.parts();
+                fresh.add_parts(batches, rows);
+                stored.missing().iter().for_each(|gap| fresh.lacks(gap.clone()));
+                fresh.finish()
+            }
+        };
+        report.assemble_us = lap_us(&mut lap);
+        answer
+    }
+
+    /// The segments to look into, in the order in which that is best done, and what kept from knowing.
+    async fn candidates<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        known_generation: Option<u64>,
+        deadline: Option<tokio::time::Instant>,
+        report: &LookupReport,
+    ) -> (Vec<&'s SegmentEntry>, Vec<Gap>) {
+        let segments = self.store.segments();
+        let entry = |partition: &Partition| snapshot.manifest.segments.get(partition.segment);
+        let (key, partitions) = snapshot.partitions.of_trace(self.tenant, self.trace_id);
+        let (mut chosen, mut unknown, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
+        let mut considered = 0;
+        for partition in partitions {
+            if known_generation.is_some_and(|known| partition.generation_max <= known) {
+                continue;
+            }
+            considered += 1;
+            match segments.may_hold(partition.id, key, &report.reads) {
+                Some(true) => chosen.push(partition),
+                Some(false) => {}
+                None => unknown.push(partition),
+            }
+        }
+        report.reads.consider(considered);
+        let unknown: Vec<_> =
+            unknown.into_iter().filter_map(|partition| Some((partition, entry(partition)?))).collect();
+        let unknown = unknown.as_slice();
+        let mut left: Vec<&SegmentEntry> = unknown.iter().map(|(_, entry)| *entry).collect();
+        // By number, as futures over references are not general enough for their caller to be spawned.
+        let asked = (0..unknown.len()).map(|at| async move {
+            let (partition, entry) = unknown[at];
+            (partition, entry, twice(|| segments.may_hold_read(entry, key, &report.reads)).await)
+        });
+        let mut asked = futures::stream::iter(asked).buffer_unordered(FILTERS_AT_ONCE);
+        loop {
+            let Some(next) = within(deadline, asked.next()).await else {
+                gaps.push(Gap::late(&left, self.time_max.unwrap_or_default()));
+                break;
+            };
+            let Some((partition, entry, may_hold)) = next else { break };
+            left.retain(|other| other.meta.id != entry.meta.id);
+            match may_hold {
+                Ok(true) => chosen.push(partition),
+                Ok(false) => {}
+                Err(error) => gaps.push(self.unread(entry, &error)),
+            }
+        }
+        chosen.sort_by_key(|partition| !self.hint.overlaps(partition));
+        (chosen.into_iter().filter_map(entry).collect(), gaps)
+    }
+
+    async fn read(
+        &self,
+        candidates: Vec<&SegmentEntry>,
+        deadline: Option<tokio::time::Instant>,
+        stored: &mut Assembler,
+        report: &LookupReport,
+    ) {
+        let rows_max = self.limits.spans_max as u64;
+        let segments = self.store.segments();
+        let mut left = candidates.clone();
+        let candidates = candidates.as_slice();
+        let reads = (0..candidates.len()).map(|at| async move {
+            let entry = candidates[at];
+            let read = || segments.search(entry, self.tenant, self.trace_id, rows_max, &report.reads);
+            (entry, twice(read).await)
+        });
+        let mut reads = futures::stream::iter(reads).buffer_unordered(SEGMENTS_AT_ONCE);
+        loop {
+            let Some(next) = within(deadline, reads.next()).await else {
+                stored.lacks(Gap::late(&left, self.time_max.unwrap_or_default()));
+                return;
+            };
+            let Some((entry, found)) = next else { return };
+            left.retain(|other| other.meta.id != entry.meta.id);
+            match found {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    if !add(stored, found) {
+                        // The answer says so. What else there is would be read to be thrown away.
+                        stored.lacks(Gap::over_limit(self.limits));
+                        return;
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(segment = entry.path, %error, "a segment is left out of an answer");
-                assembler.lacks(format!("{} could not be read: {error}", entry.path));
+                Err(error) => stored.lacks(self.unread(entry, &error)),
             }
         }
     }
-    assembler.finish()
-}
 
-/// Whether an answer has room for more.
-#[derive(Debug, PartialEq, Eq)]
-enum Room {
-    Left,
-    Exceeded,
-}
-
-fn add(assembler: &mut Assembler, found: FoundInSegment, limits: TraceLimits) -> Room {
-    let read_whole = found.rows_total <= found.batch.len() as u64;
-    let added_whole = assembler.add_read(found.batch);
-    if read_whole && added_whole {
-        return Room::Left;
+    fn unread(&self, entry: &SegmentEntry, error: &StoreError) -> Gap {
+        unread(self.store, entry, error)
     }
-    assembler.lacks(over_limit(limits));
-    Room::Exceeded
 }
 
-fn over_limit(limits: TraceLimits) -> String {
-    format!(
-        "the trace is larger than an answer may be (trace_spans_max {}, trace_bytes_max {})",
-        limits.spans_max, limits.heap_bytes_max
-    )
+/// Each answer says it; the log says it once, however many lookups there are.
+pub(crate) fn unread(store: &Store, entry: &SegmentEntry, error: &StoreError) -> Gap {
+    if store.segments().is_first_failure(entry.meta.id) {
+        tracing::warn!(segment = entry.path, %error, "a segment cannot be read; answers lack what is in it");
+    }
+    Gap::unread(entry, error)
+}
+
+/// Whether all of it was added.
+fn add(assembler: &mut Assembler, found: FoundInSegment) -> bool {
+    let read_whole = found.rows_total <= found.batch.len() as u64;
+    assembler.add_read(found.batch) && read_whole
+}
+
+/// None if the time has passed before.
+async fn within<T>(deadline: Option<tokio::time::Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(work.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+    }
 }
 
 /// A read that failed is tried once more: a connection may have been lost.
-async fn find_twice(
-    store: &Store,
-    entry: &SegmentEntry,
-    tenant: &TenantId,
-    trace_id: &TraceId,
-    rows_max: u64,
-) -> Result<Option<FoundInSegment>, StoreError> {
-    match store.segments().find(entry, tenant, trace_id, rows_max).await {
-        Err(_) => store.segments().find(entry, tenant, trace_id, rows_max).await,
-        found => found,
+pub(crate) async fn twice<T, F: Future<Output = Result<T, StoreError>>>(
+    read: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    match read().await {
+        Err(_) => read().await,
+        done => done,
     }
 }

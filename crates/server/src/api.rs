@@ -2,6 +2,9 @@
 //! `{"error":{"kind","message"}}` and lets no web page of another origin read anything.
 
 mod accept;
+mod batch;
+mod cache;
+mod explain;
 mod export;
 mod operations;
 mod times;
@@ -13,21 +16,25 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Query;
 use axum::response::Response;
-use axum::routing::{get, post};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use axum::routing::{delete, get, post};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tracelake::ErrorKind;
 
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
-/// The one path that changes something.
+const BATCH: &str = "/api/v1/traces/batch";
 const COMPACT: &str = "/api/v1/compact";
+const CACHED_TRACES: &str = "/api/v1/cache/traces";
 
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/traces/{trace_id}", get(trace::by_id))
+        .route(BATCH, post(batch::traces))
         .route("/api/v1/export", get(export::time_range))
+        .route(CACHED_TRACES, delete(cache::drop_all))
+        .route(&format!("{CACHED_TRACES}/{{trace_id}}"), delete(cache::drop_one))
         .route(COMPACT, post(operations::compact))
         .route("/api/v1/status", get(operations::status))
         .route("/livez", get(operations::livez))
@@ -58,12 +65,28 @@ async fn wrong_path() -> Response {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let allowed = if uri.path() == COMPACT { "POST" } else { "GET, HEAD" };
+    let allowed = match uri.path() {
+        BATCH | COMPACT => "POST",
+        path if path.starts_with(CACHED_TRACES) => "DELETE",
+        _ => "GET, HEAD",
+    };
     let message = format!("{} takes {allowed}, not {method}", uri.path());
     let rejection = Rejection::new(ErrorKind::Invalid, message).with_status(StatusCode::METHOD_NOT_ALLOWED);
     let mut response = rejection.into_api();
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// Refuses what changes something to web pages: browsers send such a request to any address that a page
+/// names.
+fn not_for_web_pages(headers: &HeaderMap, instead: &str) -> Result<(), Rejection> {
+    if headers.contains_key(ORIGIN) {
+        return Err(Rejection::new(
+            ErrorKind::Forbidden,
+            format!("this is not for web pages; use {instead}"),
+        ));
+    }
+    Ok(())
 }
 
 /// The query parameters of a request. One that is not in `known`, or is there twice, is refused: a

@@ -13,9 +13,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracelake::{Options, limits};
+use tracelake::{EngineOptions, Options, TraceCacheLimits, TraceLimits, limits};
 
-use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, OriginList, Seconds, Size};
+use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, NameList, OriginList, Seconds, Size};
 pub use sources::{Origin, SettingsArgs, SettingsError};
 
 /// How the log is written.
@@ -160,6 +160,20 @@ settings! {
     trace_spans_max: u64 = limits::TRACE_SPANS_MAX, Count(1, 100_000_000);
     /// Memory of the spans of one trace in one answer.
     trace_bytes_max: u64 = limits::TRACE_BYTES_MAX, Size(1 << 10, 64 << 30);
+    /// How long a lookup may take; what is not read by then is named as missing.
+    lookup_seconds_max: u64 = limits::LOOKUP_SECONDS_MAX, Seconds(1, 3_600);
+    /// Trace IDs in one batch.
+    batch_traces_max: u64 = limits::BATCH_TRACES_MAX, Count(1, 1_000_000);
+    /// Groups of a batch's traces that are worked on at once.
+    batch_workers: u64 = limits::BATCH_WORKERS, Count(1, 256);
+    /// Memory for traces that somebody may look at again; 0 for none.
+    trace_cache_bytes_max: u64 = limits::TRACE_CACHE_BYTES_MAX, Size(0, 64 << 30);
+    /// The same as a number of traces; 0 for any.
+    trace_cache_traces_max: u64 = limits::TRACE_CACHE_TRACES_MAX, Count(0, 1_000_000_000);
+    /// Whether traces that a trace points at are read into memory in advance.
+    prefetch: bool = true, Choice(&[("on", true), ("off", false)], "on | off");
+    /// Attributes of spans that hold the ID of a related trace, with commas between.
+    related_trace_attributes: Vec<String> = vec!["related.trace_id".to_owned()], NameList;
     /// Lookups worked on at once.
     concurrent_lookups_max: u64 = limits::CONCURRENT_LOOKUPS_MAX, Count(1, 100_000);
     /// How long a request's headers may take, and how long an HTTP/1 connection may idle.
@@ -170,6 +184,8 @@ settings! {
     metadata_cache_bytes_max: u64 = limits::METADATA_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for trace-ID filters.
     filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// Memory for pages, directory blocks and resources after they were read.
+    block_cache_bytes_max: u64 = limits::BLOCK_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// How long requests in flight and the last flush may take when the server stops.
     shutdown_seconds_max: u64 = limits::SHUTDOWN_SECONDS_MAX, Seconds(1, 3_600);
 }
@@ -183,10 +199,24 @@ impl Settings {
         options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
         options.slice_bytes = self.slice_bytes;
         options.deletion_grace = Duration::from_secs(self.deletion_grace_seconds);
-        options.trace_spans_max = self.trace_spans_max;
-        options.trace_bytes_max = self.trace_bytes_max;
-        options.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
-        options.filter_cache_bytes_max = self.filter_cache_bytes_max;
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        options.queries = EngineOptions {
+            trace: TraceLimits {
+                spans_max: count(self.trace_spans_max),
+                heap_bytes_max: count(self.trace_bytes_max),
+            },
+            time_max: Duration::from_secs(self.lookup_seconds_max),
+            cache: TraceCacheLimits {
+                bytes_max: self.trace_cache_bytes_max,
+                traces_max: self.trace_cache_traces_max,
+            },
+            prefetch: self.prefetch,
+            related_trace_attributes: self.related_trace_attributes.clone(),
+            batch_workers: count(self.batch_workers),
+        };
+        options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
+        options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;
+        options.read.block_cache_bytes_max = self.block_cache_bytes_max;
         options
     }
 

@@ -34,6 +34,14 @@ pub enum StoreError {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// A segment cannot be read.
+    #[error("reading {segment} failed: {source}")]
+    SegmentRead {
+        /// Its path in the store.
+        segment: String,
+        /// The store's error.
+        source: object_store::Error,
+    },
     /// The object store failed.
     #[error("{what} failed: {source}")]
     ObjectStore {
@@ -77,7 +85,9 @@ impl StoreError {
             Self::Manifest(error) => error.kind(),
             Self::Lock(_) => ErrorKind::Unavailable,
             Self::Segment { source, .. } => source.kind(),
-            Self::ObjectStore { .. } | Self::Busy | Self::Stopped { .. } => ErrorKind::Unavailable,
+            Self::SegmentRead { .. } | Self::ObjectStore { .. } | Self::Busy | Self::Stopped { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::TooManyTenants { .. } => ErrorKind::Throttled,
             Self::Shared(error) => error.kind(),
             Self::TaskDied { .. } => ErrorKind::Internal,
@@ -98,7 +108,7 @@ impl StoreError {
     pub(crate) fn damaged_segment(&self) -> Option<&str> {
         match self {
             Self::Segment { segment, .. } => Some(segment),
-            Self::ObjectStore { source: object_store::Error::NotFound { path, .. }, .. } => Some(path),
+            Self::SegmentRead { segment, source: object_store::Error::NotFound { .. } } => Some(segment),
             Self::Shared(error) => error.damaged_segment(),
             _ => None,
         }

@@ -7,6 +7,7 @@ pub mod compaction;
 pub mod env;
 mod error;
 pub mod local_store;
+pub mod locator;
 pub mod manifest_log;
 pub mod memtable;
 pub mod segments;
@@ -16,7 +17,7 @@ pub mod wal;
 
 pub use error::StoreError;
 pub use memtable::TraceRows;
-pub use segments::FoundInSegment;
+pub use segments::{CacheSizes, FoundInSegment, ReadOptions, report};
 pub use snapshot::Snapshot;
 pub use store::{CompactionStatus, Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
 pub use tracelake_format as format;

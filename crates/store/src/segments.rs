@@ -1,20 +1,32 @@
 //! Reads segments: filter, directory, then the byte ranges of the rows asked for. What was parsed is
 //! kept within budgets of bytes; every byte is checked against its checksum before it is interpreted.
 
+mod cache;
+mod filters;
+mod reads;
+pub mod report;
+
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use moka::future::Cache;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{OpenSegment, SegmentMeta, TraceFilter, WrittenSegment};
+use tracelake_format::segment::{
+    OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WrittenSegment,
+};
 use tracelake_model::hash::{filter_key, tenant_hash};
-use tracelake_model::{SpanBatch, TenantId, TraceId};
+use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
 
+use self::cache::BlockCache;
+use self::filters::{Filters, Known};
+use self::reads::RangeReader;
+use self::report::{ReadReport, add, add_time};
 use crate::StoreError;
 
 /// Segments lie in one folder.
@@ -31,13 +43,53 @@ pub fn segment_id(path: &str) -> Option<Ulid> {
     Ulid::from_string(name.strip_suffix(".parquet")?).ok()
 }
 
+/// How segments are read, and what may be kept in memory of them.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Bytes of open segments' metadata.
+    pub metadata_cache_bytes_max: u64,
+    /// Bytes of trace-ID filters.
+    pub filter_cache_bytes_max: u64,
+    /// Bytes of pages, directory blocks and resources.
+    pub block_cache_bytes_max: u64,
+    /// A read that takes longer is begun a second time; none: never.
+    pub hedge_after: Option<Duration>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
+            filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
+            block_cache_bytes_max: limits::BLOCK_CACHE_BYTES_MAX,
+            hedge_after: None,
+        }
+    }
+}
+
 /// The reader of all segments of a store.
 #[derive(Debug, Clone)]
 pub struct Segments {
-    object_store: Arc<dyn ObjectStore>,
+    reader: RangeReader,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
-    /// None: it is damaged, and any trace may be in the segment.
-    filters: Cache<Ulid, Option<Arc<TraceFilter>>>,
+    filters: Arc<Filters>,
+    blocks: Arc<BlockCache>,
+    page_cache: Arc<dyn ReadCache>,
+    totals: Arc<ReadReport>,
+    failed: Arc<Mutex<HashSet<Ulid>>>,
+}
+
+/// What is kept in memory of segments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CacheSizes {
+    /// Bytes of metadata of open segments.
+    pub metadata_bytes: u64,
+    /// Filters in memory.
+    pub filters: u64,
+    /// Their bytes.
+    pub filter_bytes: u64,
+    /// Bytes of pages, directory blocks and resources.
+    pub block_bytes: u64,
 }
 
 /// A trace's rows in one segment.
@@ -49,24 +101,35 @@ pub struct FoundInSegment {
     pub rows_total: u64,
 }
 
+/// Rows of a segment that were read together.
+#[derive(Debug)]
+pub struct ReadRows {
+    /// The rows, in order.
+    pub batch: SpanBatch,
+    /// Which they are.
+    pub runs: Vec<Range<u64>>,
+}
+
 /// More rows than this are decoded on a thread that may block: some milliseconds.
 const INLINE_ROWS_MAX: u64 = 1_000;
 
 impl Segments {
     /// With budgets for what is kept.
-    pub fn new(
-        object_store: Arc<dyn ObjectStore>,
-        metadata_cache_bytes_max: u64,
-        filter_cache_bytes_max: u64,
-    ) -> Self {
+    pub fn new(object_store: Arc<dyn ObjectStore>, options: &ReadOptions) -> Self {
         let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let metadata = Cache::builder()
-            .max_capacity(metadata_cache_bytes_max)
+            .max_capacity(options.metadata_cache_bytes_max)
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
-        let filters = Cache::builder().max_capacity(filter_cache_bytes_max).weigher(
-            move |_, filter: &Option<Arc<TraceFilter>>| bytes(filter.as_ref().map_or(1, |f| f.heap_bytes())),
-        );
-        Self { object_store, metadata: metadata.build(), filters: filters.build() }
+        let blocks = Arc::new(BlockCache::new(options.block_cache_bytes_max));
+        Self {
+            reader: RangeReader { object_store, hedge_after: options.hedge_after },
+            metadata: metadata.build(),
+            filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
+            page_cache: Arc::clone(&blocks) as Arc<dyn ReadCache>,
+            blocks,
+            totals: Arc::default(),
+            failed: Arc::default(),
+        }
     }
 
     /// Keeps what is known of a segment that was just written, so that it need not be read.
@@ -84,14 +147,138 @@ impl Segments {
         match opened {
             Ok((segment, filter)) => {
                 self.metadata.insert(meta.id, Arc::new(segment)).await;
-                self.filters.insert(meta.id, Some(Arc::new(filter))).await;
+                self.filters.insert(meta.id, Known::Filter(Arc::new(filter)));
             }
             // Whoever reads it from the store will see the same, and say so in the answer.
             Err(error) => tracing::error!(segment = %meta.id, %error, "a new segment does not open"),
         }
     }
 
-    /// The rows of a trace in this segment, at most `rows_max` of them; none if it has none.
+    /// Forgets the filters of segments that are no more.
+    pub(crate) fn retain_filters(&self, is_live: impl Fn(&Ulid) -> bool) {
+        self.filters.retain(is_live);
+    }
+
+    /// Whether reading a segment failed for the first time, for those who would say so each time.
+    pub fn is_first_failure(&self, segment: Ulid) -> bool {
+        /// Beyond it nothing is said any more.
+        const NAMED_MAX: usize = 1_024;
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.len() < NAMED_MAX && failed.insert(segment)
+    }
+
+    /// What is kept in memory.
+    pub fn cache_sizes(&self) -> CacheSizes {
+        let (filters, filter_bytes) = self.filters.size();
+        CacheSizes {
+            metadata_bytes: self.metadata.weighted_size(),
+            filters,
+            filter_bytes,
+            block_bytes: self.blocks.bytes(),
+        }
+    }
+
+    /// What all requests [accounted](Self::account) for have cost.
+    pub fn totals(&self) -> &ReadReport {
+        &self.totals
+    }
+
+    /// Adds what a request has cost to the totals.
+    pub fn account(&self, report: &ReadReport) {
+        self.totals.add_all(report);
+    }
+
+    /// Whether the segment may hold the key, as its filter says; none if that is not in memory.
+    pub fn may_hold(&self, segment: Ulid, key: u64, report: &ReadReport) -> Option<bool> {
+        add(&report.filters_asked, 1);
+        self.filters.may_hold(segment, key)
+    }
+
+    /// The same, with the filter read if need be. A damaged filter allows everything: it only spares a look
+    /// at the directory, which has checksums of its own.
+    pub async fn may_hold_read(
+        &self,
+        entry: &SegmentEntry,
+        key: u64,
+        report: &ReadReport,
+    ) -> Result<bool, StoreError> {
+        let _turn = self.filters.reads.acquire().await;
+        if let Some(may_hold) = self.filters.may_hold(entry.meta.id, key) {
+            return Ok(may_hold);
+        }
+        let since = Instant::now();
+        add(&report.filters_read, 1);
+        let bytes = self.reader.range(entry, entry.meta.filter.range(), report).await?;
+        let known = match parse_filter(&entry.meta, bytes) {
+            Ok(filter) => Known::Filter(Arc::new(filter)),
+            Err(error) => {
+                tracing::error!(segment = entry.path, %error, "a trace filter is damaged and does without");
+                Known::Damaged
+            }
+        };
+        let may_hold = known.may_hold(key);
+        self.filters.insert(entry.meta.id, known);
+        add_time(&report.filter_us, since);
+        Ok(may_hold)
+    }
+
+    /// Where the trace is in this segment; none if it has none of it.
+    pub async fn locate(
+        &self,
+        entry: &SegmentEntry,
+        tenant: &TenantId,
+        trace_id: &TraceId,
+        report: &ReadReport,
+    ) -> Result<Option<TraceEntry>, StoreError> {
+        add(&report.segments_searched, 1);
+        let segment = self.opened(entry, report).await?;
+        let since = Instant::now();
+        let found = match segment.directory_block_range(tenant, trace_id) {
+            None => None,
+            Some(range) => {
+                let block = self.directory_block(entry, range, report).await?;
+                segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?
+            }
+        };
+        add_time(&report.directory_us, since);
+        if found.is_none() {
+            add(&report.false_reads, 1);
+        }
+        Ok(found)
+    }
+
+    /// Where traces are in this segment: those that are, by their rows. Each block of the directory is read
+    /// once.
+    pub async fn locate_many(
+        &self,
+        entry: &SegmentEntry,
+        tenant: &TenantId,
+        trace_ids: &[TraceId],
+        report: &ReadReport,
+    ) -> Result<Vec<TraceEntry>, StoreError> {
+        add(&report.segments_searched, 1);
+        let segment = self.opened(entry, report).await?;
+        let since = Instant::now();
+        let mut wanted: BTreeMap<u64, (Range<u64>, HashSet<TraceId>)> = BTreeMap::new();
+        for trace_id in trace_ids {
+            if let Some(range) = segment.directory_block_range(tenant, trace_id) {
+                wanted.entry(range.start).or_insert((range, HashSet::new())).1.insert(*trace_id);
+            }
+        }
+        let mut located = Vec::with_capacity(trace_ids.len());
+        for (range, trace_ids) in wanted.into_values() {
+            let block = self.directory_block(entry, range.clone(), report).await?;
+            let traces = segment.traces_of(&range, &block).map_err(|error| damaged(entry, error))?;
+            located.extend(traces.into_iter().filter(|trace| trace_ids.contains(&trace.trace_id)));
+        }
+        located.sort_by_key(|trace| trace.first_row);
+        add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);
+        add_time(&report.directory_us, since);
+        Ok(located)
+    }
+
+    /// The rows of a trace in this segment, at most `rows_max` of them; none if it has none. Asks its filter
+    /// first.
     pub async fn find(
         &self,
         entry: &SegmentEntry,
@@ -99,92 +286,141 @@ impl Segments {
         trace_id: &TraceId,
         rows_max: u64,
     ) -> Result<Option<FoundInSegment>, StoreError> {
+        let report = ReadReport::default();
         if entry.meta.tenant(tenant).is_none() {
             return Ok(None);
         }
         let key = filter_key(tenant_hash(tenant), trace_id);
-        if self.filter(entry).await?.is_some_and(|filter| !filter.contains(key)) {
-            return Ok(None);
-        }
-        let segment = self.open(entry).await?;
-        let Some(block_range) = segment.directory_block_range(tenant, trace_id) else { return Ok(None) };
-        let block = self.read(entry, std::slice::from_ref(&block_range)).await?;
-        let Some(block) = block.into_iter().next() else { return Ok(None) };
-        let Some(found) =
-            segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?
-        else {
-            return Ok(None);
+        let may_hold = match self.may_hold(entry.meta.id, key, &report) {
+            Some(may_hold) => may_hold,
+            None => self.may_hold_read(entry, key, &report).await?,
         };
+        if may_hold { self.search(entry, tenant, trace_id, rows_max, &report).await } else { Ok(None) }
+    }
+
+    /// As [`find`](Self::find), without asking the filter.
+    pub async fn search(
+        &self,
+        entry: &SegmentEntry,
+        tenant: &TenantId,
+        trace_id: &TraceId,
+        rows_max: u64,
+        report: &ReadReport,
+    ) -> Result<Option<FoundInSegment>, StoreError> {
+        let Some(found) = self.locate(entry, tenant, trace_id, report).await? else { return Ok(None) };
         let rows_total = found.rows;
-        let batch =
-            self.read_rows(entry, found.first_row..found.first_row + rows_total.min(rows_max)).await?;
+        let rows = found.first_row..found.first_row + rows_total.min(rows_max);
+        let batch = self.read_runs(entry, &[rows], report).await?.batch;
         if batch.trace_ids().iter().any(|other| other != trace_id) {
-            let detail = format!("the directory names rows of trace {trace_id} that are of another");
-            return Err(damaged(entry, FormatError::damaged("segment", detail)));
+            return Err(other_trace(entry, trace_id));
         }
         Ok(Some(FoundInSegment { batch, rows_total }))
     }
 
-    /// A range of a segment's rows.
+    /// A range of a segment's rows, for those who go through many: what they read is not kept.
     pub async fn read_rows(&self, entry: &SegmentEntry, rows: Range<u64>) -> Result<SpanBatch, StoreError> {
-        if rows.is_empty() {
-            return Ok(SpanBatch::default());
-        }
-        let segment = self.open(entry).await?;
-        let ranges = segment.ranges_for_rows(rows.clone());
-        let fetched = self.read(entry, &ranges).await?;
-        let fetched: Vec<(Range<u64>, Bytes)> = ranges.into_iter().zip(fetched).collect();
-        let decoded = if rows.end - rows.start <= INLINE_ROWS_MAX {
-            segment.decode_rows(rows, fetched)
+        let report = ReadReport::default();
+        Ok(self.read(entry, &[rows], None, &report).await?.batch)
+    }
+
+    /// Rows of a segment, in order, with few others between them where that is cheaper.
+    pub async fn read_runs(
+        &self,
+        entry: &SegmentEntry,
+        rows: &[Range<u64>],
+        report: &ReadReport,
+    ) -> Result<ReadRows, StoreError> {
+        self.read(entry, rows, Some(&self.page_cache), report).await
+    }
+
+    async fn read(
+        &self,
+        entry: &SegmentEntry,
+        rows: &[Range<u64>],
+        cache: Option<&Arc<dyn ReadCache>>,
+        report: &ReadReport,
+    ) -> Result<ReadRows, StoreError> {
+        let segment = self.opened(entry, report).await?;
+        let since = Instant::now();
+        let plan = segment.plan_rows(rows, cache);
+        let runs = plan.runs().to_vec();
+        let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
+        let (pages, cached) = plan.pages();
+        add(&report.pages, pages as u64);
+        add(&report.pages_cached, cached as u64);
+        let fetched = self.reader.ranges(entry, plan.ranges(), report).await?;
+        let fetched: Vec<(Range<u64>, Bytes)> = plan.ranges().iter().cloned().zip(fetched).collect();
+        add_time(&report.fetch_us, since);
+        let since = Instant::now();
+        let decoded = if rows <= INLINE_ROWS_MAX {
+            segment.decode_plan(plan, fetched)
         } else {
-            tokio::task::spawn_blocking(move || segment.decode_rows(rows, fetched))
+            tokio::task::spawn_blocking(move || segment.decode_plan(plan, fetched))
                 .await
                 .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
         };
-        decoded.map_err(|error| damaged(entry, error))
+        let batch = decoded.map_err(|error| damaged(entry, error))?;
+        add(&report.rows_decoded, rows);
+        add_time(&report.decode_us, since);
+        Ok(ReadRows { batch, runs })
+    }
+
+    async fn directory_block(
+        &self,
+        entry: &SegmentEntry,
+        range: Range<u64>,
+        report: &ReadReport,
+    ) -> Result<Bytes, StoreError> {
+        add(&report.directory_blocks, 1);
+        if let Some(block) = self.blocks.directory(entry.meta.id, range.start) {
+            add(&report.directory_blocks_cached, 1);
+            return Ok(block);
+        }
+        let offset = range.start;
+        let block = self.reader.range(entry, range, report).await?;
+        self.blocks.insert_directory(entry.meta.id, offset, &block);
+        Ok(block)
     }
 
     /// The segment's metadata, from memory or from its tail.
     pub async fn open(&self, entry: &SegmentEntry) -> Result<Arc<OpenSegment>, StoreError> {
-        let load = async {
-            let tail = self.read_range(entry, OpenSegment::tail_range(&entry.meta)).await?;
-            OpenSegment::open(&entry.meta, tail).map(Arc::new).map_err(|error| damaged(entry, error))
-        };
-        self.metadata.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared)
+        self.opened(entry, &ReadReport::default()).await
     }
 
-    /// None if it is damaged. It only spares a look at the directory, which has checksums of its own:
-    /// without it an answer is slower, and whole.
-    async fn filter(&self, entry: &SegmentEntry) -> Result<Option<Arc<TraceFilter>>, StoreError> {
+    async fn opened(
+        &self,
+        entry: &SegmentEntry,
+        report: &ReadReport,
+    ) -> Result<Arc<OpenSegment>, StoreError> {
+        if let Some(segment) = self.metadata.get(&entry.meta.id).await {
+            return Ok(segment);
+        }
+        let since = Instant::now();
         let load = async {
-            let bytes = self.read_range(entry, entry.meta.filter.range()).await?;
-            let filter = parse_filter(&entry.meta, bytes).map(Arc::new);
-            // Said once, as this is remembered.
-            let damaged = |error: &FormatError| {
-                tracing::error!(segment = entry.path, %error, "a trace filter is damaged and does without");
-            };
-            Ok::<_, StoreError>(filter.inspect_err(damaged).ok())
+            add(&report.segments_opened, 1);
+            let tail = self.reader.range(entry, OpenSegment::tail_range(&entry.meta), report).await?;
+            OpenSegment::open(&entry.meta, tail).map(Arc::new).map_err(|error| damaged(entry, error))
         };
-        self.filters.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared)
+        let opened = self.metadata.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared);
+        add_time(&report.open_us, since);
+        opened
     }
 
     /// A segment's whole file, for checks.
     pub async fn read_whole(&self, entry: &SegmentEntry) -> Result<Bytes, StoreError> {
-        let path = Path::from(entry.path.as_str());
-        let get = async { self.object_store.get(&path).await?.bytes().await };
-        get.await.map_err(|source| reading(entry, source))
+        self.reader.whole(entry).await
     }
 
     /// Bytes of a segment's file.
     pub async fn read_range(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let path = Path::from(entry.path.as_str());
-        self.object_store.get_range(&path, range).await.map_err(|source| reading(entry, source))
+        self.reader.range(entry, range, &ReadReport::default()).await
     }
+}
 
-    async fn read(&self, entry: &SegmentEntry, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
-        let path = Path::from(entry.path.as_str());
-        self.object_store.get_ranges(&path, ranges).await.map_err(|source| reading(entry, source))
-    }
+/// What a directory says contradicts what is there.
+pub fn other_trace(entry: &SegmentEntry, trace_id: &TraceId) -> StoreError {
+    let detail = format!("the directory names rows of trace {trace_id} that are of another");
+    damaged(entry, FormatError::damaged("segment", detail))
 }
 
 fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatError> {
@@ -194,8 +430,4 @@ fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatE
 
 pub(crate) fn damaged(entry: &SegmentEntry, source: FormatError) -> StoreError {
     StoreError::Segment { segment: entry.path.clone(), source }
-}
-
-fn reading(entry: &SegmentEntry, source: object_store::Error) -> StoreError {
-    StoreError::ObjectStore { what: format!("reading {}", entry.path), source }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tracelake_format::manifest::State as ManifestState;
 
+use crate::locator::PartitionLocator;
 use crate::memtable::Memtable;
 
 /// An immutable view of the store. Cheap to clone.
@@ -14,6 +15,8 @@ use crate::memtable::Memtable;
 pub struct Snapshot {
     /// The live segments and what else the manifest says.
     pub manifest: Arc<ManifestState>,
+    /// Where in them a trace or a time can be.
+    pub partitions: Arc<PartitionLocator>,
     /// Memtables that take nothing more and wait to be flushed, oldest first.
     pub frozen: Vec<Arc<Memtable>>,
     /// The memtable that is being written. It grows after the snapshot was taken.
@@ -21,6 +24,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Of a manifest and the memtable that is being written.
+    pub(crate) fn new(manifest: Arc<ManifestState>, active: Arc<Memtable>) -> Self {
+        let partitions = Arc::new(PartitionLocator::new(&manifest));
+        Self { manifest, partitions, frozen: Vec::new(), active }
+    }
+
     /// All memtables, oldest first.
     pub fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         self.frozen.iter().chain([&self.active])
@@ -71,21 +80,25 @@ impl Current {
     /// The live segments have changed. A flush of unknown outcome may be among what changed them: then its
     /// memtable goes.
     pub(crate) fn set_manifest(&self, manifest: Arc<ManifestState>) {
+        let partitions = Arc::new(PartitionLocator::new(&manifest));
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = current.clone();
         snapshot.frozen.retain(|memtable| {
             manifest.covered(memtable.wal()).is_none_or(|covered| covered < memtable.generation())
         });
         snapshot.manifest = manifest;
+        snapshot.partitions = partitions;
         *current = snapshot;
     }
 
     /// The manifest now has what the memtable of `generation` held.
     pub(crate) fn flushed(&self, generation: u64, manifest: Arc<ManifestState>) {
+        let partitions = Arc::new(PartitionLocator::new(&manifest));
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = current.clone();
         snapshot.frozen.retain(|memtable| memtable.generation() != generation);
         snapshot.manifest = manifest;
+        snapshot.partitions = partitions;
         *current = snapshot;
     }
 }

@@ -11,6 +11,7 @@ mod open;
 mod options;
 mod sink;
 mod status;
+mod warm;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,7 +57,7 @@ struct Inner {
     recent: Arc<RecentRequests>,
     decoders: Mutex<Vec<Decoder>>,
     compactor: Compactor,
-    /// Of the flusher and the compactor.
+    /// Of the flusher, the compactor and the loader of filters.
     tasks: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoverySummary,
 }
@@ -157,7 +158,9 @@ impl Store {
         self.inner.flusher.signals.frozen.notify_waiters();
         let tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
-            task.await.map_err(|_| StoreError::TaskDied { what: "the flusher or the compactor" })?;
+            task.await.map_err(|_| StoreError::TaskDied {
+                what: "the flusher, the compactor or the loader of filters",
+            })?;
         }
         self.inner.wal.close().await;
         flushed

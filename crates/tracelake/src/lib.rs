@@ -35,8 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt};
-use tracelake_query::{TraceLimits, export, lookup};
+use futures::{Stream, StreamExt, TryStreamExt};
+use tracelake_query::{TraceQueryEngine, export};
 use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::{Files, SystemFiles};
 use tracelake_store::local_store::{LocalStore, StoreLock};
@@ -49,8 +49,12 @@ pub use tracelake_model as model;
 pub use tracelake_model::{ErrorKind, SpanBatch, SpanId, SpanView, TenantId, TraceId, limits};
 pub use tracelake_otlp as otlp;
 pub use tracelake_otlp::Rejections;
-pub use tracelake_query::{Selection as ExportSelection, TimeHint};
-pub use tracelake_store::{CompactionStatus, Encoding, Ingested as IngestOutcome};
+pub use tracelake_query::{
+    EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
+    TraceCacheLimits, TraceCacheStats, TraceLimits,
+};
+pub use tracelake_store::report::ReadCounts;
+pub use tracelake_store::{CacheSizes, CompactionStatus, Encoding, Ingested as IngestOutcome, ReadOptions};
 pub use tracelake_trace as tree;
 pub use verify::{Finding, VerifyReport, verify};
 
@@ -58,6 +62,7 @@ pub use verify::{Finding, VerifyReport, verify};
 #[derive(Debug, Clone)]
 pub struct Tracelake {
     store: Store,
+    engine: TraceQueryEngine,
     options: Arc<Options>,
     /// Held as long as any clone lives.
     _lock: Arc<StoreLock>,
@@ -83,12 +88,12 @@ impl Tracelake {
             generation_age_max: options.generation_age_max,
             compaction: CompactionPolicy { slice_bytes: options.slice_bytes, ..CompactionPolicy::default() },
             deletion_grace: options.deletion_grace,
-            metadata_cache_bytes_max: options.metadata_cache_bytes_max,
-            filter_cache_bytes_max: options.filter_cache_bytes_max,
+            read: options.read.clone(),
             ..StoreOptions::new(Arc::new(local), options.data_dir.join(WAL_DIR), rand::random())
         };
         let store = Store::open(store_options).await?;
-        Ok(Self { store, options: Arc::new(options), _lock: Arc::new(lock) })
+        let engine = TraceQueryEngine::new(store.clone(), options.queries.clone());
+        Ok(Self { store, engine, options: Arc::new(options), _lock: Arc::new(lock) })
     }
 
     /// Takes an OTLP request in; resolves when its spans are durable and visible.
@@ -116,12 +121,50 @@ impl Tracelake {
         id: TraceId,
         hint: TimeHint,
     ) -> Result<Option<Trace>, Error> {
-        Ok(lookup(&self.store, tenant, &id, hint, self.trace_limits()).await.map(Trace::new))
+        Ok(self.trace_explained(tenant, id, hint).await.0)
+    }
+
+    /// The same, with what it took.
+    pub async fn trace_explained(
+        &self,
+        tenant: &TenantId,
+        id: TraceId,
+        hint: TimeHint,
+    ) -> (Option<Trace>, Explained) {
+        let (spans, explained) = self.engine.trace(tenant, &id, hint).await;
+        (spans.map(Trace::new), explained)
+    }
+
+    /// Many traces, each ID once, as they are found, in no order that means something. Dropping the stream
+    /// stops the work.
+    pub fn traces(
+        &self,
+        tenant: &TenantId,
+        ids: Vec<TraceId>,
+    ) -> impl Stream<Item = (TraceId, Option<Trace>)> + Send + 'static {
+        self.engine.traces(tenant, ids).map(|(id, spans)| (id, spans.map(Trace::new)))
+    }
+
+    /// Forgets a trace that was kept in memory; whether it was.
+    pub fn drop_cached_trace(&self, tenant: &TenantId, id: &TraceId) -> bool {
+        self.engine.drop_cached(tenant, id)
+    }
+
+    /// Forgets all traces of a tenant that were kept in memory.
+    pub fn drop_cached_traces(&self, tenant: &TenantId) {
+        self.engine.drop_all_cached(tenant);
     }
 
     /// How the store is.
     pub fn status(&self) -> Status {
-        Status { durability: DURABILITY, store: self.store.status() }
+        Status {
+            durability: DURABILITY,
+            store: self.store.status(),
+            trace_cache: self.engine.cache_stats(),
+            prefetch: self.engine.prefetch_stats(),
+            caches: self.store.segments().cache_sizes(),
+            reads: self.store.segments().totals().counts(),
+        }
     }
 
     /// Why spans cannot be acknowledged at the moment; none if they can.
@@ -166,15 +209,8 @@ impl Tracelake {
         tenant: &TenantId,
         selection: ExportSelection,
     ) -> impl Stream<Item = Result<SpanBatch, Error>> + Send + 'static {
-        export(self.store.clone(), tenant.clone(), selection, self.trace_limits()).map_err(Error::from)
-    }
-
-    fn trace_limits(&self) -> TraceLimits {
-        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        TraceLimits {
-            spans_max: count(self.options.trace_spans_max),
-            heap_bytes_max: count(self.options.trace_bytes_max),
-        }
+        let limits = self.options.queries.trace;
+        export(self.store.clone(), tenant.clone(), selection, limits).map_err(Error::from)
     }
 }
 
@@ -186,6 +222,14 @@ pub struct Status {
     /// The store's numbers.
     #[serde(flatten)]
     pub store: StoreStatus,
+    /// Traces kept in memory.
+    pub trace_cache: TraceCacheStats,
+    /// Traces read in advance.
+    pub prefetch: PrefetchStats,
+    /// What is kept in memory of segments.
+    pub caches: CacheSizes,
+    /// What all lookups since the start have asked and read.
+    pub reads: ReadCounts,
 }
 
 /// Folder of the WAL in the data folder.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tracelake_model::limits;
 use tracelake_otlp::DecodeLimits;
+use tracelake_query::EngineOptions;
+use tracelake_store::ReadOptions;
 
 /// Where the store is and how much it may take. Every limit has a default
 /// ([`tracelake_model::limits`]).
@@ -22,14 +24,10 @@ pub struct Options {
     pub deletion_grace: Duration,
     /// What an OTLP request may hold.
     pub decode_limits: DecodeLimits,
-    /// Spans of one trace in one answer.
-    pub trace_spans_max: u64,
-    /// Memory of one trace in one answer.
-    pub trace_bytes_max: u64,
-    /// Memory for segments' metadata.
-    pub metadata_cache_bytes_max: u64,
-    /// Memory for trace-ID filters.
-    pub filter_cache_bytes_max: u64,
+    /// How traces are looked up, and what an answer may take.
+    pub queries: EngineOptions,
+    /// How segments are read.
+    pub read: ReadOptions,
 }
 
 impl Options {
@@ -42,10 +40,8 @@ impl Options {
             slice_bytes: limits::SLICE_BYTES,
             deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
             decode_limits: DecodeLimits::default(),
-            trace_spans_max: limits::TRACE_SPANS_MAX,
-            trace_bytes_max: limits::TRACE_BYTES_MAX,
-            metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
-            filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
+            queries: EngineOptions::default(),
+            read: ReadOptions::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tracelake_model::{SpanId, SpanView};
 use tracelake_otlp::{JsonEncoder, ProtobufEncoder};
-use tracelake_query::TraceSpans;
+use tracelake_query::{Gap, TraceSpans};
 
 /// The spans of one trace, each once.
 #[derive(Debug)]
@@ -14,7 +14,8 @@ pub struct Trace {
 
 impl Trace {
     pub(crate) fn new(spans: TraceSpans) -> Self {
-        let partial = (!spans.missing().is_empty()).then(|| spans.missing().join("; "));
+        let missing: Vec<String> = spans.missing().iter().map(Gap::to_string).collect();
+        let partial = (!missing.is_empty()).then(|| missing.join("; "));
         Self { spans, partial }
     }
 
@@ -26,6 +27,11 @@ impl Trace {
     /// What is missing and why; none if the trace is whole.
     pub fn partial(&self) -> Option<&str> {
         self.partial.as_deref()
+    }
+
+    /// What is missing, one by one.
+    pub fn missing(&self) -> &[Gap] {
+        self.spans.missing()
     }
 
     /// Identifiers that several different spans of the trace have; all of those spans are here.

@@ -11,14 +11,14 @@ use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
 use tracelake_format::manifest::{CoveredWal, SegmentEntry, State};
 use tracelake_format::wal::{FileHeader, Frame};
-use tracelake_model::{ErrorKind, limits};
+use tracelake_model::ErrorKind;
 use tracelake_otlp::Decoder;
 use tracelake_store::env::SystemFiles;
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
 use tracelake_store::segments::{Segments, segment_id};
 use tracelake_store::wal::inspect;
-use tracelake_store::{StoreError, decode_frame};
+use tracelake_store::{ReadOptions, StoreError, decode_frame};
 
 use crate::{Error, STORE_DIR, WAL_DIR};
 
@@ -116,8 +116,7 @@ async fn take(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
 }
 
 async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
-    let segments =
-        Segments::new(Arc::clone(store), limits::METADATA_CACHE_BYTES_MAX, limits::FILTER_CACHE_BYTES_MAX);
+    let segments = Segments::new(Arc::clone(store), &ReadOptions::default());
     for entry in &state.segments {
         for what in check_segment(&segments, entry).await {
             report.findings.push(Finding {

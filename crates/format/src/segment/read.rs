@@ -1,20 +1,19 @@
 //! Which bytes hold rows, and from those bytes the rows.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use bytes::{Buf, Bytes};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
-};
-use parquet::errors::ParquetError;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::{ChunkReader, Length};
 use tracelake_model::SpanBatch;
 
 use super::directory::TraceEntry;
-use super::open::{OpenSegment, RowGroup, UniformRows, page_rows};
+use super::open::{OpenSegment, RowGroup, UniformRows};
+use super::page::PageDecoder;
+use super::pages::{CachedPage, FetchedParts, GroupPages, PageSource, ReadCache, page_places};
 use super::unpack::{self, Unpacker};
 use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
@@ -22,6 +21,10 @@ use crate::FormatError;
 /// Ranges with less than this between them are read as one: on an object store a request costs more than
 /// the bytes, and a lookup's pages lie within one row group of about a megabyte.
 const GAP_BYTES_MAX: u64 = 64 << 10;
+
+/// Rows with fewer than this between them are read as one run. Where runs are this far apart, the Parquet
+/// reader skips pages instead of decoding what is between, which was not fetched.
+const GAP_ROWS_MAX: u64 = 256;
 
 /// Rows decoded at once; bounds what a large range holds beside its spans.
 const BATCH_ROWS: usize = 4_096;
@@ -31,103 +34,120 @@ const READING: &str = "reading a segment's rows";
 /// Columns that spans are not made of: known otherwise, or derived.
 const NOT_READ: [&str; 3] = [schema::TENANT, schema::GENERATION, schema::SERVICE_NAME];
 
+/// How rows will be read: from which bytes, and with which pages of a cache.
+#[derive(Debug)]
+pub struct RowsPlan {
+    runs: Vec<Range<u64>>,
+    ranges: Vec<Range<u64>>,
+    cached: HashMap<u64, CachedPage>,
+    cache: Option<Arc<dyn ReadCache>>,
+    pages: usize,
+}
+
+impl RowsPlan {
+    /// The rows that will be read, in order: those asked for, and a few between them.
+    pub fn runs(&self) -> &[Range<u64>] {
+        &self.runs
+    }
+
+    /// The ranges of the file to fetch: pages and dictionaries of all columns, in whole checksum blocks, in
+    /// order, without overlap.
+    pub fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
+    /// How many pages it reads, and how many of them were in the cache.
+    pub fn pages(&self) -> (usize, usize) {
+        (self.pages, self.cached.len())
+    }
+}
+
+/// The rows of a run, or of several, in one row group.
+struct Part<'s> {
+    index: usize,
+    group: &'s RowGroup,
+    /// Counted within the group, in order.
+    runs: Vec<Range<u64>>,
+}
+
+impl Part<'_> {
+    /// From the first row to the last.
+    fn hull(&self) -> Range<u64> {
+        let end = self.runs.last().map_or(0, |run| run.end);
+        self.runs.first().map_or(end, |run| run.start)..end
+    }
+
+    fn overlaps(&self, rows: &Range<u64>) -> bool {
+        let after = self.runs.partition_point(|run| run.end <= rows.start);
+        self.runs.get(after).is_some_and(|run| run.start < rows.end)
+    }
+
+    /// For the reader: what is behind the last row need not be named.
+    fn selection(&self) -> RowSelection {
+        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        let mut selectors = Vec::with_capacity(2 * self.runs.len());
+        let mut row = 0;
+        for run in &self.runs {
+            selectors.push(RowSelector::skip(count(run.start - row)));
+            selectors.push(RowSelector::select(count(run.end - run.start)));
+            row = run.end;
+        }
+        RowSelection::from(selectors)
+    }
+}
+
 impl OpenSegment {
-    /// The ranges of the file that hold these rows: pages and dictionaries of all columns, in whole
-    /// checksum blocks, in order, without overlap. Rows beyond the last are ignored.
-    pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {
-        let mut ranges = Vec::new();
-        for (index, group, part) in self.parts(&rows) {
-            for column in self.columns_to_read(group, &part) {
-                for leaf in self.leaves.get(column).cloned().unwrap_or_default() {
-                    self.leaf_ranges(index, leaf, &part, &mut ranges);
-                }
-            }
-        }
-        for range in &mut ranges {
-            *range = self.checksums.align(range.clone());
-        }
-        ranges.sort_unstable_by_key(|range| range.start);
-        let mut merged: Vec<Range<u64>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end.saturating_add(GAP_BYTES_MAX) => {
+    /// How to read these rows, which are in order. Rows beyond the last are ignored.
+    pub fn plan_rows(&self, rows: &[Range<u64>], cache: Option<&Arc<dyn ReadCache>>) -> RowsPlan {
+        let mut runs: Vec<Range<u64>> = Vec::with_capacity(rows.len());
+        for range in rows {
+            let range = range.start..range.end.min(self.meta.rows);
+            match runs.last_mut() {
+                _ if range.is_empty() => {}
+                Some(last) if range.start < last.end.saturating_add(GAP_ROWS_MAX) => {
                     last.end = last.end.max(range.end);
                 }
-                _ => merged.push(range),
+                _ => runs.push(range),
             }
         }
-        merged
-    }
-
-    /// Row groups that overlap `rows`, with the overlap counted within the group.
-    fn parts<'s>(&'s self, rows: &Range<u64>) -> impl Iterator<Item = (usize, &'s RowGroup, Range<u64>)> {
-        let rows = rows.clone();
-        self.groups.iter().enumerate().filter_map(move |(index, group)| {
-            let start = rows.start.max(group.rows.start);
-            let end = rows.end.min(group.rows.end);
-            (start < end).then(|| (index, group, start - group.rows.start..end - group.rows.start))
-        })
-    }
-
-    /// The columns that have to be read for a part of a row group.
-    fn columns_to_read(&self, group: &RowGroup, part: &Range<u64>) -> Vec<usize> {
-        let fields = self.parquet.schema().fields().iter().enumerate();
-        fields
-            .filter(|(column, field)| {
-                !NOT_READ.contains(&field.name().as_str()) && uniform_value(group, *column, part).is_none()
-            })
-            .map(|(column, _)| column)
-            .collect()
-    }
-
-    /// Numbers of columns that need not be read for a part of a row group.
-    fn constants<'s>(&'s self, group: &RowGroup, part: &Range<u64>) -> Vec<(&'s str, i32)> {
-        let fields = self.parquet.schema().fields().iter().enumerate();
-        fields
-            .filter_map(|(column, field)| {
-                uniform_value(group, column, part).flatten().map(|value| (field.name().as_str(), value))
-            })
-            .collect()
-    }
-
-    fn leaf_ranges(&self, group: usize, leaf: usize, part: &Range<u64>, ranges: &mut Vec<Range<u64>>) {
         let metadata = self.parquet.metadata();
-        let offsets = metadata.offset_index().and_then(|indexes| indexes.get(group)?.get(leaf));
-        let Some(offsets) = offsets else { return };
-        let group = metadata.row_group(group);
-        let group_rows = group.num_rows() as u64;
-        let pages = offsets.page_locations();
-        let chunk = group.column(leaf);
-        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()) as u64;
-        if let Some(first) = pages.first()
-            && first.offset as u64 > start
-        {
-            ranges.push(start..first.offset as u64);
-        }
-        for (index, page) in pages.iter().enumerate() {
-            let rows = page_rows(offsets, index, group_rows);
-            if rows.start < part.end && part.start < rows.end {
-                let start = page.offset as u64;
-                ranges.push(start..start + page.compressed_page_size as u64);
+        let (mut ranges, mut cached, mut pages) = (Vec::new(), HashMap::new(), 0);
+        for part in self.parts(&runs) {
+            let leaves = self.columns_to_read(&part).into_iter().filter_map(|column| self.leaves.get(column));
+            for leaf in leaves.cloned().flatten() {
+                for place in page_places(metadata, part.index, leaf) {
+                    if !place.rows.as_ref().is_none_or(|rows| part.overlaps(rows)) {
+                        continue;
+                    }
+                    pages += 1;
+                    match cache.and_then(|cache| cache.page(self.meta.id, place.range.start)) {
+                        Some(page) => {
+                            cached.insert(place.range.start, page);
+                        }
+                        None => ranges.push(self.checksums.align(place.range)),
+                    }
+                }
             }
         }
+        RowsPlan { runs, ranges: merged(ranges), cached, cache: cache.cloned(), pages }
     }
 
-    /// The spans of these rows, in order, from the bytes of [`ranges_for_rows`](Self::ranges_for_rows).
+    /// The spans of the plan's [runs](RowsPlan::runs), in order, from the bytes of its
+    /// [ranges](RowsPlan::ranges).
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if a checksum differs or bytes are missing; [`FormatError::Parquet`] if
     /// what was verified cannot be decoded.
-    pub fn decode_rows(
+    pub fn decode_plan(
         &self,
-        rows: Range<u64>,
+        plan: RowsPlan,
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
-        let wanted = rows.end.min(self.meta.rows).saturating_sub(rows.start);
-        let file = self.verified(fetched)?;
-        let mut unpacker = Unpacker::new(&self.attribute_columns);
-        for (index, group, part) in self.parts(&rows) {
-            self.decode_part(index, group, part, &file, &mut unpacker)?;
+        let wanted: u64 = plan.runs.iter().map(|run| run.end - run.start).sum();
+        let mut unpacker = Unpacker::new(&self.attribute_columns, plan.cache.clone());
+        let source = Arc::new(self.page_source(fetched, plan.cached, plan.cache)?);
+        for part in self.parts(&plan.runs) {
+            self.decode_part(&part, &source, &mut unpacker)?;
         }
         let batch = unpacker.finish();
         if batch.len() as u64 != wanted {
@@ -135,6 +155,24 @@ impl OpenSegment {
             return Err(FormatError::damaged(WHAT, detail));
         }
         Ok(batch)
+    }
+
+    /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the
+    /// last are ignored.
+    pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {
+        self.plan_rows(&[rows], None).ranges
+    }
+
+    /// The spans of these rows, in order, from the bytes of [`ranges_for_rows`](Self::ranges_for_rows).
+    ///
+    /// # Errors
+    /// As [`decode_plan`](Self::decode_plan).
+    pub fn decode_rows(
+        &self,
+        rows: Range<u64>,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<SpanBatch, FormatError> {
+        self.decode_plan(self.plan_rows(&[rows], None), fetched)
     }
 
     /// The spans of a trace that [`find_trace`](Self::find_trace) found. Never another trace's.
@@ -154,7 +192,50 @@ impl OpenSegment {
         Ok(batch)
     }
 
-    fn verified(&self, mut fetched: Vec<(Range<u64>, Bytes)>) -> Result<SparseFile, FormatError> {
+    /// Row groups that have rows of the runs.
+    fn parts<'s>(&'s self, runs: &[Range<u64>]) -> impl Iterator<Item = Part<'s>> {
+        self.groups.iter().enumerate().filter_map(move |(index, group)| {
+            let first = runs.partition_point(|run| run.end <= group.rows.start);
+            let behind = runs.partition_point(|run| run.start < group.rows.end);
+            let within = |run: &Range<u64>| {
+                let start = run.start.max(group.rows.start) - group.rows.start;
+                start..run.end.min(group.rows.end) - group.rows.start
+            };
+            let runs: Vec<_> = runs.get(first..behind)?.iter().map(within).collect();
+            (!runs.is_empty()).then_some(Part { index, group, runs })
+        })
+    }
+
+    /// The columns that have to be read for a part of a row group.
+    fn columns_to_read(&self, part: &Part<'_>) -> Vec<usize> {
+        let hull = part.hull();
+        let fields = self.parquet.schema().fields().iter().enumerate();
+        fields
+            .filter(|(column, field)| {
+                !NOT_READ.contains(&field.name().as_str())
+                    && uniform_value(part.group, *column, &hull).is_none()
+            })
+            .map(|(column, _)| column)
+            .collect()
+    }
+
+    /// Numbers of columns that need not be read for a part of a row group.
+    fn constants<'s>(&'s self, part: &Part<'_>) -> Vec<(&'s str, i32)> {
+        let hull = part.hull();
+        let fields = self.parquet.schema().fields().iter().enumerate();
+        fields
+            .filter_map(|(column, field)| {
+                uniform_value(part.group, column, &hull).flatten().map(|value| (field.name().as_str(), value))
+            })
+            .collect()
+    }
+
+    fn page_source(
+        &self,
+        mut fetched: Vec<(Range<u64>, Bytes)>,
+        cached: HashMap<u64, CachedPage>,
+        cache: Option<Arc<dyn ReadCache>>,
+    ) -> Result<PageSource, FormatError> {
         for (range, bytes) in &fetched {
             if range.end.checked_sub(range.start) != Some(bytes.len() as u64) {
                 return Err(FormatError::damaged(
@@ -166,36 +247,65 @@ impl OpenSegment {
         }
         fetched.sort_unstable_by_key(|(range, _)| range.start);
         let parts = fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect();
-        Ok(SparseFile { size_bytes: self.meta.size_bytes, parts })
+        Ok(PageSource {
+            segment: self.meta.id,
+            metadata: Arc::clone(self.parquet.metadata()),
+            fetched: FetchedParts { parts },
+            cached,
+            cache,
+            decoder: Mutex::new(PageDecoder::new().map_err(parquet_error(READING))?),
+        })
+    }
+
+    fn reader(
+        &self,
+        group: usize,
+        columns: Vec<usize>,
+        source: &Arc<PageSource>,
+        batch_rows: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetRecordBatchReader, FormatError> {
+        let schema = self.parquet.parquet_schema();
+        let columns = ProjectionMask::roots(schema, columns);
+        let pages = GroupPages { source: Arc::clone(source), group };
+        parquet_to_arrow_field_levels(schema, columns, Some(self.parquet.schema().fields()))
+            .and_then(|levels| {
+                ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, selection)
+            })
+            .map_err(parquet_error(READING))
     }
 
     fn decode_part(
         &self,
-        index: usize,
-        group: &RowGroup,
-        part: Range<u64>,
-        file: &SparseFile,
+        part: &Part<'_>,
+        source: &Arc<PageSource>,
         unpacker: &mut Unpacker<'_>,
     ) -> Result<(), FormatError> {
-        let rows = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let select = rows(part.end - part.start);
-        let columns = self.columns_to_read(group, &part);
-        let selection =
-            RowSelection::from(vec![RowSelector::skip(rows(part.start)), RowSelector::select(select)]);
-        let constants = self.constants(group, &part);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), self.parquet.clone())
-            .with_row_groups(vec![index])
-            .with_projection(ProjectionMask::roots(self.parquet.parquet_schema(), columns))
-            .with_row_selection(selection)
-            .with_batch_size(select.min(BATCH_ROWS))
-            .build()
-            .map_err(parquet_error(READING))?;
-        for batch in reader {
+        let rows: u64 = part.runs.iter().map(|run| run.end - run.start).sum();
+        let batch_rows = usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.min(BATCH_ROWS));
+        let constants = self.constants(part);
+        let columns = self.columns_to_read(part);
+        for batch in self.reader(part.index, columns, source, batch_rows, Some(part.selection()))? {
             let batch = batch.map_err(|source| parquet_error(READING)(source.into()))?;
             unpacker.push(&batch, &constants)?;
         }
         Ok(())
     }
+}
+
+/// In order, as few as there may be.
+fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES_MAX) => {
+                last.end = last.end.max(range.end);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 /// A row group that was fetched whole, for whoever goes through a segment from its first row to its last.
@@ -235,17 +345,13 @@ impl RowGroupReader {
         fetched: (Range<u64>, Bytes),
         batch_rows: usize,
     ) -> Result<Self, FormatError> {
-        let file = segment.verified(vec![fetched])?;
+        let source = Arc::new(segment.page_source(vec![fetched], HashMap::new(), None)?);
         let columns = segment.parquet.schema().fields().iter().enumerate();
         let columns = columns
             .filter(|(_, field)| ![schema::TENANT, schema::SERVICE_NAME].contains(&field.name().as_str()))
-            .map(|(column, _)| column);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, segment.parquet.clone())
-            .with_row_groups(vec![index])
-            .with_projection(ProjectionMask::roots(segment.parquet.parquet_schema(), columns))
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(parquet_error(READING))?;
+            .map(|(column, _)| column)
+            .collect();
+        let reader = segment.reader(index, columns, &source, batch_rows, None)?;
         Ok(Self { segment, reader })
     }
 }
@@ -257,7 +363,7 @@ impl Iterator for RowGroupReader {
         let rows = self.reader.next()?.map_err(|source| parquet_error(READING)(source.into()));
         Some(rows.and_then(|rows| {
             let generations = unpack::generations(&rows)?;
-            let mut unpacker = Unpacker::new(&self.segment.attribute_columns);
+            let mut unpacker = Unpacker::new(&self.segment.attribute_columns, None);
             unpacker.push(&rows, &[])?;
             Ok((unpacker.finish(), generations))
         }))
@@ -269,51 +375,4 @@ fn uniform_value(group: &RowGroup, column: usize, part: &Range<u64>) -> Option<O
     let uniform = group.uniform.get(column)?;
     let within = |uniform: &&UniformRows| uniform.rows.start <= part.start && part.end <= uniform.rows.end;
     uniform.iter().find(within).map(|uniform| uniform.value)
-}
-
-/// The parts of a file that were fetched; others are an error, not zeros.
-#[derive(Debug, Clone)]
-struct SparseFile {
-    size_bytes: u64,
-    parts: Vec<(u64, Bytes)>,
-}
-
-impl SparseFile {
-    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let after = self.parts.partition_point(|(offset, _)| *offset <= start);
-        let part = after.checked_sub(1).and_then(|index| self.parts.get(index));
-        let within = part.and_then(|(offset, bytes)| {
-            let from = usize::try_from(start - offset).ok()?;
-            (from < bytes.len()).then(|| bytes.slice(from..))
-        });
-        within.ok_or_else(|| ParquetError::EOF(format!("byte {start} was not fetched")))
-    }
-}
-
-impl Length for SparseFile {
-    fn len(&self) -> u64 {
-        self.size_bytes
-    }
-}
-
-impl ChunkReader for SparseFile {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if length == 0 {
-            return Ok(Bytes::new());
-        }
-        let bytes = self.from(start)?;
-        if length > bytes.len() {
-            return Err(ParquetError::EOF(format!(
-                "bytes {start} to {} were not fetched",
-                start + length as u64
-            )));
-        }
-        Ok(bytes.slice(..length))
-    }
 }

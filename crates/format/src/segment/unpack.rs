@@ -15,6 +15,7 @@ use tracelake_model::{Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, T
 use tracelake_otlp::json;
 
 use super::columns::{AttributeColumn, AttributeType};
+use super::pages::ReadCache;
 use super::{WHAT, residual, schema};
 use crate::FormatError;
 
@@ -26,12 +27,14 @@ pub(super) struct Unpacker<'s> {
     /// By OTLP JSON.
     resources: HashMap<String, u32>,
     scopes: HashMap<String, u32>,
+    cache: Option<Arc<dyn ReadCache>>,
 }
 
 impl<'s> Unpacker<'s> {
-    pub(super) fn new(attribute_columns: &'s [AttributeColumn]) -> Self {
+    pub(super) fn new(attribute_columns: &'s [AttributeColumn], cache: Option<Arc<dyn ReadCache>>) -> Self {
         Self {
             attribute_columns,
+            cache,
             builder: SpanBatchBuilder::new(),
             resources: HashMap::new(),
             scopes: HashMap::new(),
@@ -90,8 +93,19 @@ impl<'s> Unpacker<'s> {
         if let Some(index) = self.resources.get(text) {
             return Ok(*index);
         }
-        let resource = json::parse_resource(text).map_err(|error| damaged(error.to_string()))?;
-        let index = self.builder.resource(Arc::new(resource));
+        // Parsing is a seventh of what a lookup takes.
+        let resource = match self.cache.as_ref().and_then(|cache| cache.resource(text)) {
+            Some(resource) => resource,
+            None => {
+                let resource = json::parse_resource(text).map_err(|error| damaged(error.to_string()))?;
+                let resource = Arc::new(resource);
+                if let Some(cache) = &self.cache {
+                    cache.insert_resource(text, &resource);
+                }
+                resource
+            }
+        };
+        let index = self.builder.resource(resource);
         self.resources.insert(text.to_owned(), index);
         Ok(index)
     }

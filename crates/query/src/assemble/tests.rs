@@ -53,9 +53,10 @@ fn one_identifier_with_two_contents_is_shown_twice_and_named() {
 fn nothing_is_no_trace_unless_something_is_missing() {
     assert!(Assembler::new(LIMITS).finish().is_none());
     let mut assembler = Assembler::new(LIMITS);
-    assembler.lacks("a segment".to_owned());
+    let gap = Gap { kind: crate::GapKind::Index, segment: None, why: "a segment".to_owned() };
+    assembler.lacks(gap.clone());
     let trace = assembler.finish().expect("an answer that says what it lacks");
-    assert_eq!((trace.len(), trace.missing()), (0, &["a segment".to_owned()][..]));
+    assert_eq!((trace.len(), trace.missing()), (0, &[gap][..]));
 }
 
 #[test]

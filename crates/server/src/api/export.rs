@@ -4,7 +4,6 @@
 //! `{"error":{"kind","message"}}`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 use tracelake::otlp::JsonEncoder;
 use tracelake::{Error, ExportSelection, SpanBatch};
 
-use super::trace::{PIECES_AHEAD_MAX, received, turn};
+use super::trace::{PIECES_AHEAD_MAX, received, stall_max, turn};
 use super::{parameters, times};
 use crate::receive::tenant;
 use crate::rejection::Rejection;
@@ -33,7 +32,7 @@ async fn start(shared: &Arc<Shared>, uri: &Uri, headers: &HeaderMap) -> Result<R
     let starts = range.start_unix_nano.unwrap_or(0)..range.end_unix_nano.unwrap_or(u64::MAX);
     let store = shared.store()?;
     let permit = turn(shared).await?;
-    let stall_max = Duration::from_secs(shared.settings.body_read_seconds_max);
+    let stall_max = stall_max(shared);
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
     let lines = lines(store.export(&tenant, ExportSelection::Starts(starts)));
     tokio::spawn(async move {

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ORIGIN, RETRY_AFTER};
-use http::{HeaderMap, StatusCode, Uri};
-use serde_json::json;
-use tracelake::ErrorKind;
-
-use super::parameters;
+use super::{not_for_web_pages, parameters};
 use crate::rejection::Rejection;
 use crate::shared::{DURABILITY, Shared};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::json;
 
 /// Whether the process runs at all; that it cannot work is no reason to kill it.
 pub(super) async fn livez() -> &'static str {
@@ -50,16 +48,12 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
 }
 
-/// Merges segments until few remain, and answers when that is done. Not to a web page: browsers send such
-/// a request to any address that a page names.
+/// Merges segments until few remain, and answers when that is done.
 pub(super) async fn compact(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     let compact = async {
         parameters(&uri, &[])?;
-        if headers.contains_key(ORIGIN) {
-            let message = "this is not for web pages; use `tracelake compact` or curl";
-            return Err(Rejection::new(ErrorKind::Forbidden, message));
-        }
-        Ok(shared.store()?.compact().await?)
+        not_for_web_pages(&headers, "`tracelake compact` or curl")?;
+        Ok::<_, Rejection>(shared.store()?.compact().await?)
     };
     match compact.await {
         Ok(status) => axum::Json(status).into_response(),

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracelake::{Encoding, ErrorKind, TraceId, limits};
 
-use super::{accept, parameters, times};
+use super::{accept, explain, parameters, times};
 use crate::receive::tenant;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
@@ -56,13 +56,29 @@ async fn look_up(
         Rejection::new(ErrorKind::UnsupportedMedia, message).with_status(StatusCode::NOT_ACCEPTABLE)
     })?;
     let tenant = tenant(headers)?;
-    let hint = times::hint(&parameters(uri, &["start", "end"])?)?;
+    let parameters = parameters(uri, &["start", "end", "explain"])?;
+    let hint = times::hint(&parameters)?;
+    let explain = match parameters.get("explain").map(String::as_str) {
+        None | Some("false") => false,
+        Some("true" | "") if encoding == Encoding::Json => true,
+        Some("true" | "") => {
+            let message = "an explanation comes as JSON; ask for application/json";
+            return Err(Rejection::new(ErrorKind::Invalid, message));
+        }
+        Some(_) => {
+            let message = "the query parameter 'explain' is true or false";
+            return Err(Rejection::new(ErrorKind::Invalid, message));
+        }
+    };
     let id: TraceId =
         id.parse().map_err(|error| Rejection::new(ErrorKind::Invalid, format!("the trace ID {error}")))?;
     let store = shared.store()?;
 
     let permit = turn(shared).await?;
-    let found = store.trace(&tenant, id, hint).await?;
+    let (found, explained) = store.trace_explained(&tenant, id, hint).await;
+    if explain {
+        return Ok(explain::answer(id, found, &explained, permit, stall_max(shared)));
+    }
     let trace =
         found.ok_or_else(|| Rejection::new(ErrorKind::NotFound, format!("there is no trace {id}")))?;
 
@@ -71,7 +87,7 @@ async fn look_up(
         Some(_) => ("partial", StatusCode::PARTIAL_CONTENT),
         None => ("found", StatusCode::OK),
     };
-    let stall_max = Duration::from_secs(shared.settings.body_read_seconds_max);
+    let stall_max = stall_max(shared);
     let (media_type, body) = match encoding {
         Encoding::Json => ("application/json", stream(trace.into_json_chunks(), permit, stall_max)),
         Encoding::Protobuf => {
@@ -85,6 +101,11 @@ async fn look_up(
         response.headers_mut().insert(PARTIAL_HEADER, partial);
     }
     Ok((outcome, response))
+}
+
+/// How long a client may read nothing of its answer.
+pub(super) fn stall_max(shared: &Shared) -> Duration {
+    Duration::from_secs(shared.settings.body_read_seconds_max)
 }
 
 /// Waits until fewer requests read from the store than may at once.
@@ -111,7 +132,7 @@ fn header_text(text: &str) -> HeaderValue {
 
 /// The pieces of an answer, made as the client reads. A client that stops reading loses its answer:
 /// it would hold a trace in memory, and the turn of another lookup, for as long as it likes.
-fn stream(
+pub(super) fn stream(
     mut pieces: impl Iterator<Item = Bytes> + Send + 'static,
     permit: OwnedSemaphorePermit,
     stall_max: Duration,

@@ -154,6 +154,26 @@ impl Kind for OriginList {
     }
 }
 
+/// Names, with commas between.
+pub(super) struct NameList;
+
+impl Kind for NameList {
+    type Value = Vec<String>;
+
+    fn shape(&self) -> &'static str {
+        "NAME,…"
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn print(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+}
+
 /// Bytes between two bounds, both included.
 pub(super) struct Size(pub(super) u64, pub(super) u64);
 

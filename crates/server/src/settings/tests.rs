@@ -225,7 +225,14 @@ fn a_file_that_was_named_must_be_there_and_be_toml() {
 #[test]
 fn limits_have_the_settings_names() {
     let names: Vec<String> = limits::ALL.iter().map(|limit| limit.name.to_ascii_lowercase()).collect();
-    let own = ["data_dir", "log_format", "log_level", "cors_allowed_origins"];
+    let own = [
+        "data_dir",
+        "log_format",
+        "log_level",
+        "cors_allowed_origins",
+        "prefetch",
+        "related_trace_attributes",
+    ];
     for setting in Settings::table() {
         let known = names.iter().any(|name| name == setting.name)
             || setting.name.ends_with("_addr")

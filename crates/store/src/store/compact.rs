@@ -285,7 +285,9 @@ impl Inner {
             let _committing = self.flusher.committing.lock().await;
             let manifest = self.commit_replacement(commit).await?;
             self.flusher.reach(CrashPoint::CompactionSwap)?;
+            let live: HashSet<Ulid> = manifest.segments.iter().map(|entry| entry.meta.id).collect();
             self.flusher.current.set_manifest(manifest);
+            self.flusher.segments.retain_filters(|id| live.contains(id));
         }
         let bytes = |entries: &mut dyn Iterator<Item = &SegmentEntry>| -> u64 {
             entries.map(|entry| entry.meta.size_bytes).sum()

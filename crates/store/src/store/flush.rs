@@ -196,16 +196,12 @@ impl Flusher {
         manifest: Arc<ManifestState>,
         random: StdRng,
     ) -> Self {
-        let segments = Segments::new(
-            Arc::clone(&options.object_store),
-            options.metadata_cache_bytes_max,
-            options.filter_cache_bytes_max,
-        );
+        let segments = Segments::new(Arc::clone(&options.object_store), &options.read);
         // Nothing is published in it: the WAL's first file brings the first real one.
         let active = Arc::new(Memtable::new(Ulid::nil(), 0));
         Self {
             options,
-            current: Arc::new(Current::new(Snapshot { manifest, frozen: Vec::new(), active })),
+            current: Arc::new(Current::new(Snapshot::new(manifest, active))),
             segments,
             signals: Arc::new(Signals::new()),
             log,

@@ -69,6 +69,7 @@ impl Store {
         };
         store.spawn_flusher();
         store.spawn_compactor();
+        store.spawn_filter_loader();
         Ok(store)
     }
 }

@@ -11,6 +11,7 @@ use tracelake_otlp::DecodeLimits;
 
 use crate::compaction::policy::CompactionPolicy;
 use crate::env::{Clock, CrashPoints, Files, NoCrashes, SystemClock, SystemFiles};
+use crate::segments::ReadOptions;
 
 /// Settings and components of a store.
 #[derive(Debug, Clone)]
@@ -41,10 +42,8 @@ pub struct StoreOptions {
     pub compaction: CompactionPolicy,
     /// How long a file is kept after the manifest ceased to name it: longer than any query.
     pub deletion_grace: Duration,
-    /// Memory for segments' metadata.
-    pub metadata_cache_bytes_max: u64,
-    /// Memory for trace-ID filters.
-    pub filter_cache_bytes_max: u64,
+    /// How segments are read.
+    pub read: ReadOptions,
 }
 
 impl StoreOptions {
@@ -64,8 +63,7 @@ impl StoreOptions {
             frozen_generations_max: limits::FROZEN_GENERATIONS_MAX as usize,
             compaction: CompactionPolicy::default(),
             deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
-            metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
-            filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
+            read: ReadOptions::default(),
         }
     }
 }

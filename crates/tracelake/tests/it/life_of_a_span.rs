@@ -147,7 +147,8 @@ async fn an_export_has_every_span_of_the_range_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_over_the_limit_is_partial_and_says_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let options = Options { trace_spans_max: 3, ..Options::new(folder.path()) };
+    let mut options = Options::new(folder.path());
+    options.queries.trace.spans_max = 3;
     let lake = Tracelake::open(options).await.expect("the store opens");
     let tenant = TenantId::default();
     ingest(&lake, &tenant, &[1, 2, 3, 4]).await;

@@ -1,0 +1,213 @@
+//! The pages of row groups, as the Parquet crate's decoders ask for them: from bytes that were fetched and
+//! verified, or decompressed already, from a cache. A page that is in neither is an error, not zeros.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::RowGroups;
+use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use tracelake_model::Resource;
+use ulid::Ulid;
+
+use super::page::PageDecoder;
+
+/// Keeps what reading had to work for, within a budget of bytes: pages after decompression, so that the
+/// next lookup nearby need neither fetch, verify nor decompress them, and resources, which are few and the
+/// same everywhere.
+pub trait ReadCache: std::fmt::Debug + Send + Sync {
+    /// The page that begins at a byte of a segment's file.
+    fn page(&self, segment: Ulid, offset: u64) -> Option<CachedPage>;
+    /// Offers a page.
+    fn insert_page(&self, segment: Ulid, offset: u64, page: CachedPage);
+    /// The resource that is stored as this text.
+    fn resource(&self, text: &str) -> Option<Arc<Resource>>;
+    /// Offers a resource.
+    fn insert_resource(&self, text: &str, resource: &Arc<Resource>);
+}
+
+/// A page in a [`ReadCache`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CachedPage(Page);
+
+impl CachedPage {
+    /// What it keeps in memory.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.buffer().len() + size_of::<Page>()
+    }
+}
+
+/// The parts of a file that were fetched and verified.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FetchedParts {
+    /// By offset, without overlap.
+    pub(super) parts: Vec<(u64, Bytes)>,
+}
+
+impl FetchedParts {
+    fn bytes(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
+        let after = self.parts.partition_point(|(offset, _)| *offset <= range.start);
+        let part = after.checked_sub(1).and_then(|index| self.parts.get(index));
+        let within = part.and_then(|(offset, bytes)| {
+            let from = usize::try_from(range.start - offset).ok()?;
+            let to = usize::try_from(range.end - offset).ok()?;
+            (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
+        });
+        within.ok_or_else(|| ParquetError::EOF(format!("bytes {range:?} were not fetched")))
+    }
+}
+
+/// Where the pages of one read come from.
+#[derive(Debug)]
+pub(super) struct PageSource {
+    pub(super) segment: Ulid,
+    pub(super) metadata: Arc<ParquetMetaData>,
+    pub(super) fetched: FetchedParts,
+    /// By offset.
+    pub(super) cached: HashMap<u64, CachedPage>,
+    pub(super) cache: Option<Arc<dyn ReadCache>>,
+    pub(super) decoder: Mutex<PageDecoder>,
+}
+
+impl PageSource {
+    fn load(&self, group: usize, leaf: usize, range: &Range<u64>) -> Result<Page, ParquetError> {
+        if let Some(page) = self.cached.get(&range.start) {
+            return Ok(page.0.clone());
+        }
+        let chunk = self.metadata.row_group(group).column(leaf);
+        let bytes = self.fetched.bytes(range)?;
+        let bytes_max = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
+        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = decoder.decode(&bytes, chunk.compression(), bytes_max)?;
+        if let Some(cache) = &self.cache {
+            cache.insert_page(self.segment, range.start, CachedPage(alone(page.clone(), &bytes)));
+        }
+        Ok(page)
+    }
+}
+
+/// The page without what was fetched around it, which its bytes would keep in memory.
+fn alone(mut page: Page, fetched: &Bytes) -> Page {
+    let (Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. }) =
+        &mut page;
+    if fetched.as_ptr_range().contains(&buf.as_ptr()) {
+        *buf = Bytes::copy_from_slice(buf);
+    }
+    page
+}
+
+/// A page of a column chunk: where it is, and the rows that it has, of which a dictionary has none.
+#[derive(Debug, Clone)]
+pub(super) struct PagePlace {
+    pub(super) range: Range<u64>,
+    /// Counted within the row group.
+    pub(super) rows: Option<Range<u64>>,
+}
+
+/// The pages of a column chunk, in order, the dictionary first.
+pub(super) fn page_places(
+    metadata: &ParquetMetaData,
+    group: usize,
+    leaf: usize,
+) -> impl Iterator<Item = PagePlace> {
+    let offsets = metadata.offset_index().and_then(|indexes| indexes.get(group)?.get(leaf));
+    let group = metadata.row_group(group);
+    let group_rows = group.num_rows() as u64;
+    let chunk = group.column(leaf);
+    let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()) as u64;
+    let pages = offsets.map(|offsets| offsets.page_locations().as_slice()).unwrap_or_default();
+    let first = pages.first().map(|first| first.offset as u64).filter(|first| *first > start);
+    let dictionary = first.map(|first| PagePlace { range: start..first, rows: None });
+    let first_rows = pages.iter().skip(1).map(|page| page.first_row_index as u64).chain([group_rows]);
+    let pages = pages.iter().zip(first_rows).map(|(page, rows_end)| {
+        let start = page.offset as u64;
+        PagePlace {
+            range: start..start + page.compressed_page_size as u64,
+            rows: Some(page.first_row_index as u64..rows_end),
+        }
+    });
+    dictionary.into_iter().chain(pages)
+}
+
+/// One row group.
+pub(super) struct GroupPages {
+    pub(super) source: Arc<PageSource>,
+    pub(super) group: usize,
+}
+
+impl RowGroups for GroupPages {
+    fn num_rows(&self) -> usize {
+        usize::try_from(self.source.metadata.row_group(self.group).num_rows()).unwrap_or(usize::MAX)
+    }
+
+    fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
+        let places = page_places(&self.source.metadata, self.group, leaf).collect();
+        let pages = ChunkPages { source: Arc::clone(&self.source), group: self.group, leaf, places };
+        Ok(Box::new(OneChunk(Some(pages))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(std::iter::once(self.source.metadata.row_group(self.group)))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.source.metadata
+    }
+}
+
+/// The one column chunk that a leaf has in a row group.
+struct OneChunk(Option<ChunkPages>);
+
+impl Iterator for OneChunk {
+    type Item = Result<Box<dyn PageReader>, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pages: Box<dyn PageReader> = Box::new(self.0.take()?);
+        Some(Ok(pages))
+    }
+}
+
+impl PageIterator for OneChunk {}
+
+struct ChunkPages {
+    source: Arc<PageSource>,
+    group: usize,
+    leaf: usize,
+    places: VecDeque<PagePlace>,
+}
+
+impl Iterator for ChunkPages {
+    type Item = Result<Page, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for ChunkPages {
+    fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
+        let Some(place) = self.places.pop_front() else { return Ok(None) };
+        self.source.load(self.group, self.leaf, &place.range).map(Some)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {
+        Ok(self.places.front().map(|place| PageMetadata {
+            num_rows: place.rows.as_ref().map(|rows| (rows.end - rows.start) as usize),
+            num_levels: None,
+            is_dict: place.rows.is_none(),
+        }))
+    }
+
+    fn skip_next_page(&mut self) -> Result<(), ParquetError> {
+        self.places.pop_front();
+        Ok(())
+    }
+
+    /// Pages of files with an offset index begin with a row.
+    fn at_record_boundary(&mut self) -> Result<bool, ParquetError> {
+        Ok(true)
+    }
+}

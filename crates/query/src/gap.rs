@@ -1,0 +1,96 @@
+//! What an answer lacks, and why.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use tracelake_store::StoreError;
+use tracelake_store::format::manifest::SegmentEntry;
+
+use crate::assemble::TraceLimits;
+
+/// Why something is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapKind {
+    /// An answer may not be larger.
+    Limit,
+    /// It would have taken too long.
+    Deadline,
+    /// A partition's file is not there.
+    Partition,
+    /// Stored bytes are damaged: an index, or what it leads to.
+    Index,
+    /// The object store did not give them.
+    Network,
+}
+
+/// Something that an answer lacks. As text, a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Why.
+    pub kind: GapKind,
+    /// The segment that was not read, by its path in the store; none if it is not one alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
+    /// The reason, for people.
+    pub why: String,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.segment {
+            Some(segment) => write!(f, "{segment} could not be read: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
+impl Gap {
+    /// A segment that could not be read, in two tries.
+    pub(crate) fn unread(entry: &SegmentEntry, error: &StoreError) -> Self {
+        Self { kind: kind_of(error), segment: Some(entry.path.clone()), why: error.to_string() }
+    }
+
+    /// Segments that there was no time for.
+    pub(crate) fn late(entries: &[&SegmentEntry], allowed: Duration) -> Self {
+        /// More would not fit into a header.
+        const NAMED_MAX: usize = 3;
+        let named: Vec<&str> = entries.iter().take(NAMED_MAX).map(|entry| entry.path.as_str()).collect();
+        let more = entries.len().saturating_sub(NAMED_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let why = format!(
+            "{}{more} could not be read within lookup_seconds_max ({} s)",
+            named.join(", "),
+            allowed.as_secs_f64()
+        );
+        Self { kind: GapKind::Deadline, segment: None, why }
+    }
+
+    /// Traces of a batch that there was no time for.
+    pub(crate) fn late_group(allowed: Duration) -> Self {
+        let why = format!(
+            "it could not be read within lookup_seconds_max ({} s) with its neighbours; ask for it alone",
+            allowed.as_secs_f64()
+        );
+        Self { kind: GapKind::Deadline, segment: None, why }
+    }
+
+    /// Spans that there is no room for.
+    pub(crate) fn over_limit(limits: TraceLimits) -> Self {
+        let why = format!(
+            "the trace is larger than an answer may be (trace_spans_max {}, trace_bytes_max {})",
+            limits.spans_max, limits.heap_bytes_max
+        );
+        Self { kind: GapKind::Limit, segment: None, why }
+    }
+}
+
+fn kind_of(error: &StoreError) -> GapKind {
+    match error {
+        StoreError::Segment { .. } => GapKind::Index,
+        StoreError::SegmentRead { source: object_store::Error::NotFound { .. }, .. } => GapKind::Partition,
+        StoreError::Shared(error) => kind_of(error),
+        _ => GapKind::Network,
+    }
+}

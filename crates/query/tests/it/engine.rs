@@ -1,0 +1,201 @@
+//! The cache, deadlines, batches and prefetching.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tracelake_query::{EngineOptions, GapKind, TraceCacheLimits};
+use tracelake_store::env::fault_store::{Fault, Operation};
+
+use crate::support::{World, numbers, trace_id};
+
+/// Counts reads of segments from now on.
+fn counted(world: &World) -> Arc<AtomicU64> {
+    let reads = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&reads);
+    world.faults.set_plan(move |call| {
+        let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+        count.fetch_add(u64::from(segment), Ordering::SeqCst);
+        None
+    });
+    reads
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_again_reads_nothing_and_sees_what_has_come_since() {
+    let world = World::new(1, EngineOptions::default()).await;
+    world.ingest(&[(1, 1, ""), (2, 2, "")]).await;
+    world.flush().await;
+    let (spans, explained) = world.look_up(1).await;
+    assert_eq!((spans.as_ref().map(numbers), explained.trace_cache_hit), (Some(vec![1]), Some(false)));
+    let reads = counted(&world);
+    world.ingest(&[(1, 3, "")]).await;
+    let (spans, explained) = world.look_up(1).await;
+    assert_eq!((spans.as_ref().map(numbers), explained.trace_cache_hit), (Some(vec![1, 3]), Some(true)));
+    assert_eq!((reads.load(Ordering::SeqCst), explained.reads.segments_considered), (0, 0));
+
+    // The new span is in a segment now, and only that is asked.
+    world.flush().await;
+    let (spans, explained) = world.look_up(1).await;
+    assert_eq!(spans.as_ref().map(numbers), Some(vec![1, 3]));
+    assert_eq!((explained.segments_live, explained.reads.segments_considered), (2, 1));
+    // Segments that are merged have nothing new.
+    world.store.compact().await.expect("a merge");
+    let before = reads.load(Ordering::SeqCst);
+    assert_eq!(world.spans(1).await, [1, 3]);
+    assert_eq!(reads.load(Ordering::SeqCst), before);
+
+    assert!(world.engine.drop_cached(&world.tenant, &trace_id(1)));
+    assert!(!world.engine.drop_cached(&world.tenant, &trace_id(1)));
+    assert_eq!(world.look_up(1).await.1.trace_cache_hit, Some(false));
+    world.engine.drop_all_cached(&world.tenant);
+    assert_eq!(world.look_up(1).await.1.trace_cache_hit, Some(false));
+    let stats = world.engine.cache_stats();
+    assert_eq!((stats.hits, stats.misses), (3, 3), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_keeps_to_its_limits() {
+    let cache = TraceCacheLimits { bytes_max: 64 << 20, traces_max: 3 };
+    let world = World::new(1, EngineOptions { cache, ..EngineOptions::default() }).await;
+    world.ingest(&(0..20).map(|trace| (trace, trace, "")).collect::<Vec<_>>()).await;
+    world.flush().await;
+    for _ in 0..3 {
+        for trace in 0..20 {
+            assert_eq!(world.spans(trace).await, [trace]);
+        }
+    }
+    let stats = world.engine.cache_stats();
+    assert!((1..=3).contains(&stats.traces), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_hangs_makes_the_answer_partial_after_the_deadline_and_is_not_remembered() {
+    let time_max = Duration::from_millis(200);
+    let world = World::new(1, EngineOptions { time_max, ..EngineOptions::default() }).await;
+    world.ingest(&[(1, 1, "")]).await;
+    world.flush().await;
+    world.ingest(&[(1, 2, "")]).await;
+    world.faults.set_plan(|call| {
+        let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+        segment.then_some(Fault::Hang)
+    });
+    let (spans, _) = world.look_up(1).await;
+    let spans = spans.expect("what is in memory");
+    let [gap] = spans.missing() else { unreachable!("one thing is missing: {:?}", spans.missing()) };
+    assert_eq!((spans.len(), gap.kind), (1, GapKind::Deadline));
+    let path = world.store.snapshot().manifest.segments[0].path.clone();
+    assert!(gap.to_string().contains(&path), "{gap}");
+    let answers: Vec<_> = world.engine.traces(&world.tenant, vec![trace_id(1)]).collect().await;
+    let [(_, Some(spans))] = answers.as_slice() else { unreachable!("one answer: {answers:?}") };
+    assert_eq!(spans.missing().iter().map(|gap| gap.kind).collect::<Vec<_>>(), [GapKind::Deadline]);
+
+    world.faults.set_plan(|_| None);
+    assert_eq!(world.spans(1).await, [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_read_is_tried_once_more() {
+    let world = World::new(1, EngineOptions::default()).await;
+    world.ingest(&[(1, 1, "")]).await;
+    world.flush().await;
+    let failures = Arc::new(AtomicU64::new(1));
+    let left = Arc::clone(&failures);
+    world.faults.set_plan(move |call| {
+        let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+        let fails = segment
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        fails.then_some(Fault::Before)
+    });
+    assert_eq!(world.spans(1).await, [1]);
+    world.engine.drop_all_cached(&world.tenant);
+    // What was read is in the cache of blocks; another trace's directory is not in the way either.
+    failures.store(2, Ordering::SeqCst);
+    world.ingest(&[(2, 2, "")]).await;
+    world.flush().await;
+    let (spans, _) = world.look_up(2).await;
+    let kinds: Vec<_> = spans.expect("an answer").missing().iter().map(|gap| gap.kind).collect();
+    assert_eq!(kinds, [GapKind::Network]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_traces_read_nothing() {
+    let world = World::new(1, EngineOptions::default()).await;
+    for segment in 0..10 {
+        let spans: Vec<_> = (0..100).map(|trace| (trace, segment * 100 + trace, "")).collect();
+        world.ingest(&spans).await;
+        world.flush().await;
+    }
+    let reads = counted(&world);
+    for trace in 1_000..2_000 {
+        let (found, explained) = world.look_up(trace).await;
+        assert!(found.is_none());
+        assert_eq!(explained.reads.range_reads, 0);
+    }
+    assert_eq!(reads.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_reads_each_part_of_a_segment_once() {
+    let world = World::new(1, EngineOptions::default()).await;
+    let spans: Vec<_> = (0..5_000).map(|span| (span / 10, span, "")).collect();
+    world.ingest(&spans).await;
+    world.flush().await;
+    let reads = counted(&world);
+    let found = world.batch(&(0..600).collect::<Vec<_>>()).await;
+    for (trace, spans) in found {
+        let expected: Vec<u64> = if trace < 500 { (trace * 10..trace * 10 + 10).collect() } else { vec![] };
+        assert_eq!(spans, expected, "trace {trace}");
+    }
+    let reads = reads.load(Ordering::SeqCst);
+    assert!(reads <= 20, "{reads} reads for 600 traces");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_leaves_a_batch_stops_its_work() {
+    let world = World::new(1, EngineOptions::default()).await;
+    let spans: Vec<_> = (0..5_000).map(|span| (span, span, "")).collect();
+    world.ingest(&spans).await;
+    world.flush().await;
+    let ids = (0..5_000).map(trace_id).collect();
+    let mut answers = Box::pin(world.engine.traces(&world.tenant, ids));
+    assert!(answers.next().await.is_some());
+    let decoded = || world.store.segments().totals().counts().rows_decoded;
+    drop(answers);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (before, all) = (decoded(), 5_000);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(decoded(), before);
+    assert!(before < all, "{before} rows were decoded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_that_a_trace_points_at_are_read_in_advance() {
+    let world = World::new(1, EngineOptions::default()).await;
+    let link = format!(r#","links":[{{"traceId":"{}","spanId":"00000000000000aa"}}]"#, trace_id(2));
+    let attribute = format!(
+        r#","attributes":[{{"key":"related.trace_id","value":{{"stringValue":"{}"}}}}]"#,
+        trace_id(3)
+    );
+    world.ingest(&[(1, 1, &link), (1, 2, &attribute), (2, 3, ""), (3, 4, "")]).await;
+    world.flush().await;
+    assert_eq!(world.spans(1).await, [1, 2]);
+    // In the background: until both are there.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while world.engine.cache_stats().misses < 3 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for trace in [2, 3] {
+        assert_eq!(world.look_up(trace).await.1.trace_cache_hit, Some(true), "trace {trace}");
+    }
+    let stats = world.engine.prefetch_stats();
+    assert_eq!((stats.related, stats.fetched, stats.skipped), (2, 2, 0));
+
+    let world = World::new(2, EngineOptions { prefetch: false, ..EngineOptions::default() }).await;
+    world.ingest(&[(1, 1, &link), (2, 3, "")]).await;
+    world.flush().await;
+    assert_eq!(world.spans(1).await, [1]);
+    assert_eq!(world.engine.prefetch_stats().related, 0);
+}

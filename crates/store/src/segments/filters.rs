@@ -1,0 +1,95 @@
+//! Trace-ID filters in memory.
+//!
+//! A lookup without a time asks the filters of all segments, again and again in the same order: whatever
+//! evicts the least recently used would evict each of them before it is asked again. So a filter that fits
+//! into the budget stays until its segment goes, and one that does not is read each time it is asked.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use tokio::sync::Semaphore;
+use tracelake_format::segment::TraceFilter;
+use ulid::Ulid;
+
+/// Filters read at once, by all requests together.
+const READS_AT_ONCE: usize = 16;
+
+/// What is known of a segment's filter.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// What it says.
+    Filter(Arc<TraceFilter>),
+    /// It is damaged: any trace may be in the segment.
+    Damaged,
+}
+
+impl Known {
+    pub(super) fn may_hold(&self, key: u64) -> bool {
+        match self {
+            Self::Filter(filter) => filter.contains(key),
+            Self::Damaged => true,
+        }
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        let entry = size_of::<(Ulid, Self)>() as u64;
+        match self {
+            Self::Filter(filter) => entry + filter.heap_bytes() as u64,
+            Self::Damaged => entry,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Resident {
+    filters: HashMap<Ulid, Known, RandomState>,
+    bytes: u64,
+}
+
+/// The filters of a store.
+#[derive(Debug)]
+pub(super) struct Filters {
+    resident: RwLock<Resident>,
+    bytes_max: u64,
+    pub(super) reads: Semaphore,
+}
+
+impl Filters {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { resident: RwLock::default(), bytes_max, reads: Semaphore::new(READS_AT_ONCE) }
+    }
+
+    /// Whether the segment may hold the key; none if its filter is not in memory.
+    pub(super) fn may_hold(&self, segment: Ulid, key: u64) -> Option<bool> {
+        let resident = self.resident.read().unwrap_or_else(PoisonError::into_inner);
+        resident.filters.get(&segment).map(|known| known.may_hold(key))
+    }
+
+    /// Keeps a filter if there is room.
+    pub(super) fn insert(&self, segment: Ulid, known: Known) {
+        let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);
+        let bytes = known.heap_bytes();
+        if resident.bytes + bytes > self.bytes_max || resident.filters.contains_key(&segment) {
+            return;
+        }
+        resident.bytes += bytes;
+        resident.filters.insert(segment, known);
+    }
+
+    /// Forgets the filters of segments that are no more.
+    pub(super) fn retain(&self, is_live: impl Fn(&Ulid) -> bool) {
+        let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);
+        resident.filters.retain(|segment, _| is_live(segment));
+        resident.bytes = resident.filters.values().map(Known::heap_bytes).sum();
+    }
+
+    /// How many there are, and their bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let resident = self.resident.read().unwrap_or_else(PoisonError::into_inner);
+        (resident.filters.len() as u64, resident.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Byte ranges of segments from the object store: counted, and begun a second time where the first takes
+//! much longer than usual.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tracelake_format::manifest::SegmentEntry;
+
+use super::report::{ReadReport, add};
+use crate::StoreError;
+
+/// Reads segments' files.
+#[derive(Debug, Clone)]
+pub(super) struct RangeReader {
+    pub(super) object_store: Arc<dyn ObjectStore>,
+    /// None: never twice, as on a disk of one's own.
+    pub(super) hedge_after: Option<Duration>,
+}
+
+impl RangeReader {
+    /// Bytes of a segment's file.
+    pub(super) async fn range(
+        &self,
+        entry: &SegmentEntry,
+        range: Range<u64>,
+        report: &ReadReport,
+    ) -> Result<Bytes, StoreError> {
+        let path = Path::from(entry.path.as_str());
+        add(&report.range_reads, 1);
+        add(&report.bytes_read, range.end.saturating_sub(range.start));
+        let read = || self.object_store.get_range(&path, range.clone());
+        self.hedged(read, report).await.map_err(|source| reading(entry, source))
+    }
+
+    /// Ranges of a segment's file.
+    pub(super) async fn ranges(
+        &self,
+        entry: &SegmentEntry,
+        ranges: &[Range<u64>],
+        report: &ReadReport,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = Path::from(entry.path.as_str());
+        add(&report.range_reads, ranges.len() as u64);
+        add(&report.bytes_read, ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum());
+        let read = || self.object_store.get_ranges(&path, ranges);
+        self.hedged(read, report).await.map_err(|source| reading(entry, source))
+    }
+
+    /// A segment's whole file, for checks.
+    pub(super) async fn whole(&self, entry: &SegmentEntry) -> Result<Bytes, StoreError> {
+        let path = Path::from(entry.path.as_str());
+        let get = async { self.object_store.get(&path).await?.bytes().await };
+        get.await.map_err(|source| reading(entry, source))
+    }
+
+    /// Of two tries the first that succeeds (Dean and Barroso, "The Tail at Scale", 2013).
+    async fn hedged<T, F: Future<Output = object_store::Result<T>>>(
+        &self,
+        read: impl Fn() -> F,
+        report: &ReadReport,
+    ) -> object_store::Result<T> {
+        let mut first = Box::pin(read());
+        let Some(after) = self.hedge_after else { return first.await };
+        if let Ok(outcome) = tokio::time::timeout(after, &mut first).await {
+            return outcome;
+        }
+        add(&report.hedged_reads, 1);
+        match select(first, Box::pin(read())).await {
+            Either::Left((Ok(bytes), _)) | Either::Right((Ok(bytes), _)) => Ok(bytes),
+            Either::Left((Err(_), second)) => second.await,
+            Either::Right((Err(_), first)) => first.await,
+        }
+    }
+}
+
+fn reading(entry: &SegmentEntry, source: object_store::Error) -> StoreError {
+    StoreError::SegmentRead { segment: entry.path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! After a start: the trace-ID filters of all segments are read, the newest first, before lookups ask for
+//! them. Nothing waits for it: a lookup that comes earlier reads what it needs itself.
+
+use std::sync::PoisonError;
+
+use futures::StreamExt;
+
+use super::Store;
+use crate::segments::report::ReadReport;
+
+/// Fewer than may be read at once, so that lookups find a place beside it.
+const FILTERS_AT_ONCE: usize = 8;
+
+impl Store {
+    pub(super) fn spawn_filter_loader(&self) {
+        let store = self.clone();
+        let task = tokio::spawn(async move {
+            let mut stopping = store.inner.flusher.signals.stopping.subscribe();
+            tokio::select! {
+                () = store.load_filters() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+        });
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    async fn load_filters(&self) {
+        let manifest = self.snapshot().manifest;
+        let mut segments = manifest.segments.clone();
+        segments.sort_by_key(|entry| std::cmp::Reverse(entry.meta.generation_max));
+        let loads = segments.into_iter().map(|entry| async move {
+            let entry = &entry;
+            let report = ReadReport::default();
+            // Lookups that need it will say what is wrong with it.
+            if let Err(error) = self.segments().may_hold_read(entry, 0, &report).await {
+                tracing::debug!(segment = entry.path, %error, "a trace filter could not be read in advance");
+            }
+        });
+        futures::stream::iter(loads).buffer_unordered(FILTERS_AT_ONCE).collect::<()>().await;
+    }
+}
