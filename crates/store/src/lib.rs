@@ -9,6 +9,7 @@ mod error;
 pub mod local_store;
 pub mod manifest_log;
 pub mod memtable;
+pub mod retention;
 pub mod segments;
 pub mod snapshot;
 pub mod store;
@@ -18,5 +19,7 @@ pub use error::StoreError;
 pub use memtable::TraceRows;
 pub use segments::FoundInSegment;
 pub use snapshot::Snapshot;
-pub use store::{CompactionStatus, Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
+pub use store::{
+    CompactionStatus, Encoding, Ingested, RetentionStatus, Store, StoreOptions, StoreStatus, decode_frame,
+};
 pub use tracelake_format as format;

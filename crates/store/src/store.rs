@@ -9,6 +9,7 @@ mod flush;
 mod ingest;
 mod open;
 mod options;
+mod retain;
 mod sink;
 mod status;
 
@@ -25,6 +26,8 @@ use flush::Flusher;
 pub use ingest::{Encoding, Ingested};
 pub use open::decode_frame;
 pub use options::StoreOptions;
+use retain::Retainer;
+pub use retain::RetentionStatus;
 pub use status::{RecoverySummary, StoreStatus};
 
 use crate::StoreError;
@@ -56,6 +59,7 @@ struct Inner {
     recent: Arc<RecentRequests>,
     decoders: Mutex<Vec<Decoder>>,
     compactor: Compactor,
+    retainer: Retainer,
     /// Of the flusher and the compactor.
     tasks: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoverySummary,

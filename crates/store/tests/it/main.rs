@@ -4,5 +4,6 @@ mod compaction;
 mod crash;
 mod local_store;
 mod manifest_log;
+mod retention;
 mod stopping;
 mod wal;
