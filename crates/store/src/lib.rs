@@ -3,6 +3,7 @@
 //! It knows no SQL and serves no protocol. Clock, randomness, file system and object store come in
 //! from outside ([`mod@env`]), so that crashes and faults can be played through from a seed.
 
+pub mod backup;
 pub mod compaction;
 pub mod env;
 mod error;

@@ -1,5 +1,6 @@
 //! The store from outside, against real files and against stores that fail.
 
+mod backup;
 mod compaction;
 mod crash;
 mod local_store;
