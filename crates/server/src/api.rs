@@ -4,6 +4,8 @@
 mod accept;
 mod export;
 mod operations;
+mod retention;
+mod segments;
 mod times;
 mod trace;
 
@@ -21,14 +23,21 @@ use tracelake::ErrorKind;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
-/// The one path that changes something.
+/// The paths that change something.
 const COMPACT: &str = "/api/v1/compact";
+const FLUSH: &str = "/api/v1/flush";
+const RETENTION: &str = "/api/v1/retention";
+const CHANGING: [&str; 3] = [COMPACT, FLUSH, RETENTION];
 
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/traces/{trace_id}", get(trace::by_id))
         .route("/api/v1/export", get(export::time_range))
         .route(COMPACT, post(operations::compact))
+        .route(FLUSH, post(operations::flush))
+        .route(RETENTION, post(retention::apply))
+        .route("/api/v1/segments", get(segments::segments))
+        .route("/api/v1/partitions", get(segments::partitions))
         .route("/api/v1/status", get(operations::status))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
@@ -58,7 +67,7 @@ async fn wrong_path() -> Response {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let allowed = if uri.path() == COMPACT { "POST" } else { "GET, HEAD" };
+    let allowed = if CHANGING.contains(&uri.path()) { "POST" } else { "GET, HEAD" };
     let message = format!("{} takes {allowed}, not {method}", uri.path());
     let rejection = Rejection::new(ErrorKind::Invalid, message).with_status(StatusCode::METHOD_NOT_ALLOWED);
     let mut response = rejection.into_api();

@@ -50,16 +50,40 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
 }
 
-/// Merges segments until few remain, and answers when that is done. Not to a web page: browsers send such
-/// a request to any address that a page names.
+/// Browsers send such a request to any address that a web page names.
+pub(super) fn refuse_web_pages(headers: &HeaderMap, instead: &str) -> Result<(), Rejection> {
+    if headers.contains_key(ORIGIN) {
+        let message = format!("this is not for web pages; use `{instead}` or curl");
+        return Err(Rejection::new(ErrorKind::Forbidden, message));
+    }
+    Ok(())
+}
+
+/// Writes what is in memory to segments, and answers when that is done: which manifest version has it,
+/// and who wrote that.
+pub(super) async fn flush(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let flush = async {
+        parameters(&uri, &[])?;
+        refuse_web_pages(&headers, "tracelake backup")?;
+        let store = shared.store()?;
+        store.flush().await?;
+        Ok::<_, Rejection>(json!({
+            "manifest_version": store.status().store.manifest_version,
+            "writer": store.writer(),
+        }))
+    };
+    match flush.await {
+        Ok(body) => axum::Json(body).into_response(),
+        Err(rejection) => rejection.into_api(),
+    }
+}
+
+/// Merges segments until few remain, and answers when that is done.
 pub(super) async fn compact(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     let compact = async {
         parameters(&uri, &[])?;
-        if headers.contains_key(ORIGIN) {
-            let message = "this is not for web pages; use `tracelake compact` or curl";
-            return Err(Rejection::new(ErrorKind::Forbidden, message));
-        }
-        Ok(shared.store()?.compact().await?)
+        refuse_web_pages(&headers, "tracelake compact")?;
+        Ok::<_, Rejection>(shared.store()?.compact().await?)
     };
     match compact.await {
         Ok(status) => axum::Json(status).into_response(),

@@ -19,7 +19,7 @@ use super::compact::Work;
 use crate::StoreError;
 use crate::compaction::Merged;
 use crate::env::CrashPoint;
-use crate::retention::ExpiredSegment;
+use crate::retention::{ExpiredSegment, RetentionPolicy};
 
 /// How often the compactor looks for what has expired: ages are of days.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -55,14 +55,17 @@ pub struct RetentionStatus {
 impl Store {
     /// What retention would remove now. Segments that are known to be unreadable are not among it.
     pub fn retention_plan(&self) -> Vec<ExpiredSegment> {
-        let manifest = self.inner.flusher.current.get().manifest;
-        self.plan_of(&manifest.segments)
+        self.retention_plan_with(&self.inner.flusher.options.retention)
     }
 
-    fn plan_of(&self, segments: &[SegmentEntry]) -> Vec<ExpiredSegment> {
-        let options = &self.inner.flusher.options;
+    /// What other limits would remove now.
+    pub fn retention_plan_with(&self, limits: &RetentionPolicy) -> Vec<ExpiredSegment> {
+        self.plan_of(limits, &self.inner.flusher.current.get().manifest.segments)
+    }
+
+    fn plan_of(&self, limits: &RetentionPolicy, segments: &[SegmentEntry]) -> Vec<ExpiredSegment> {
         let readable = self.inner.compactor.mergeable(segments);
-        options.retention.plan(options.clock.now_unix_nano(), &readable)
+        limits.plan(self.inner.flusher.options.clock.now_unix_nano(), &readable)
     }
 
     /// Removes everything that has expired; what that was. Goes on if the caller does not wait for it.
@@ -71,11 +74,22 @@ impl Store {
     /// If the manifest cannot be written, or a segment cannot be rewritten; what was removed before stays
     /// so.
     pub async fn apply_retention(&self) -> Result<Vec<ExpiredSegment>, StoreError> {
+        self.apply_retention_with(self.inner.flusher.options.retention.clone()).await
+    }
+
+    /// As [`Self::apply_retention`], with other limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn apply_retention_with(
+        &self,
+        limits: RetentionPolicy,
+    ) -> Result<Vec<ExpiredSegment>, StoreError> {
         let store = self.clone();
         let steps = tokio::spawn(async move {
             let mut removed = Vec::new();
             loop {
-                let step = store.retain_next().await?;
+                let step = store.retain_next(&limits).await?;
                 if step.is_empty() {
                     return Ok(removed);
                 }
@@ -97,16 +111,16 @@ impl Store {
         }
         // Before it: what fails is tried again then, and keeps the compactor from nothing.
         retainer.looked_unix_nano.store(now, Ordering::Relaxed);
-        if !self.retain_next().await?.is_empty() {
+        if !self.retain_next(&options.retention).await?.is_empty() {
             retainer.looked_unix_nano.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Removes all whole segments that have expired, or rewrites one of which parts have; what went.
-    async fn retain_next(&self) -> Result<Vec<ExpiredSegment>, StoreError> {
+    async fn retain_next(&self, limits: &RetentionPolicy) -> Result<Vec<ExpiredSegment>, StoreError> {
         let _one_at_a_time = self.inner.compactor.merging.lock().await;
-        let step = self.retain_step().await;
+        let step = self.retain_step(limits).await;
         let error = step.as_ref().err().map(ToString::to_string);
         *self.inner.retainer.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
         if let Err(error) = &step {
@@ -115,10 +129,10 @@ impl Store {
         step
     }
 
-    async fn retain_step(&self) -> Result<Vec<ExpiredSegment>, StoreError> {
+    async fn retain_step(&self, limits: &RetentionPolicy) -> Result<Vec<ExpiredSegment>, StoreError> {
         // What an earlier commit came to may not be known yet; what it removed must not be removed again.
         let manifest = self.inner.show_resolved().await?;
-        let plan = self.plan_of(&manifest.segments);
+        let plan = self.plan_of(limits, &manifest.segments);
         let entry = |id: Ulid| manifest.segments.iter().find(|segment| segment.meta.id == id).cloned();
         let (whole, partly): (Vec<_>, Vec<_>) = plan.into_iter().partition(|segment| segment.whole);
         let retainer = &self.inner.retainer;
