@@ -387,6 +387,40 @@ fn a_crash_at_any_step_of_retention_removes_what_expired_and_nothing_else() {
 }
 
 #[test]
+fn a_retention_whose_answers_are_lost_removes_once_and_nothing_else() {
+    let mut world = World::new(seed());
+    world.merged_segments = usize::MAX;
+    let short: TenantId = "short".parse().expect("a valid name");
+    let limits = RetentionLimits { age_max: Some(Duration::from_secs(1)), bytes_max: None };
+    world.retention.tenants.insert(short.clone(), limits);
+    let life = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+    world.send(&life, 2);
+    life.runtime.block_on(life.store.flush()).expect("a flush");
+    // The commit is done at once; nobody hears of it before so many tries, more than one call makes.
+    for (round, tries) in [(1, 1), (2, 6)] {
+        life.runtime.block_on(async {
+            let sent = life.store.ingest(&short, Encoding::Json, request((1 << 40) + round)).await;
+            assert!(sent.is_ok(), "{sent:?}");
+            life.store.flush().await.expect("a flush");
+        });
+        let mut puts = 0;
+        life.crasher.store.set_plan(move |call| {
+            let entry = call.operation == Operation::Put && call.path.as_ref().starts_with("manifest/");
+            puts += u64::from(entry);
+            let fault = if puts == 1 { StoreFault::AnswerLost } else { StoreFault::Before };
+            (entry && puts <= tries).then_some(fault)
+        });
+        life.runtime.block_on(life.store.apply_retention()).expect("it removes");
+        let status = life.store.status();
+        assert_eq!((status.failure, status.retention.segments_removed), (None, round), "after {tries} tries");
+        let left = life.store.snapshot().manifest.segments.clone();
+        assert!(left.iter().all(|segment| segment.meta.tenant(&short).is_none()));
+        world.check(&life);
+    }
+    life.end();
+}
+
+#[test]
 fn power_cuts_at_any_call_and_a_faulty_object_store_lose_nothing() {
     let seed = seed();
     let odds = Odds { before: 0.05, answer_lost: 0.1, hang: 0.0, busy: 0.05 };
