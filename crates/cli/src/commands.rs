@@ -1,10 +1,14 @@
 //! The commands, one file each, and what several of them share: how a store or a server is named
 //! and opened.
 
+pub(crate) mod backup;
 pub(crate) mod compact;
 pub(crate) mod config;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod restore;
+pub(crate) mod retention;
+pub(crate) mod segments;
 pub(crate) mod serve;
 pub(crate) mod trace;
 pub(crate) mod verify;

@@ -58,6 +58,14 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Merge segments until few remain
     Compact(commands::compact::CompactArgs),
+    /// Remove what has expired, or tell what that would be
+    Retention(commands::retention::RetentionArgs),
+    /// List the live segments, or the partitions that a lookup goes through
+    Segments(commands::segments::SegmentsArgs),
+    /// Copy a store, also beside the server that has it open
+    Backup(commands::backup::BackupArgs),
+    /// Make a store of a backup
+    Restore(commands::restore::RestoreArgs),
     /// Print every setting, its value and where the value comes from
     Config(commands::config::ConfigArgs),
 }
@@ -97,6 +105,10 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Gen(args) => r#gen::run(args).await,
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Compact(args) => commands::compact::run(args).await,
+        Command::Retention(args) => commands::retention::run(args).await,
+        Command::Segments(args) => commands::segments::run(args).await,
+        Command::Backup(args) => commands::backup::run(args).await,
+        Command::Restore(args) => commands::restore::run(args).await,
         Command::Config(args) => commands::config::run(&args),
     }
 }

@@ -214,6 +214,26 @@ limits! {
     DELETION_GRACE_SECONDS: "seconds" = 300,
         "longer than a query takes to read what it began with",
         "an export that takes longer ends with an error";
+    /// How long spans are kept after the end of the newest span of their segment; 0: for good.
+    RETENTION_AGE_SECONDS_MAX: "seconds" = 0,
+        "0 is no limit: nothing is removed that nobody asked to be",
+        "what is older is removed and no answer has it any more";
+    /// Bytes of segments that a tenant's spans may take; 0: any number.
+    RETENTION_BYTES_MAX: "bytes" = 0,
+        "0 is no limit: nothing is removed that nobody asked to be",
+        "the oldest segments are removed and no answer has them any more";
+    /// Tenants with limits of their own in `retention_tenants`.
+    RETENTION_TENANTS_MAX: "tenants" = 1_024,
+        "a setting is one line of text",
+        "the setting is refused";
+    /// Segments that one answer describes.
+    SEGMENTS_LISTED_MAX: "segments" = 1_000,
+        "a month of a busy store; some 500 bytes each",
+        "the answer says that there are more, and where to go on";
+    /// Manifest versions that a backup begins with before it gives up, as files were deleted meanwhile.
+    BACKUP_TRIES_MAX: "tries" = 16,
+        "each copies what the one before did not; with more, deletion_grace_seconds is too short",
+        "the backup fails and says so; what it copied helps the next one";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

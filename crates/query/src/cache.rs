@@ -2,8 +2,8 @@
 //!
 //! A trace is kept with the generation up to which segments were asked for it. Rows of that and of earlier
 //! generations are all in it, wherever compaction has put them since; so a later lookup asks only segments
-//! with newer rows, and memtables, which are never in here. Ingest has nothing to invalidate. What is removed
-//! on purpose is not shown from here either: the manifest counts such removals.
+//! with newer rows, and memtables, which are never in here. Ingest has nothing to invalidate. What retention
+//! removes is not shown from here either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,8 @@ const ENTRY_BYTES: usize = 256;
 pub(crate) struct CachedTrace {
     /// Up to which rows are in it.
     pub(crate) generation: u64,
+    /// The manifest version in which retention last removed something.
+    pub(crate) retention_version: u64,
     pub(crate) batches: Vec<Arc<SpanBatch>>,
     /// (batch, row), by start and span ID, each span once.
     pub(crate) rows: Vec<(u32, u32)>,
@@ -93,9 +95,16 @@ impl TraceCache {
         Self { traces, limits, hits: Arc::default(), misses: Arc::default(), evictions }
     }
 
-    pub(crate) fn get(&self, tenant: &TenantId, trace_id: &TraceId) -> Option<Arc<CachedTrace>> {
+    /// If retention has removed something since, the trace may have been among it, and is not known.
+    pub(crate) fn get(
+        &self,
+        tenant: &TenantId,
+        trace_id: &TraceId,
+        retention_version: u64,
+    ) -> Option<Arc<CachedTrace>> {
         let traces = self.traces.as_ref()?;
         let found = traces.get(&(tenant.clone(), *trace_id));
+        let found = found.filter(|trace| trace.retention_version == retention_version);
         let count = if found.is_some() { &self.hits } else { &self.misses };
         count.fetch_add(1, Ordering::Relaxed);
         found

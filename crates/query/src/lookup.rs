@@ -137,7 +137,8 @@ impl Lookup<'_> {
             }
         }
         report.memtable_us = lap_us(&mut lap);
-        let cached = self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id));
+        let retention_version = snapshot.manifest.retention.map_or(0, |retention| retention.version);
+        let cached = self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id, retention_version));
         report.from_cache = self.cache.map(|_| cached.is_some());
 
         let mut stored = Assembler::new(self.limits);
@@ -168,6 +169,7 @@ impl Lookup<'_> {
             if is_new || report.from_cache == Some(false) {
                 let trace = CachedTrace {
                     generation,
+                    retention_version,
                     batches: batches.to_vec(),
                     rows: rows.to_vec(),
                     conflicting: spans.conflicting_span_ids().to_vec(),

@@ -7,6 +7,8 @@ mod cache;
 mod explain;
 mod export;
 mod operations;
+mod retention;
+mod segments;
 mod times;
 mod trace;
 
@@ -25,8 +27,10 @@ use crate::rejection::Rejection;
 use crate::shared::Shared;
 
 const BATCH: &str = "/api/v1/traces/batch";
-const COMPACT: &str = "/api/v1/compact";
 const CACHED_TRACES: &str = "/api/v1/cache/traces";
+const COMPACT: &str = "/api/v1/compact";
+const FLUSH: &str = "/api/v1/flush";
+const RETENTION: &str = "/api/v1/retention";
 
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
@@ -36,6 +40,10 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router {
         .route(CACHED_TRACES, delete(cache::drop_all))
         .route(&format!("{CACHED_TRACES}/{{trace_id}}"), delete(cache::drop_one))
         .route(COMPACT, post(operations::compact))
+        .route(FLUSH, post(operations::flush))
+        .route(RETENTION, post(retention::apply))
+        .route("/api/v1/segments", get(segments::segments))
+        .route("/api/v1/partitions", get(segments::partitions))
         .route("/api/v1/status", get(operations::status))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
@@ -66,7 +74,7 @@ async fn wrong_path() -> Response {
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let allowed = match uri.path() {
-        BATCH | COMPACT => "POST",
+        BATCH | COMPACT | FLUSH | RETENTION => "POST",
         path if path.starts_with(CACHED_TRACES) => "DELETE",
         _ => "GET, HEAD",
     };

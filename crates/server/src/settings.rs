@@ -7,15 +7,19 @@
 //! kind reads it: a value means the same wherever it is written.
 
 mod kinds;
+mod retention;
 mod sources;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracelake::{EngineOptions, Options, TraceCacheLimits, TraceLimits, limits};
+use tracelake::{
+    EngineOptions, Options, RetentionLimits, RetentionPolicy, TraceCacheLimits, TraceLimits, limits,
+};
 
 use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, NameList, OriginList, Seconds, Size};
+pub use retention::TenantRetention;
 pub use sources::{Origin, SettingsArgs, SettingsError};
 
 /// How the log is written.
@@ -156,6 +160,12 @@ settings! {
     slice_bytes: u64 = limits::SLICE_BYTES, Size(1 << 20, 16 << 30);
     /// How long a replaced file is kept.
     deletion_grace_seconds: u64 = limits::DELETION_GRACE_SECONDS, Seconds(1, 2_592_000);
+    /// How long spans are kept after they ended; 0 for good.
+    retention_age_seconds_max: u64 = limits::RETENTION_AGE_SECONDS_MAX, retention::AGE;
+    /// Bytes of segments that each tenant's spans may take before the oldest go; 0 for any number.
+    retention_bytes_max: u64 = limits::RETENTION_BYTES_MAX, retention::BYTES;
+    /// Tenants with limits of their own instead of these two, such as acme=age:30d bytes:50GiB, beta=age:off.
+    retention_tenants: Vec<TenantRetention> = Vec::new(), retention::TenantList;
     /// Spans of one trace in one answer.
     trace_spans_max: u64 = limits::TRACE_SPANS_MAX, Count(1, 100_000_000);
     /// Memory of the spans of one trace in one answer.
@@ -217,7 +227,23 @@ impl Settings {
         options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;
         options.read.block_cache_bytes_max = self.block_cache_bytes_max;
+        options.retention = self.retention();
         options
+    }
+
+    fn retention(&self) -> RetentionPolicy {
+        let limits = |age_seconds: u64, bytes: u64| RetentionLimits {
+            age_max: (age_seconds > 0).then(|| Duration::from_secs(age_seconds)),
+            bytes_max: (bytes > 0).then_some(bytes),
+        };
+        let of_tenant = |one: &TenantRetention| {
+            let age_seconds = one.age_seconds_max.unwrap_or(self.retention_age_seconds_max);
+            (one.tenant.clone(), limits(age_seconds, one.bytes_max.unwrap_or(self.retention_bytes_max)))
+        };
+        RetentionPolicy {
+            others: limits(self.retention_age_seconds_max, self.retention_bytes_max),
+            tenants: self.retention_tenants.iter().map(of_tenant).collect(),
+        }
     }
 
     /// Whether somebody set it: it came from somewhere, or a program that has the server as a library
@@ -239,9 +265,24 @@ impl Settings {
                 ),
             });
         }
+        let bytes_min = SLICES_KEPT_MIN.saturating_mul(self.slice_bytes);
+        let of_tenants = self.retention_tenants.iter().filter_map(|one| one.bytes_max);
+        if of_tenants.chain([self.retention_bytes_max]).any(|bytes| bytes > 0 && bytes < bytes_min) {
+            return Err(SettingsError::Together {
+                message: format!(
+                    "a limit of bytes in retention_bytes_max or retention_tenants is less than \
+                     {SLICES_KEPT_MIN} times slice_bytes ({}): whole slices go at once, so nearly nothing \
+                     might be left; raise it, or lower slice_bytes",
+                    kinds::print_size(bytes_min)
+                ),
+            });
+        }
         Ok(())
     }
 }
+
+/// A limit of bytes has room for so many slices.
+const SLICES_KEPT_MIN: u64 = 4;
 
 #[cfg(test)]
 mod tests;

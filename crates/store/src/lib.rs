@@ -3,6 +3,7 @@
 //! It knows no SQL and serves no protocol. Clock, randomness, file system and object store come in
 //! from outside ([`mod@env`]), so that crashes and faults can be played through from a seed.
 
+pub mod backup;
 pub mod compaction;
 pub mod env;
 mod error;
@@ -10,6 +11,7 @@ pub mod local_store;
 pub mod locator;
 pub mod manifest_log;
 pub mod memtable;
+pub mod retention;
 pub mod segments;
 pub mod snapshot;
 pub mod store;
@@ -19,5 +21,7 @@ pub use error::StoreError;
 pub use memtable::TraceRows;
 pub use segments::{CacheSizes, FoundInSegment, ReadOptions, report};
 pub use snapshot::Snapshot;
-pub use store::{CompactionStatus, Encoding, Ingested, Store, StoreOptions, StoreStatus, decode_frame};
+pub use store::{
+    CompactionStatus, Encoding, Ingested, RetentionStatus, Store, StoreOptions, StoreStatus, decode_frame,
+};
 pub use tracelake_format as format;

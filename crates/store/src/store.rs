@@ -9,6 +9,7 @@ mod flush;
 mod ingest;
 mod open;
 mod options;
+mod retain;
 mod sink;
 mod status;
 mod warm;
@@ -26,6 +27,8 @@ use flush::Flusher;
 pub use ingest::{Encoding, Ingested};
 pub use open::decode_frame;
 pub use options::StoreOptions;
+use retain::Retainer;
+pub use retain::RetentionStatus;
 pub use status::{RecoverySummary, StoreStatus};
 
 use crate::StoreError;
@@ -57,6 +60,7 @@ struct Inner {
     recent: Arc<RecentRequests>,
     decoders: Mutex<Vec<Decoder>>,
     compactor: Compactor,
+    retainer: Retainer,
     /// Of the flusher, the compactor and the loader of filters.
     tasks: Mutex<Vec<JoinHandle<()>>>,
     recovery: RecoverySummary,

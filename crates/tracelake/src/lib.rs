@@ -25,8 +25,11 @@
 //! # }
 //! ```
 
+mod backup;
 mod error;
 mod options;
+mod retention;
+mod segments;
 mod trace;
 mod verify;
 
@@ -42,8 +45,11 @@ use tracelake_store::env::{Files, SystemFiles};
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::{Store, StoreError, StoreOptions, StoreStatus};
 
+pub use backup::{back_up, is_in_use, restore};
 pub use error::Error;
 pub use options::Options;
+pub use retention::RetentionReport;
+pub use segments::{Partition, Partitions, SegmentInfo, SegmentPage, Whose, partitions_of, segments};
 pub use trace::Trace;
 pub use tracelake_model as model;
 pub use tracelake_model::{ErrorKind, SpanBatch, SpanId, SpanView, TenantId, TraceId, limits};
@@ -53,7 +59,9 @@ pub use tracelake_query::{
     EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
     TraceCacheLimits, TraceCacheStats, TraceLimits,
 };
+pub use tracelake_store::backup::{BackupSummary, RestoreSummary};
 pub use tracelake_store::report::ReadCounts;
+pub use tracelake_store::retention::{ExpiredPart, ExpiredSegment, Expiry, RetentionLimits, RetentionPolicy};
 pub use tracelake_store::{CacheSizes, CompactionStatus, Encoding, Ingested as IngestOutcome, ReadOptions};
 pub use tracelake_trace as tree;
 pub use verify::{Finding, VerifyReport, verify};
@@ -86,7 +94,8 @@ impl Tracelake {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
             generation_age_max: options.generation_age_max,
-            compaction: CompactionPolicy { slice_bytes: options.slice_bytes, ..CompactionPolicy::default() },
+            compaction: compaction(&options),
+            retention: options.retention.clone(),
             deletion_grace: options.deletion_grace,
             read: options.read.clone(),
             ..StoreOptions::new(Arc::new(local), options.data_dir.join(WAL_DIR), rand::random())
@@ -195,6 +204,37 @@ impl Tracelake {
         Ok(self.store.compact().await?)
     }
 
+    /// Removes what retention says, or only tells what that would be. It goes on if the caller does not
+    /// wait for it.
+    ///
+    /// # Errors
+    /// If segments cannot be read or written; what was removed before stays so.
+    pub async fn retention(&self, dry_run: bool) -> Result<RetentionReport, Error> {
+        self.retention_with(&self.options.retention, dry_run).await
+    }
+
+    /// As [`Self::retention`], with other limits.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn retention_with(
+        &self,
+        limits: &RetentionPolicy,
+        dry_run: bool,
+    ) -> Result<RetentionReport, Error> {
+        let segments = if dry_run {
+            self.store.retention_plan_with(limits)
+        } else {
+            self.store.apply_retention_with(limits.clone()).await?
+        };
+        Ok(RetentionReport::new(dry_run, !limits.is_off(), segments))
+    }
+
+    /// The name that this process writes under: of all that ever open the store, no two have the same.
+    pub fn writer(&self) -> String {
+        self.store.snapshot().manifest.writer.clone()
+    }
+
     /// Flushes and ends. Later calls fail.
     ///
     /// # Errors
@@ -230,6 +270,19 @@ pub struct Status {
     pub caches: CacheSizes,
     /// What all lookups since the start have asked and read.
     pub reads: ReadCounts,
+}
+
+/// With retention by age, slices that expire at very different times are not merged: by so many parts of
+/// the shortest age.
+const AGE_PARTS: u32 = 8;
+
+fn compaction(options: &Options) -> CompactionPolicy {
+    let apart = |age: Duration| u64::try_from((age / AGE_PARTS).as_nanos()).unwrap_or(u64::MAX);
+    CompactionPolicy {
+        slice_bytes: options.slice_bytes,
+        ends_apart_max: options.retention.age_min().map_or(u64::MAX, apart),
+        ..CompactionPolicy::default()
+    }
 }
 
 /// Folder of the WAL in the data folder.

@@ -7,6 +7,7 @@ use tracelake_model::limits;
 use tracelake_otlp::DecodeLimits;
 use tracelake_query::EngineOptions;
 use tracelake_store::ReadOptions;
+use tracelake_store::retention::RetentionPolicy;
 
 /// Where the store is and how much it may take. Every limit has a default
 /// ([`tracelake_model::limits`]).
@@ -20,6 +21,8 @@ pub struct Options {
     pub generation_age_max: Duration,
     /// The size that merged segments shall have.
     pub slice_bytes: u64,
+    /// How much of whose data is kept; by default all.
+    pub retention: RetentionPolicy,
     /// How long a replaced file is kept.
     pub deletion_grace: Duration,
     /// What an OTLP request may hold.
@@ -38,6 +41,7 @@ impl Options {
             generation_bytes_max: limits::GENERATION_BYTES_MAX,
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
             slice_bytes: limits::SLICE_BYTES,
+            retention: RetentionPolicy::default(),
             deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
             decode_limits: DecodeLimits::default(),
             queries: EngineOptions::default(),

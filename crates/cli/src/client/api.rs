@@ -109,10 +109,30 @@ impl ApiClient {
     /// # Errors
     /// [`ClientError`], each of its kinds.
     pub(crate) async fn compact(&self) -> Result<serde_json::Value, ClientError> {
-        let path = "/api/v1/compact";
+        self.post_json("/api/v1/compact").await
+    }
+
+    /// Has the server do what the path says; what it answers.
+    ///
+    /// # Errors
+    /// [`ClientError`], each of its kinds.
+    pub(crate) async fn post_json(&self, path: &str) -> Result<serde_json::Value, ClientError> {
         let answer = self.request(Method::POST, path, "application/json").await?;
-        let status = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
-        status.ok_or_else(|| self.error(path, &answer))
+        self.json(path, &answer)
+    }
+
+    /// What the server says at a path.
+    ///
+    /// # Errors
+    /// [`ClientError`], each of its kinds.
+    pub(crate) async fn get_json(&self, path: &str) -> Result<serde_json::Value, ClientError> {
+        let answer = self.get(path, "application/json").await?;
+        self.json(path, &answer)
+    }
+
+    fn json(&self, path: &str, answer: &Answer) -> Result<serde_json::Value, ClientError> {
+        let body = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
+        body.ok_or_else(|| self.error(path, answer))
     }
 
     async fn get(&self, path: &str, accept: &'static str) -> Result<Answer, ClientError> {

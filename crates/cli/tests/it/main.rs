@@ -14,3 +14,4 @@ mod oracle;
 mod stop;
 mod syscalls;
 mod terminal;
+mod upkeep;

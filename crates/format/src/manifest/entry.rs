@@ -41,7 +41,7 @@ pub enum Change {
 #[serde(deny_unknown_fields)]
 pub struct Open {}
 
-/// A change of the live segments: a flush adds some, a compaction replaces some.
+/// A change of the live segments: a flush adds some, a compaction replaces some, retention removes some.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commit {
@@ -54,6 +54,9 @@ pub struct Commit {
     pub segments_removed: Vec<Ulid>,
     /// Attributes that have a column of their own from now on.
     pub attribute_columns_added: Vec<AttributeColumn>,
+    /// Spans of what is removed are in no segment any more: their time was over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retention: bool,
 }
 
 /// What a flush made permanent.
@@ -96,7 +99,15 @@ impl Entry {
     /// # Errors
     /// [`FormatError::TooLarge`].
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        frame::seal(Kind::Entry, &to_json(Kind::Entry, self)?)
+        frame::seal(Kind::Entry, self.format_version(), &to_json(Kind::Entry, self)?)
+    }
+
+    /// The oldest format that has all of its fields.
+    fn format_version(&self) -> u32 {
+        match &self.change {
+            Change::Commit(Commit { retention: true, .. }) => frame::RETENTION_VERSION,
+            _ => frame::FIRST_VERSION,
+        }
     }
 
     /// Reads an object's bytes. Whether it fits what came before, [`super::State::apply`] checks.
@@ -104,7 +115,10 @@ impl Entry {
     /// # Errors
     /// Any byte that was not written so, or a newer format.
     pub fn decode(object: &[u8]) -> Result<Self, FormatError> {
-        from_json(Kind::Entry, frame::open(Kind::Entry, object)?)
+        let (version, payload) = frame::open(Kind::Entry, object)?;
+        let entry: Self = from_json(Kind::Entry, payload)?;
+        frame::check_version(Kind::Entry, version, entry.format_version())?;
+        Ok(entry)
     }
 }
 

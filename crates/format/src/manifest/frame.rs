@@ -3,8 +3,14 @@
 
 use crate::FormatError;
 
-/// The newest format that is read, and the one that is written.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format that is read.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// What is written where nothing of a newer one is needed, so that older builds can read it.
+pub(super) const FIRST_VERSION: u32 = 1;
+
+/// The first that knows of retention.
+pub(super) const RETENTION_VERSION: u32 = 2;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 32;
@@ -22,6 +28,8 @@ pub(super) enum Kind {
     Entry = 1,
     /// Everything as of a version.
     Checkpoint = 2,
+    /// Everything as of a version, with all segments beside it.
+    Backup = 3,
 }
 
 impl Kind {
@@ -29,19 +37,20 @@ impl Kind {
         match self {
             Self::Entry => "manifest entry",
             Self::Checkpoint => "manifest checkpoint",
+            Self::Backup => "backup",
         }
     }
 }
 
 /// Puts the header before a payload.
-pub(super) fn seal(kind: Kind, payload: &[u8]) -> Result<Vec<u8>, FormatError> {
+pub(super) fn seal(kind: Kind, version: u32, payload: &[u8]) -> Result<Vec<u8>, FormatError> {
     let len = payload.len() as u64;
     if len > PAYLOAD_BYTES_MAX {
         return Err(FormatError::TooLarge { what: kind.what(), size: len, max: PAYLOAD_BYTES_MAX });
     }
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&(kind as u32).to_le_bytes());
     bytes.extend_from_slice(&len.to_le_bytes());
     bytes.extend_from_slice(&crc32c::crc32c(payload).to_le_bytes());
@@ -50,8 +59,8 @@ pub(super) fn seal(kind: Kind, payload: &[u8]) -> Result<Vec<u8>, FormatError> {
     Ok(bytes)
 }
 
-/// The payload, if every byte of the object is what was written.
-pub(super) fn open(kind: Kind, object: &[u8]) -> Result<&[u8], FormatError> {
+/// The format's version and the payload, if every byte of the object is what was written.
+pub(super) fn open(kind: Kind, object: &[u8]) -> Result<(u32, &[u8]), FormatError> {
     let what = kind.what();
     let Some((header, payload)) = object.split_first_chunk::<HEADER_BYTES>() else {
         return Err(FormatError::damaged(what, format!("{} bytes are less than a header", object.len())));
@@ -69,7 +78,7 @@ pub(super) fn open(kind: Kind, object: &[u8]) -> Result<&[u8], FormatError> {
     if header_crc != header_checksum(header) {
         return Err(FormatError::damaged(what, "the header's checksum does not match"));
     }
-    if version != FORMAT_VERSION {
+    if !(FIRST_VERSION..=FORMAT_VERSION).contains(&version) {
         return Err(FormatError::Version { what, found: version, supported: FORMAT_VERSION });
     }
     if found_kind != kind as u32 {
@@ -85,7 +94,16 @@ pub(super) fn open(kind: Kind, object: &[u8]) -> Result<&[u8], FormatError> {
     if payload_crc != crc32c::crc32c(payload) {
         return Err(FormatError::damaged(what, "the payload's checksum does not match"));
     }
-    Ok(payload)
+    Ok((version, payload))
+}
+
+/// Refuses a payload with fields that its format does not have.
+pub(super) fn check_version(kind: Kind, found: u32, needed: u32) -> Result<(), FormatError> {
+    if found >= needed {
+        return Ok(());
+    }
+    let detail = format!("it says format version {found} and has what came with version {needed}");
+    Err(FormatError::damaged(kind.what(), detail))
 }
 
 /// The checksum that a header should end with.

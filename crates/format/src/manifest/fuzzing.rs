@@ -1,7 +1,7 @@
 //! What a fuzzer and the tests of random bytes call.
 
-use super::frame::{self, HEADER_BYTES, Kind};
-use super::{Entry, State};
+use super::frame::{self, FORMAT_VERSION, HEADER_BYTES, Kind};
+use super::{Backup, Entry, State};
 
 /// Reads arbitrary bytes as each kind of object, as they are and with checksums that match, so that
 /// the JSON behind them is reached too. What is accepted must survive being written and read again.
@@ -10,8 +10,8 @@ use super::{Entry, State};
 /// When it does not.
 pub fn manifest(data: &[u8]) {
     read(data);
-    for kind in [Kind::Entry, Kind::Checkpoint] {
-        if let Ok(object) = frame::seal(kind, data) {
+    for kind in [Kind::Entry, Kind::Checkpoint, Kind::Backup] {
+        if let Ok(object) = frame::seal(kind, FORMAT_VERSION, data) {
             read(&object);
         }
     }
@@ -37,5 +37,9 @@ fn read(object: &[u8]) {
     if let Ok(state) = State::decode_checkpoint(object) {
         let again = state.encode_checkpoint().and_then(|bytes| State::decode_checkpoint(&bytes));
         assert!(again.is_ok_and(|again| again == state), "a checkpoint changed by being written");
+    }
+    if let Ok(backup) = Backup::decode(object) {
+        let again = backup.encode().and_then(|bytes| Backup::decode(&bytes));
+        assert!(again.is_ok_and(|again| again == backup), "a backup changed by being written");
     }
 }

@@ -33,6 +33,22 @@ pub struct State {
     pub attribute_columns: AttributeColumns,
     /// The live segments, in the order in which they were added.
     pub segments: Vec<SegmentEntry>,
+    /// What retention has removed so far; none before it removed anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// Bounds of all that retention ever removed. Who reads as of an earlier version than `version`, and
+/// needs rows within both bounds, may miss some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The version that removed something last.
+    pub version: u64,
+    /// No row of a higher generation was removed.
+    pub generation_max: u64,
+    /// No span that starts later was removed, in nanoseconds since 1970.
+    pub start_unix_nano_max: u64,
 }
 
 impl State {
@@ -53,6 +69,9 @@ impl State {
                 }
                 if !commit.segments_removed.is_empty() {
                     let removed: HashSet<_> = commit.segments_removed.iter().collect();
+                    if commit.retention {
+                        self.lose(&removed);
+                    }
                     self.segments.retain(|segment| !removed.contains(&segment.meta.id));
                 }
                 self.segments.extend(commit.segments_added.iter().cloned());
@@ -72,6 +91,17 @@ impl State {
         self.wal_covered.push(CoveredWal { wal: flushed.wal, sequence: flushed.wal_covered });
         let excess = self.wal_covered.len().saturating_sub(WALS_MAX);
         self.wal_covered.drain(..excess);
+    }
+
+    /// Retention removes these segments, or some of what is in them.
+    fn lose(&mut self, removed: &HashSet<&Ulid>) {
+        let gone = self.segments.iter().map(|segment| &segment.meta);
+        let gone = gone.filter(|meta| removed.contains(&meta.id));
+        let before = self.retention.map_or((0, 0), |was| (was.generation_max, was.start_unix_nano_max));
+        let (generation_max, start_unix_nano_max) = gone.fold(before, |(generation, start), meta| {
+            (generation.max(meta.generation_max), start.max(meta.start_unix_nano_max))
+        });
+        self.retention = Some(Retention { version: self.version, generation_max, start_unix_nano_max });
     }
 
     fn check(&self, entry: &Entry) -> Result<(), FormatError> {
@@ -111,6 +141,9 @@ impl State {
                 let Flushed { wal, wal_covered, .. } = flushed;
                 return misfit(format!("file {before} of WAL {wal} was covered, now only {wal_covered}"));
             }
+        }
+        if commit.retention && commit.segments_removed.is_empty() {
+            return misfit("retention removes nothing");
         }
         // The live set is only looked through where something must be found in it or must not be.
         let mut removed = HashSet::new();
@@ -153,7 +186,12 @@ impl State {
     /// # Errors
     /// [`FormatError::TooLarge`].
     pub fn encode_checkpoint(&self) -> Result<Vec<u8>, FormatError> {
-        frame::seal(Kind::Checkpoint, &to_json(Kind::Checkpoint, self)?)
+        frame::seal(Kind::Checkpoint, self.format_version(), &to_json(Kind::Checkpoint, self)?)
+    }
+
+    /// The oldest format that has all of its fields.
+    pub(super) fn format_version(&self) -> u32 {
+        if self.retention.is_some() { frame::RETENTION_VERSION } else { frame::FIRST_VERSION }
     }
 
     /// Reads a checkpoint's bytes.
@@ -161,28 +199,34 @@ impl State {
     /// # Errors
     /// Any byte that was not written so, a newer format, or a state that no log adds up to.
     pub fn decode_checkpoint(object: &[u8]) -> Result<Self, FormatError> {
-        let state: Self = from_json(Kind::Checkpoint, frame::open(Kind::Checkpoint, object)?)?;
-        let mut ids = HashSet::new();
-        let mut paths = HashSet::new();
-        let mut keys = HashSet::new();
-        let distinct_keys = state.attribute_columns.columns.iter().all(|column| keys.insert(&column.key));
-        let mut wals = HashSet::new();
-        let distinct_wals = state.wal_covered.iter().all(|covered| wals.insert(covered.wal));
-        let distinct = state
-            .segments
-            .iter()
-            .all(|segment| ids.insert(&segment.meta.id) && paths.insert(segment.path.as_str()));
-        if !distinct
-            || !distinct_keys
-            || !distinct_wals
-            || wals.len() > WALS_MAX
-            || state.version == 0
-            || state.epoch == 0
-            || state.epoch > state.version
-        {
+        let (version, payload) = frame::open(Kind::Checkpoint, object)?;
+        let state: Self = from_json(Kind::Checkpoint, payload)?;
+        frame::check_version(Kind::Checkpoint, version, state.format_version())?;
+        if !state.is_possible() {
             return Err(FormatError::damaged(Kind::Checkpoint.what(), "no log adds up to what it says"));
         }
         Ok(state)
+    }
+
+    /// Whether a log can add up to it, as far as it can be told without one.
+    pub(super) fn is_possible(&self) -> bool {
+        let mut ids = HashSet::new();
+        let mut paths = HashSet::new();
+        let mut keys = HashSet::new();
+        let distinct_keys = self.attribute_columns.columns.iter().all(|column| keys.insert(&column.key));
+        let mut wals = HashSet::new();
+        let distinct_wals = self.wal_covered.iter().all(|covered| wals.insert(covered.wal));
+        let distinct = self
+            .segments
+            .iter()
+            .all(|segment| ids.insert(&segment.meta.id) && paths.insert(segment.path.as_str()));
+        distinct
+            && distinct_keys
+            && distinct_wals
+            && wals.len() <= WALS_MAX
+            && self.version > 0
+            && (1..=self.version).contains(&self.epoch)
+            && self.retention.is_none_or(|retention| retention.version <= self.version)
     }
 }
 

@@ -81,6 +81,11 @@ fn flush(generation: u64, wal_covered: u64, ids: &[u128]) -> Commit {
     }
 }
 
+fn expiry(ids: &[u128]) -> Commit {
+    let segments_removed = ids.iter().copied().map(Ulid).collect();
+    Commit { segments_removed, retention: true, ..Commit::default() }
+}
+
 fn of_another_wal(mut commit: Commit) -> Commit {
     commit.flushed = commit.flushed.map(|flushed| Flushed { wal: OTHER_WAL, ..flushed });
     commit
@@ -102,7 +107,9 @@ fn entries_and_checkpoints_read_back_as_they_were_written() {
         attribute_columns_added: vec![column("a"), column("\"\\\u{1f600}\n")],
         ..flush(u64::MAX, u64::MAX, &[3, 4])
     };
-    for entry in [open(1, 1), open(u64::MAX, u64::MAX), commit(2, change), commit(3, Commit::default())] {
+    let others =
+        [open(1, 1), open(u64::MAX, u64::MAX), commit(3, Commit::default()), commit(3, expiry(&[1]))];
+    for entry in others.into_iter().chain([commit(2, change)]) {
         let bytes = entry.encode().expect("encode");
         assert_eq!(Entry::decode(&bytes).expect("decode"), entry);
     }
@@ -138,6 +145,75 @@ fn a_manifest_of_version_1_is_read() {
         assert_eq!(Entry::decode(&read(ObjectName::Entry(entry.version))).expect("decode"), entry);
     }
     assert_eq!(State::decode_checkpoint(&read(ObjectName::Checkpoint(3))).expect("decode"), state);
+}
+
+/// What retention adds, and a backup, as version 2 wrote them.
+#[test]
+fn objects_of_version_2_are_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v2/manifest");
+    let entry = commit(3, expiry(&[1]));
+    let mut state = small_state();
+    state.apply(&entry).expect("it fits");
+    let backup = Backup { taken_unix_nano: 7, flushed: true, state: state.clone() };
+    let names = [ObjectName::Entry(3).to_string(), ObjectName::Checkpoint(3).to_string()];
+    let names = [&names[0], &names[1], &BackupName(3).to_string()].map(|name| folder.join(name));
+    if std::env::var_os("TRACELAKE_BLESS").is_some() {
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        for (name, object) in names.iter().zip([entry.encode(), state.encode_checkpoint(), backup.encode()]) {
+            std::fs::write(name, object.expect("encode")).expect("it can be written");
+        }
+    }
+    let [entry_read, state_read, backup_read] =
+        names.map(|name| std::fs::read(name).expect("the fixture is there"));
+    assert_eq!(Entry::decode(&entry_read).expect("decode"), entry);
+    assert_eq!(State::decode_checkpoint(&state_read).expect("decode"), state);
+    assert_eq!(Backup::decode(&backup_read).expect("decode"), backup);
+}
+
+#[test]
+fn what_version_1_cannot_say_is_version_2_and_nothing_else_is() {
+    let mut state = small_state();
+    assert_eq!(state.encode_checkpoint().expect("encode")[8], 1);
+    let entry = commit(3, expiry(&[1]));
+    assert_eq!(entry.encode().expect("encode")[8], 2);
+    state.apply(&entry).expect("it fits");
+    let encoded = state.encode_checkpoint().expect("encode");
+    assert_eq!(encoded[8], 2);
+    let error = State::decode_checkpoint(&with_payload(&encoded, |payload| payload));
+    let error = error.expect_err("fields of version 2 in version 1");
+    assert!(error.to_string().contains("format version 1"), "{error}");
+    let backup = Backup { taken_unix_nano: 7, flushed: false, state: small_state() };
+    let encoded = backup.encode().expect("encode");
+    assert_eq!((encoded[8], encoded[12]), (1, 3));
+    assert!(State::decode_checkpoint(&encoded).is_err(), "a backup is no checkpoint");
+    let nothing = Backup { state: State::default(), ..backup };
+    assert!(Backup::decode(&nothing.encode().expect("encode")).is_err());
+}
+
+#[test]
+fn what_retention_removed_is_bounded_by_generation_and_start() {
+    let mut state = small_state();
+    state
+        .apply(&commit(3, Commit { segments_removed: vec![Ulid(2)], ..Commit::default() }))
+        .expect("it fits");
+    assert_eq!(state.retention, None, "a replacement loses nothing");
+    state.apply(&commit(4, expiry(&[1]))).expect("it fits");
+    let first = Retention { version: 4, generation_max: 7, start_unix_nano_max: u64::MAX };
+    assert_eq!(state.retention, Some(first));
+    let mut old = segment(9);
+    (old.meta.generation_max, old.meta.start_unix_nano_max) = (3, 5);
+    state.apply(&commit(5, Commit { segments_added: vec![old], ..Commit::default() })).expect("it fits");
+    state.apply(&commit(6, expiry(&[9]))).expect("it fits");
+    assert_eq!(state.retention, Some(Retention { version: 6, ..first }), "the bounds never fall");
+}
+
+#[test]
+fn a_backup_has_the_name_of_its_version() {
+    assert_eq!(BackupName(17).to_string(), "00000000000000000017.backup");
+    assert_eq!(BackupName::parse("00000000000000000017.backup"), Some(BackupName(17)));
+    for name in ["", "17.backup", "00000000000000000017.entry", "+0000000000000000017.backup"] {
+        assert_eq!(BackupName::parse(name), None, "{name}");
+    }
 }
 
 #[test]
@@ -182,17 +258,18 @@ fn every_flipped_bit_and_every_cut_is_detected() {
 #[test]
 fn a_newer_format_is_named_as_such() {
     let mut bytes = open(1, 1).encode().expect("encode");
-    bytes[8] = 2;
+    bytes[8] = 3;
     let header: [u8; HEADER_BYTES] = *bytes.first_chunk().expect("a header");
     bytes[28..32].copy_from_slice(&frame::header_checksum(&header).to_le_bytes());
     let error = Entry::decode(&bytes).expect_err("a newer format");
-    assert!(matches!(error, FormatError::Version { found: 2, supported: 1, .. }), "{error}");
+    assert!(matches!(error, FormatError::Version { found: 3, supported: 2, .. }), "{error}");
 }
 
 #[test]
 fn an_unknown_field_is_refused() {
     let good = serde_json::to_string(&commit(2, flush(3, 9, &[1]))).expect("JSON");
-    let read = |json: &str| Entry::decode(&frame::seal(frame::Kind::Entry, json.as_bytes()).expect("seal"));
+    let read =
+        |json: &str| Entry::decode(&frame::seal(frame::Kind::Entry, 1, json.as_bytes()).expect("seal"));
     assert!(read(&good).is_ok());
     for place in [r#"{"version":"#, r#"{"flushed":"#, r#"{"generation":3,"wal"#, r#"{"path":"#] {
         let unknown = good.replacen(place, &place.replacen('{', r#"{"surprise":1,"#, 1), 1);
@@ -271,6 +348,7 @@ fn entries_that_do_not_fit_are_refused_and_leave_no_trace() {
         ("a segment removed twice", commit(3, removed(&[1, 1]))),
         ("a column again", commit(3, columns(&["http.route"]))),
         ("a column twice", commit(3, columns(&["x", "x"]))),
+        ("a retention of nothing", commit(3, Commit { retention: true, ..Commit::default() })),
     ];
     for (what, entry) in wrong {
         let mut next = state.clone();
@@ -310,7 +388,7 @@ fn a_log_is_covered_on_its_own_and_the_one_flushed_longest_ago_is_forgotten() {
 fn with_payload(object: &[u8], change: impl FnOnce(String) -> String) -> Vec<u8> {
     let payload = String::from_utf8(object[HEADER_BYTES..].to_vec()).expect("JSON is UTF-8");
     let kind = if object[12] == 1 { Kind::Entry } else { Kind::Checkpoint };
-    frame::seal(kind, change(payload).as_bytes()).expect("it is small")
+    frame::seal(kind, 1, change(payload).as_bytes()).expect("it is small")
 }
 
 #[test]
@@ -388,6 +466,7 @@ fn a_log_adds_up_to_what_was_done_from_any_checkpoint_on() {
                     live.push(Ulid(next_id));
                     next_id += 1;
                 }
+                change.retention = !change.segments_removed.is_empty() && rng.random_bool(0.5);
                 if rng.random_bool(0.2) {
                     change.attribute_columns_added.push(column(&format!("key.{version}")));
                 }
@@ -425,6 +504,8 @@ fn random_and_mutated_bytes_never_panic() {
         commit(2, flush(3, 9, &[1])).encode().expect("encode"),
         small_state().encode_checkpoint().expect("encode"),
         open(1, 1).encode().expect("encode"),
+        commit(2, expiry(&[1])).encode().expect("encode"),
+        Backup { taken_unix_nano: 1, flushed: true, state: small_state() }.encode().expect("encode"),
     ];
     for round in 0..3_000 {
         let mut bytes = good[round % good.len()].clone();

@@ -48,6 +48,25 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
 }
 
+/// Writes what is in memory to segments, and answers when that is done: which manifest version has it,
+/// and who wrote that.
+pub(super) async fn flush(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
+    let flush = async {
+        parameters(&uri, &[])?;
+        not_for_web_pages(&headers, "`tracelake backup` or curl")?;
+        let store = shared.store()?;
+        store.flush().await?;
+        Ok::<_, Rejection>(json!({
+            "manifest_version": store.status().store.manifest_version,
+            "writer": store.writer(),
+        }))
+    };
+    match flush.await {
+        Ok(body) => axum::Json(body).into_response(),
+        Err(rejection) => rejection.into_api(),
+    }
+}
+
 /// Merges segments until few remain, and answers when that is done.
 pub(super) async fn compact(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     let compact = async {

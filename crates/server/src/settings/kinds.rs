@@ -230,6 +230,7 @@ impl Kind for Seconds {
             Some(b's') => (&text[..text.len() - 1], 1),
             Some(b'm') => (&text[..text.len() - 1], 60),
             Some(b'h') => (&text[..text.len() - 1], 3_600),
+            Some(b'd') => (&text[..text.len() - 1], 86_400),
             _ => (text, 1),
         };
         let seconds = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));

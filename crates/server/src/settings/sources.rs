@@ -125,6 +125,18 @@ pub struct SettingsArgs {
     given: Vec<(&'static str, String)>,
 }
 
+impl SettingsArgs {
+    /// Whether there is a flag for this setting.
+    pub fn gives(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, _)| *given == name)
+    }
+
+    /// Whether there is a flag for any setting, or for a file with settings.
+    pub fn gives_any(&self) -> bool {
+        self.config.is_some() || !self.given.is_empty()
+    }
+}
+
 /// The flag of a setting, without the hyphens in front.
 fn flag(name: &str) -> String {
     name.replace('_', "-")

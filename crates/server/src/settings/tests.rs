@@ -232,6 +232,7 @@ fn limits_have_the_settings_names() {
         "cors_allowed_origins",
         "prefetch",
         "related_trace_attributes",
+        "retention_tenants",
     ];
     for setting in Settings::table() {
         let known = names.iter().any(|name| name == setting.name)
@@ -239,4 +240,30 @@ fn limits_have_the_settings_names() {
             || own.contains(&setting.name);
         assert!(known, "{} is a limit without its entry in the table of limits", setting.name);
     }
+}
+
+#[test]
+fn tenants_have_the_limits_of_all_where_they_have_none_of_their_own() {
+    let file = "retention_age_seconds_max = '30d'\nretention_bytes_max = '10GiB'\n\
+                retention_tenants = ['a=age:1d', 'b=bytes:off', 'c=age:off bytes:2GiB']\n";
+    let settings = load(file, &[], &[]).expect("valid");
+    assert_eq!(settings.retention_age_seconds_max, 30 * 86_400);
+    let policy = settings.store_options().retention;
+    let limits =
+        |limits: RetentionLimits| (limits.age_max.map(|age| age.as_secs() / 86_400), limits.bytes_max);
+    assert_eq!(limits(policy.others), (Some(30), Some(10 << 30)));
+    let tenants: Vec<_> = policy.tenants.iter().map(|(name, own)| (name.as_str(), limits(*own))).collect();
+    let expected = [("a", (Some(1), Some(10 << 30))), ("b", (Some(30), None)), ("c", (None, Some(2 << 30)))];
+    assert_eq!(tenants, expected);
+    assert!(Settings::default().store_options().retention.is_off(), "nothing goes that nobody asked to");
+}
+
+#[test]
+fn a_limit_of_bytes_has_room_for_a_few_slices() {
+    for flag in ["--retention-bytes-max=1023MiB", "--retention-tenants=a=bytes:1023MiB"] {
+        let error = load("", &[], &[flag]).expect_err(flag);
+        assert!(error.contains("slice_bytes (1GiB)"), "{error}");
+        load("", &[], &[flag, "--slice-bytes=128MiB"]).expect(flag);
+    }
+    load("", &[], &["--retention-bytes-max=1GiB", "--retention-tenants=a=bytes:off"]).expect("valid");
 }

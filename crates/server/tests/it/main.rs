@@ -9,3 +9,4 @@ mod harness;
 mod http;
 mod lifecycle;
 mod sdk;
+mod upkeep;

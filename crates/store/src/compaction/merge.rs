@@ -63,11 +63,13 @@ pub(crate) struct Merged {
     pub(crate) duplicates: u64,
 }
 
-/// Merges segments into as few as their size and their times allow.
+/// Merges segments into as few as their size and their times allow. Rows of the tenants in `expired` are
+/// left out.
 pub(crate) fn merge(
     env: &MergeEnv<'_>,
     inputs: &[SegmentEntry],
     columns: &AttributeColumns,
+    expired: &BTreeSet<TenantId>,
 ) -> Result<Merged, StoreError> {
     // Older segments first: of two equal rows the older one stays.
     let mut inputs: Vec<&SegmentEntry> = inputs.iter().collect();
@@ -77,6 +79,8 @@ pub(crate) fn merge(
     let tenants: Vec<TenantId> = tenants.into_iter().cloned().collect();
     let survey = survey(env, &inputs, columns)?;
     let rows_expected: u64 = inputs.iter().map(|entry| entry.meta.rows).sum();
+    let expired: Vec<bool> = tenants.iter().map(|tenant| expired.contains(tenant)).collect();
+    let is_expired = |tenant: u32| expired.get(tenant as usize).copied().unwrap_or(false);
     let bytes: u64 = inputs.iter().map(|entry| entry.meta.size_bytes).sum();
     let row_bytes = (bytes / rows_expected.max(1)).max(1) * DECODED_RATIO;
     let rows_at_once = WINDOWS_ROWS.min(usize::try_from(WINDOWS_BYTES / row_bytes).unwrap_or(usize::MAX));
@@ -99,6 +103,7 @@ pub(crate) fn merge(
         same: Vec::new(),
         rows: 0,
         duplicates: 0,
+        expired: 0,
     };
 
     // An input goes on by itself as long as its rows come before all others': most traces are in one.
@@ -110,8 +115,12 @@ pub(crate) fn merge(
         let mut key = first;
         loop {
             let (window, row) = cursor.at();
-            sink.push(key, window, row)?;
-            if (sink.rows + sink.duplicates).is_multiple_of(ROWS_BETWEEN) {
+            if is_expired(key.tenant) {
+                sink.expired += 1;
+            } else {
+                sink.push(key, window, row)?;
+            }
+            if (sink.rows + sink.duplicates + sink.expired).is_multiple_of(ROWS_BETWEEN) {
                 (env.between)()?;
             }
             cursor.advance(&source)?;
@@ -124,7 +133,16 @@ pub(crate) fn merge(
         }
     }
     let (rows, duplicates) = (sink.rows, sink.duplicates);
-    assert_eq!(rows + duplicates, rows_expected, "a merge keeps every row that is no duplicate");
+    assert_eq!(
+        rows + duplicates + sink.expired,
+        rows_expected,
+        "a merge keeps every row that is no duplicate"
+    );
+    let parts = inputs.iter().flat_map(|entry| &entry.meta.tenants);
+    let expired_parts =
+        parts.filter(|part| sink.tenants.binary_search(&part.tenant).is_ok_and(|at| is_expired(at as u32)));
+    let rows_expired: u64 = expired_parts.map(|part| part.rows).sum();
+    assert_eq!(sink.expired, rows_expired, "whose rows are left out, all of theirs are, and nobody else's");
     let mut outputs = Vec::new();
     for output in sink.outputs.into_iter().flatten() {
         (env.between)()?;
@@ -150,6 +168,7 @@ struct Sink<'a> {
     same: Vec<(RowKey, Arc<Window>, usize)>,
     rows: u64,
     duplicates: u64,
+    expired: u64,
 }
 
 impl Sink<'_> {

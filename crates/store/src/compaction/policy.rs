@@ -7,6 +7,7 @@
 
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_model::limits;
+use ulid::Ulid;
 
 /// When segments are merged, and how large they become.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,9 @@ pub struct CompactionPolicy {
     pub similar_slices_max: usize,
     /// Segments that are merged at once.
     pub inputs_max: usize,
+    /// Slices whose newest spans end further apart than this, in nanoseconds, are not merged: as the whole
+    /// goes when its newest span expires, the older would be kept so much longer.
+    pub ends_apart_max: u64,
 }
 
 impl Default for CompactionPolicy {
@@ -28,6 +32,7 @@ impl Default for CompactionPolicy {
             flushed_segments_max: limits::FLUSHED_SEGMENTS_MAX as usize,
             similar_slices_max: limits::SIMILAR_SLICES_MAX as usize,
             inputs_max: limits::MERGE_INPUTS_MAX as usize,
+            ends_apart_max: u64::MAX,
         }
     }
 }
@@ -60,8 +65,26 @@ impl CompactionPolicy {
             .copied()
             .filter(|segment| segment.meta.size_bytes < self.slice_bytes / 2)
             .collect();
-        small.sort_by_key(|segment| (segment.meta.start_unix_nano_min, segment.meta.id));
-        (small.len() >= self.similar_slices_max).then(|| self.fitting(small))
+        small.sort_by_key(|segment| self.place(segment));
+        (0..small.len()).find_map(|first| {
+            let rest = small.get(first..)?;
+            let group = rest.iter().take_while(|other| self.end_near(rest.first(), other)).copied();
+            let group: Vec<&SegmentEntry> = group.collect();
+            (group.len() >= self.similar_slices_max).then(|| self.fitting(group))
+        })
+    }
+
+    /// By what slices are neighbours: their times, or where these may be too far apart, their ends.
+    fn place(&self, segment: &SegmentEntry) -> (u64, Ulid) {
+        let meta = &segment.meta;
+        let limited = self.ends_apart_max < u64::MAX;
+        (if limited { meta.end_unix_nano_max } else { meta.start_unix_nano_min }, meta.id)
+    }
+
+    /// Whether the later of two slices ends near enough to the earlier.
+    fn end_near(&self, first: Option<&&SegmentEntry>, last: &SegmentEntry) -> bool {
+        let first = first.map_or(0, |first| first.meta.end_unix_nano_max);
+        last.meta.end_unix_nano_max.saturating_sub(first) <= self.ends_apart_max
     }
 
     /// How many segments of level 0 wait to be merged, and their bytes.
@@ -97,14 +120,19 @@ impl CompactionPolicy {
                 .filter(|segment| (size_min..size_max).contains(&segment.meta.size_bytes))
                 .collect();
             if similar.len() >= self.similar_slices_max.max(2) {
-                similar.sort_by_key(|segment| (segment.meta.start_unix_nano_min, segment.meta.id));
+                similar.sort_by_key(|segment| self.place(segment));
                 let span = |group: &[&SegmentEntry]| {
-                    let first = group.first().map_or(0, |first| first.meta.start_unix_nano_min);
+                    let first =
+                        group.iter().map(|segment| segment.meta.start_unix_nano_min).min().unwrap_or(0);
                     let last = group.iter().map(|segment| segment.meta.start_unix_nano_max).max();
                     last.unwrap_or(0).saturating_sub(first)
                 };
-                let closest = similar.windows(self.similar_slices_max.max(2)).min_by_key(|group| span(group));
-                return closest.map(|group| self.fitting(group.to_vec()));
+                let groups = similar.windows(self.similar_slices_max.max(2));
+                let near = groups
+                    .filter(|group| group.last().is_some_and(|last| self.end_near(group.first(), last)));
+                if let Some(closest) = near.min_by_key(|group| span(group)) {
+                    return Some(self.fitting(closest.to_vec()));
+                }
             }
             size_max = size_min;
         }

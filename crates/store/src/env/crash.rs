@@ -34,6 +34,12 @@ pub enum CrashPoint {
     CompactionCommit,
     /// The manifest names what a merge wrote, the snapshot does not show it yet.
     CompactionSwap,
+    /// Before retention rewrites a segment of which some tenants' spans expired.
+    RetentionRewrite,
+    /// Retention has decided, and written what stays; the manifest still names all.
+    RetentionCommit,
+    /// The manifest no longer names what expired, the snapshot still shows it.
+    RetentionSwap,
     /// Before a file that no manifest names is deleted.
     SegmentDelete,
 }
@@ -57,6 +63,10 @@ impl CrashPoint {
     /// Every step of compaction.
     pub const OF_COMPACTION: [Self; 4] =
         [Self::CompactionMerge, Self::CompactionCommit, Self::CompactionSwap, Self::SegmentDelete];
+
+    /// Every step of retention.
+    pub const OF_RETENTION: [Self; 4] =
+        [Self::RetentionRewrite, Self::RetentionCommit, Self::RetentionSwap, Self::SegmentDelete];
 }
 
 /// Decides whether the store crashes at a step.

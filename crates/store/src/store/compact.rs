@@ -4,7 +4,7 @@
 //! A crash leaves either the inputs or the outputs in the manifest. Files that no manifest names are
 //! found and deleted after the same grace; a file that the manifest names is never deleted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tracelake_format::manifest::{Commit, SegmentEntry, State as ManifestState};
-use tracelake_model::limits;
+use tracelake_model::{TenantId, limits};
 use ulid::Ulid;
 
 use super::{Inner, Store};
@@ -48,8 +48,8 @@ const YIELDING_SEGMENTS_MAX: u64 = 64;
 /// What compaction has done since the start.
 #[derive(Debug, Default)]
 pub(super) struct Compactor {
-    /// One merge at a time.
-    merging: tokio::sync::Mutex<()>,
+    /// One merge at a time, and no retention meanwhile.
+    pub(super) merging: tokio::sync::Mutex<()>,
     /// Segments that could not be merged, as they are damaged or gone: each would keep all others from it.
     unmergeable: Mutex<HashSet<Ulid>>,
     /// Files that the manifest no longer names, and when that began, in nanoseconds since 1970.
@@ -62,6 +62,29 @@ pub(super) struct Compactor {
     bytes_written: AtomicU64,
     files_deleted: AtomicU64,
     error: Mutex<Option<String>>,
+}
+
+/// For what segments are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// All that was in the inputs is in the outputs.
+    Merge,
+    /// What has expired is not.
+    Retention,
+}
+
+impl Work {
+    /// The steps before anything is read, before the commit, and after it.
+    fn crash_points(self) -> [CrashPoint; 3] {
+        match self {
+            Self::Merge => {
+                [CrashPoint::CompactionMerge, CrashPoint::CompactionCommit, CrashPoint::CompactionSwap]
+            }
+            Self::Retention => {
+                [CrashPoint::RetentionRewrite, CrashPoint::RetentionCommit, CrashPoint::RetentionSwap]
+            }
+        }
+    }
 }
 
 /// Compaction at one moment.
@@ -110,6 +133,11 @@ impl Store {
             if let Err(error) = inner.delete_unnamed().await {
                 tracing::warn!(%error, "a replaced segment could not be deleted yet");
             }
+            match self.retain_if_due().await {
+                Ok(()) => {}
+                Err(StoreError::Stopped { .. }) => return,
+                Err(error) => tracing::warn!(%error, "what has expired could not be removed yet"),
+            }
             let wait = match self.merge_next(CompactionPolicy::next).await {
                 Ok(true) => {
                     retry = RETRY_MIN;
@@ -154,27 +182,30 @@ impl Store {
         let Some(inputs) = choose(policy, &compactor.mergeable(&manifest.segments)) else {
             return Ok(false);
         };
-        let merged = self.merge_and_commit(&inputs, &manifest).await;
-        if let Err(error) = &merged {
-            compactor.leave_out(&inputs, error);
-            // What it wrote takes space that others may need.
-            compactor.orphans_looked_for_unix_nano.store(0, Ordering::Relaxed);
+        let merged = self.merge_and_commit(&inputs, &manifest, BTreeSet::new()).await;
+        match &merged {
+            Ok(merged) => compactor.count(&inputs, merged),
+            Err(error) => compactor.gave_up(&inputs, error),
         }
         *compactor.error.lock().unwrap_or_else(PoisonError::into_inner) =
             merged.as_ref().err().map(ToString::to_string);
         if let Err(error) = &merged {
             self.inner.flusher.stop_if_final(error);
         }
-        merged.map(|()| true)
+        merged.map(|_| true)
     }
 
-    async fn merge_and_commit(
+    /// Writes the inputs anew, without the rows of tenants whose part of them has expired.
+    pub(super) async fn merge_and_commit(
         &self,
         inputs: &[SegmentEntry],
         manifest: &ManifestState,
-    ) -> Result<(), StoreError> {
+        expired: BTreeSet<TenantId>,
+    ) -> Result<Merged, StoreError> {
         let flusher = &self.inner.flusher;
-        flusher.reach(CrashPoint::CompactionMerge)?;
+        let work = if expired.is_empty() { Work::Merge } else { Work::Retention };
+        let [before_reading, before_commit, _] = work.crash_points();
+        flusher.reach(before_reading)?;
         let store = self.clone();
         let columns = manifest.attribute_columns.clone();
         let sources = inputs.to_vec();
@@ -198,22 +229,39 @@ impl Store {
                 },
                 between: &|| inner.yield_to_others(),
             };
-            merge(&env, &sources, &columns)
+            merge(&env, &sources, &columns, &expired)
         })
         .await
         .map_err(|_| StoreError::TaskDied { what: "a merge of segments" })??;
-        flusher.reach(CrashPoint::CompactionCommit)?;
-        let replaced = self.inner.replace(inputs, merged).await;
+        flusher.reach(before_commit)?;
+        let replaced = self.inner.replace(inputs, &merged, work).await;
         drop(begun);
-        replaced
+        replaced.map(|()| merged)
     }
 }
 
 impl Compactor {
     /// The segments that can be merged, as far as is known.
-    fn mergeable<'s>(&self, segments: &'s [SegmentEntry]) -> Vec<&'s SegmentEntry> {
+    pub(super) fn mergeable<'s>(&self, segments: &'s [SegmentEntry]) -> Vec<&'s SegmentEntry> {
         let unmergeable = self.unmergeable.lock().unwrap_or_else(PoisonError::into_inner);
         segments.iter().filter(|segment| !unmergeable.contains(&segment.meta.id)).collect()
+    }
+
+    /// A merge failed.
+    pub(super) fn gave_up(&self, inputs: &[SegmentEntry], error: &StoreError) {
+        self.leave_out(inputs, error);
+        // What it wrote takes space that others may need.
+        self.orphans_looked_for_unix_nano.store(0, Ordering::Relaxed);
+    }
+
+    fn count(&self, inputs: &[SegmentEntry], merged: &Merged) {
+        let outputs = merged.outputs.iter().map(|output| &output.entry.meta);
+        let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
+        add(&self.merges, 1);
+        add(&self.rows, outputs.clone().map(|meta| meta.rows).sum());
+        add(&self.duplicates, merged.duplicates);
+        add(&self.bytes_read, inputs.iter().map(|input| input.meta.size_bytes).sum());
+        add(&self.bytes_written, outputs.map(|meta| meta.size_bytes).sum());
     }
 
     /// Leaves out what made a merge fail, if it is a segment and not the world around.
@@ -246,7 +294,7 @@ impl Inner {
     }
 
     /// The manifest when nothing is pending any more, which the snapshot then shows.
-    async fn show_resolved(&self) -> Result<Arc<ManifestState>, StoreError> {
+    pub(super) async fn show_resolved(&self) -> Result<Arc<ManifestState>, StoreError> {
         let _committing = self.flusher.committing.lock().await;
         let manifest = self.flusher.log.resolve().await?;
         self.flusher.current.set_manifest(Arc::clone(&manifest));
@@ -272,10 +320,16 @@ impl Inner {
     }
 
     /// Outputs take the place of the inputs, in one step.
-    async fn replace(&self, inputs: &[SegmentEntry], merged: Merged) -> Result<(), StoreError> {
+    pub(super) async fn replace(
+        &self,
+        inputs: &[SegmentEntry],
+        merged: &Merged,
+        work: Work,
+    ) -> Result<(), StoreError> {
         let commit = Commit {
             segments_added: merged.outputs.iter().map(|output| output.entry.clone()).collect(),
             segments_removed: inputs.iter().map(|input| input.meta.id).collect(),
+            retention: work == Work::Retention,
             ..Commit::default()
         };
         for output in &merged.outputs {
@@ -284,24 +338,14 @@ impl Inner {
         {
             let _committing = self.flusher.committing.lock().await;
             let manifest = self.commit_replacement(commit).await?;
-            self.flusher.reach(CrashPoint::CompactionSwap)?;
+            let [.., before_swap] = work.crash_points();
+            self.flusher.reach(before_swap)?;
             let live: HashSet<Ulid> = manifest.segments.iter().map(|entry| entry.meta.id).collect();
             self.flusher.current.set_manifest(manifest);
             self.flusher.segments.retain_filters(|id| live.contains(id));
         }
-        let bytes = |entries: &mut dyn Iterator<Item = &SegmentEntry>| -> u64 {
-            entries.map(|entry| entry.meta.size_bytes).sum()
-        };
-        let mut outputs = merged.outputs.iter().map(|output| &output.entry);
-        let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
-        let compactor = &self.compactor;
-        add(&compactor.merges, 1);
-        add(&compactor.rows, outputs.clone().map(|entry| entry.meta.rows).sum());
-        add(&compactor.duplicates, merged.duplicates);
-        add(&compactor.bytes_read, bytes(&mut inputs.iter()));
-        add(&compactor.bytes_written, bytes(&mut outputs));
         let now = self.flusher.options.clock.now_unix_nano();
-        let mut replaced = compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         replaced.extend(inputs.iter().map(|input| (input.path.clone(), now)));
         Ok(())
     }
@@ -314,7 +358,8 @@ impl Inner {
             Err(ManifestError::Unknown { .. }) => {
                 let state = log.resolve().await?;
                 let live: HashSet<Ulid> = state.segments.iter().map(|segment| segment.meta.id).collect();
-                if commit.segments_added.iter().all(|added| live.contains(&added.meta.id)) {
+                let added = commit.segments_added.iter().all(|added| live.contains(&added.meta.id));
+                if added && commit.segments_removed.iter().all(|removed| !live.contains(removed)) {
                     Ok(state)
                 } else {
                     Ok(log.commit(commit).await?)

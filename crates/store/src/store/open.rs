@@ -15,6 +15,7 @@ use ulid::Ulid;
 
 use super::compact::Compactor;
 use super::flush::Flusher;
+use super::retain::Retainer;
 use super::sink::Sink;
 use super::status::RecoverySummary;
 use super::{Inner, Pending, Store, StoreOptions};
@@ -63,6 +64,7 @@ impl Store {
                 recent,
                 decoders: Mutex::new(Vec::new()),
                 compactor: Compactor::default(),
+                retainer: Retainer::default(),
                 tasks: Mutex::new(Vec::new()),
                 recovery,
             }),

@@ -11,6 +11,7 @@ use tracelake_otlp::DecodeLimits;
 
 use crate::compaction::policy::CompactionPolicy;
 use crate::env::{Clock, CrashPoints, Files, NoCrashes, SystemClock, SystemFiles};
+use crate::retention::RetentionPolicy;
 use crate::segments::ReadOptions;
 
 /// Settings and components of a store.
@@ -40,6 +41,8 @@ pub struct StoreOptions {
     pub frozen_generations_max: usize,
     /// Which segments are merged.
     pub compaction: CompactionPolicy,
+    /// How much of whose data is kept.
+    pub retention: RetentionPolicy,
     /// How long a file is kept after the manifest ceased to name it: longer than any query.
     pub deletion_grace: Duration,
     /// How segments are read.
@@ -62,6 +65,7 @@ impl StoreOptions {
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
             frozen_generations_max: limits::FROZEN_GENERATIONS_MAX as usize,
             compaction: CompactionPolicy::default(),
+            retention: RetentionPolicy::default(),
             deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),
             read: ReadOptions::default(),
         }

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 
-use super::{CompactionStatus, Store};
+use super::{CompactionStatus, RetentionStatus, Store};
 
 /// The store at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -39,6 +39,8 @@ pub struct StoreStatus {
     pub failure: Option<String>,
     /// How segments are merged.
     pub compaction: CompactionStatus,
+    /// What was removed because its time was over.
+    pub retention: RetentionStatus,
     /// What the start found in the WAL.
     pub recovery: RecoverySummary,
 }
@@ -92,6 +94,7 @@ impl Store {
                 .clone(),
             failure: inner.flusher.signals.failure(),
             compaction: inner.compaction_status(manifest),
+            retention: self.retention_status(),
             recovery: inner.recovery.clone(),
         }
     }

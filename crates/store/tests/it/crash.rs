@@ -23,6 +23,7 @@ use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::fault_store::{Fault as StoreFault, FaultStore, Odds, Operation};
 use tracelake_store::env::sim::{Fault, SimFiles};
 use tracelake_store::env::{CrashPoint, CrashPoints};
+use tracelake_store::retention::{RetentionLimits, RetentionPolicy};
 use tracelake_store::{Encoding, Store, StoreOptions};
 
 const SPANS_PER_REQUEST: u8 = 3;
@@ -77,6 +78,7 @@ struct World {
     /// How many flushed segments are merged.
     merged_segments: usize,
     deletion_grace: Duration,
+    retention: RetentionPolicy,
 }
 
 /// One life of the process.
@@ -96,6 +98,7 @@ impl World {
             random: StdRng::seed_from_u64(seed),
             merged_segments: 3,
             deletion_grace: Duration::from_secs(300),
+            retention: RetentionPolicy::default(),
         }
     }
 
@@ -125,6 +128,7 @@ impl World {
                 ..CompactionPolicy::default()
             },
             deletion_grace: self.deletion_grace,
+            retention: self.retention.clone(),
             ..StoreOptions::new(store, PathBuf::from("/wal"), self.random.random())
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -241,17 +245,21 @@ fn request(number: u64) -> Bytes {
 
 /// All rows of the trace, duplicates included, by span ID.
 async fn spans_of(store: &Store, number: u64) -> Vec<SpanId> {
-    let (tenant, id) = (TenantId::default(), trace_id(number));
+    spans_of_tenant(store, &TenantId::default(), number).await
+}
+
+async fn spans_of_tenant(store: &Store, tenant: &TenantId, number: u64) -> Vec<SpanId> {
+    let id = trace_id(number);
     let snapshot = store.snapshot();
     let mut found = Vec::new();
     for memtable in snapshot.memtables() {
-        let (parts, _) = memtable.find(&tenant, &id, usize::MAX);
+        let (parts, _) = memtable.find(tenant, &id, usize::MAX);
         for part in parts {
             found.extend(part.rows.iter().map(|row| part.batch.span(*row as usize).span_id()));
         }
     }
     for entry in &snapshot.manifest.segments {
-        let part = store.segments().find(entry, &tenant, &id, u64::MAX).await.expect("a readable segment");
+        let part = store.segments().find(entry, tenant, &id, u64::MAX).await.expect("a readable segment");
         found.extend(part.iter().flat_map(|part| part.batch.spans().map(|span| span.span_id())));
     }
     found.sort();
@@ -316,6 +324,100 @@ fn a_crash_at_any_step_of_compaction_loses_nothing_and_doubles_nothing() {
             }
         }
     }
+}
+
+/// Segments that expire whole, and such as have spans of others, too.
+#[test]
+fn a_crash_at_any_step_of_retention_removes_what_expired_and_nothing_else() {
+    let seed = seed();
+    let short: TenantId = "short".parse().expect("a valid name");
+    for point in CrashPoint::OF_RETENTION {
+        for pass in 0..2 {
+            let mut world = World::new(seed + pass);
+            world.merged_segments = usize::MAX;
+            world.deletion_grace = Duration::ZERO;
+            let life = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+            let mut expiring = 0;
+            for round in 0..4 {
+                if round % 2 == 0 {
+                    world.send(&life, 2);
+                }
+                expiring += 1;
+                let expiring = (1 << 40) + expiring;
+                life.runtime.block_on(async {
+                    let sent = life.store.ingest(&short, Encoding::Json, request(expiring)).await;
+                    assert!(sent.is_ok(), "{sent:?}");
+                    life.store.flush().await.expect("a flush");
+                });
+            }
+            let segments = life.store.snapshot().manifest.segments.len();
+            life.end();
+
+            let limits = RetentionLimits { age_max: Some(Duration::from_secs(1)), bytes_max: None };
+            world.retention.tenants.insert(short.clone(), limits);
+            if let Some(life) = world.start(Some(point), pass, Odds::default(), None) {
+                let deadline = std::time::Instant::now() + Duration::from_secs(60);
+                while !life.crasher.crashed.load(Ordering::SeqCst) {
+                    assert!(std::time::Instant::now() < deadline, "{point:?} is never reached {pass} times");
+                    let applied = life.runtime.block_on(life.store.apply_retention());
+                    drop(applied);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                life.end();
+            }
+            let policy = std::mem::take(&mut world.retention);
+            let life = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+            world.check_without_counts(&life);
+            life.end();
+
+            world.retention = policy;
+            let life = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+            life.runtime.block_on(life.store.apply_retention()).expect("it removes");
+            world.check(&life);
+            let left = life.store.snapshot().manifest.segments.clone();
+            assert_eq!(left.len(), segments / 2, "{point:?}");
+            assert!(left.iter().all(|segment| segment.meta.tenant(&short).is_none()));
+            for number in 1..=expiring {
+                let found = life.runtime.block_on(spans_of_tenant(&life.store, &short, (1 << 40) + number));
+                assert_eq!(found, [], "{point:?}");
+            }
+            life.end();
+        }
+    }
+}
+
+#[test]
+fn a_retention_whose_answers_are_lost_removes_once_and_nothing_else() {
+    let mut world = World::new(seed());
+    world.merged_segments = usize::MAX;
+    let short: TenantId = "short".parse().expect("a valid name");
+    let limits = RetentionLimits { age_max: Some(Duration::from_secs(1)), bytes_max: None };
+    world.retention.tenants.insert(short.clone(), limits);
+    let life = world.start(None, 0, Odds::default(), None).expect("nothing disturbs it");
+    world.send(&life, 2);
+    life.runtime.block_on(life.store.flush()).expect("a flush");
+    // The commit is done at once; nobody hears of it before so many tries, more than one call makes.
+    for (round, tries) in [(1, 1), (2, 6)] {
+        life.runtime.block_on(async {
+            let sent = life.store.ingest(&short, Encoding::Json, request((1 << 40) + round)).await;
+            assert!(sent.is_ok(), "{sent:?}");
+            life.store.flush().await.expect("a flush");
+        });
+        let mut puts = 0;
+        life.crasher.store.set_plan(move |call| {
+            let entry = call.operation == Operation::Put && call.path.as_ref().starts_with("manifest/");
+            puts += u64::from(entry);
+            let fault = if puts == 1 { StoreFault::AnswerLost } else { StoreFault::Before };
+            (entry && puts <= tries).then_some(fault)
+        });
+        life.runtime.block_on(life.store.apply_retention()).expect("it removes");
+        let status = life.store.status();
+        assert_eq!((status.failure, status.retention.segments_removed), (None, round), "after {tries} tries");
+        let left = life.store.snapshot().manifest.segments.clone();
+        assert!(left.iter().all(|segment| segment.meta.tenant(&short).is_none()));
+        world.check(&life);
+    }
+    life.end();
 }
 
 #[test]

@@ -262,7 +262,7 @@ async fn a_checkpoint_of_a_newer_build_is_not_passed_over() {
         log.commit(flush(generation)).await.expect("commit");
     }
     damage(&*store, &checkpoint_path(64), |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 200;
         let crc = crc32c::crc32c(&bytes[..28]);
         bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     })

@@ -23,7 +23,13 @@ fn ids(job: Option<Vec<SegmentEntry>>) -> Vec<u128> {
 }
 
 fn policy() -> CompactionPolicy {
-    CompactionPolicy { slice_bytes: 1_000, flushed_segments_max: 4, similar_slices_max: 3, inputs_max: 5 }
+    CompactionPolicy {
+        slice_bytes: 1_000,
+        flushed_segments_max: 4,
+        similar_slices_max: 3,
+        inputs_max: 5,
+        ends_apart_max: u64::MAX,
+    }
 }
 
 #[test]
@@ -56,6 +62,26 @@ fn small_slices_of_one_size_are_merged_with_their_neighbours_in_time() {
     segments.push(segment(6, 1, 30, 5));
     segments.push(segment(7, 1, 900, 6));
     assert_eq!(next(&segments), []);
+}
+
+#[test]
+fn slices_that_would_expire_far_apart_are_not_merged() {
+    let policy = CompactionPolicy { ends_apart_max: 50, ..policy() };
+    let mut segments: Vec<_> = [(1, 0), (2, 900), (3, 40), (4, 80)]
+        .map(|(id, start)| segment(id, 1, 130, start))
+        .into_iter()
+        .collect();
+    for entry in &mut segments {
+        entry.meta.end_unix_nano_max = entry.meta.start_unix_nano_max;
+    }
+    let next = |segments: &[SegmentEntry]| ids(policy.next(&segments.iter().collect::<Vec<_>>()));
+    let all = |segments: &[SegmentEntry]| ids(policy.next_of_all(&segments.iter().collect::<Vec<_>>()));
+    assert_eq!((next(&segments), all(&segments)), (vec![], vec![]));
+    let mut wide = segment(5, 1, 130, 0);
+    wide.meta.end_unix_nano_max = 85;
+    segments.push(wide);
+    assert_eq!(next(&segments), [3, 4, 5], "however early they begin");
+    assert_eq!(all(&segments), [3, 4, 5]);
 }
 
 #[test]

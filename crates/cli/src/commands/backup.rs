@@ -1,0 +1,79 @@
+//! `tracelake backup`: a consistent copy of a store, made beside the server that has it open.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{API_DEFAULT, open_existing, require_folder};
+use crate::client::ApiClient;
+use crate::outcome::{Failure, Outcome};
+use crate::time::grouped;
+
+/// What is in memory may be a hundred megabytes, on a slow disk.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Flags of `tracelake backup`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// The folder of the store; a server on this machine may have it open
+    #[arg(long, value_name = "DIR", default_value = "./tracelake-data")]
+    data_dir: PathBuf,
+    /// The folder of backups; made if it is not there, added to if it is
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// The API of the server that has the store open: it is asked to flush first
+    #[arg(long, value_name = "URL", default_value = API_DEFAULT)]
+    api: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes a backup. Without a flush before it, that is said, and the exit code is that of a part.
+pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
+    require_folder(&args.data_dir)?;
+    let flushed_by = flush(&args.data_dir, &args.api).await?;
+    let summary = tracelake::back_up(&args.data_dir, &args.to, flushed_by.as_deref()).await?;
+    if flushed_by.is_some() && !summary.flushed {
+        warn("the server that flushed is not the one that has this store open");
+    }
+    let text = if args.json {
+        let json = serde_json::to_string_pretty(&summary);
+        json.map_err(|error| Failure::Failed(format!("the summary cannot be printed: {error}")))? + "\n"
+    } else {
+        format!(
+            "backed up version {} into {}: {} segments with {} bytes, of them copied now {} with {} bytes\n",
+            summary.version,
+            args.to.display(),
+            grouped(summary.segments),
+            grouped(summary.bytes),
+            grouped(summary.copied_segments),
+            grouped(summary.copied_bytes),
+        )
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    Ok(Outcome::partly_if(!summary.flushed))
+}
+
+/// Has what is in memory, or only in the WAL, written to segments; by which writer.
+async fn flush(data_dir: &Path, api: &str) -> Result<Option<String>, Failure> {
+    if !tracelake::is_in_use(data_dir).await? {
+        // To open it replays the WAL, and to close it flushes.
+        let store = open_existing(data_dir).await?;
+        let writer = store.writer();
+        store.shutdown().await?;
+        return Ok(Some(writer));
+    }
+    let client = ApiClient::with_timeout(api, None, FLUSH_TIMEOUT)?;
+    match client.post_json("/api/v1/flush").await {
+        Ok(answer) => Ok(answer.get("writer").and_then(serde_json::Value::as_str).map(str::to_owned)),
+        Err(error) => {
+            warn(&format!("the server could not be asked to flush: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn warn(why: &str) {
+    eprintln!("warning: {why}; what is not flushed yet is not in this backup");
+}
