@@ -13,10 +13,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracelake::{Options, limits};
+use tracelake::{Location, Options, StorePlace, limits};
 
-use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, OriginList, Seconds, Size};
-pub use sources::{Origin, SettingsArgs, SettingsError};
+use kinds::{
+    Address, Choice, Count, Endpoint, Folder, Kind, LogLevel, OriginList, Region, Seconds, Size, StoreUrl,
+};
+pub use sources::{Origin, SettingsArgs, SettingsError, StorePlaceArgs};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +125,16 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The folder with everything that is stored; made if it is not there.
+    /// The folder with the WAL, and with all else that is stored if `store` names no other place; made if it is not there.
     data_dir: PathBuf = PathBuf::from("./tracelake-data"), Folder;
+    /// Where segments and manifest are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER; in data_dir if empty.
+    store: Location = Location::DataDir, StoreUrl;
+    /// Where the object store of `store` answers, such as http://127.0.0.1:9000; as its provider has it if empty.
+    store_endpoint: String = String::new(), Endpoint;
+    /// The region of an S3 bucket; AWS_REGION if empty.
+    store_region: String = String::new(), Region;
+    /// Whether URLs have the name of an S3 bucket in their path; in their host if false.
+    store_path_style: bool = true, Choice(&[("true", true), ("false", false)], "true | false");
     /// Where OTLP/gRPC is received.
     otlp_grpc_addr: SocketAddr = kinds::loopback(4317), Address;
     /// Where OTLP/HTTP is received, at /v1/traces.
@@ -178,6 +188,7 @@ impl Settings {
     /// What the store is opened with.
     pub fn store_options(&self) -> Options {
         let mut options = Options::new(&self.data_dir);
+        options.place = self.store_place();
         options.generation_bytes_max = self.generation_bytes_max;
         options.generation_age_max = Duration::from_secs(self.generation_age_seconds_max);
         options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
@@ -188,6 +199,16 @@ impl Settings {
         options.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.filter_cache_bytes_max = self.filter_cache_bytes_max;
         options
+    }
+
+    /// Where segments and manifest are.
+    pub fn store_place(&self) -> StorePlace {
+        StorePlace {
+            location: self.store.clone(),
+            endpoint: self.store_endpoint.clone(),
+            region: self.store_region.clone(),
+            path_style: self.store_path_style,
+        }
     }
 
     /// Whether somebody set it: it came from somewhere, or a program that has the server as a library

@@ -27,10 +27,10 @@
 
 mod error;
 mod options;
+mod place;
 mod trace;
 mod verify;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,18 +38,19 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use tracelake_query::{TraceLimits, export, lookup};
 use tracelake_store::compaction::policy::CompactionPolicy;
-use tracelake_store::env::{Files, SystemFiles};
-use tracelake_store::local_store::{LocalStore, StoreLock};
-use tracelake_store::{Store, StoreError, StoreOptions, StoreStatus};
+use tracelake_store::local_store::StoreLock;
+use tracelake_store::{Store, StoreOptions, StoreStatus};
 
 pub use error::Error;
 pub use options::Options;
+use place::{Missing, OpenPlace, WAL_DIR};
 pub use trace::Trace;
 pub use tracelake_model as model;
 pub use tracelake_model::{ErrorKind, SpanBatch, SpanId, SpanView, TenantId, TraceId, limits};
 pub use tracelake_otlp as otlp;
 pub use tracelake_otlp::Rejections;
 pub use tracelake_query::{Selection as ExportSelection, TimeHint};
+pub use tracelake_store::location::{self, Location, StorePlace};
 pub use tracelake_store::{CompactionStatus, Encoding, Ingested as IngestOutcome};
 pub use tracelake_trace as tree;
 pub use verify::{Finding, VerifyReport, verify};
@@ -60,7 +61,7 @@ pub struct Tracelake {
     store: Store,
     options: Arc<Options>,
     /// Held as long as any clone lives.
-    _lock: Arc<StoreLock>,
+    _locks: Arc<Vec<StoreLock>>,
 }
 
 /// How long a client should wait before it tries again, when nothing better is known.
@@ -74,9 +75,10 @@ impl Tracelake {
     /// acknowledged. Must be called on a Tokio runtime with several threads.
     ///
     /// # Errors
-    /// If another process has the folder, or what is in it cannot be read.
+    /// If another process has the folder, the objects cannot be reached, or what is there cannot be read.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let (lock, local) = prepare(options.data_dir.clone()).await?;
+        let OpenPlace { objects, locks } =
+            OpenPlace::open(&options.data_dir, &options.place, Missing::Make).await?;
         let store_options = StoreOptions {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
@@ -85,10 +87,10 @@ impl Tracelake {
             deletion_grace: options.deletion_grace,
             metadata_cache_bytes_max: options.metadata_cache_bytes_max,
             filter_cache_bytes_max: options.filter_cache_bytes_max,
-            ..StoreOptions::new(Arc::new(local), options.data_dir.join(WAL_DIR), rand::random())
+            ..StoreOptions::new(objects, options.data_dir.join(WAL_DIR), rand::random())
         };
         let store = Store::open(store_options).await?;
-        Ok(Self { store, options: Arc::new(options), _lock: Arc::new(lock) })
+        Ok(Self { store, options: Arc::new(options), _locks: Arc::new(locks) })
     }
 
     /// Takes an OTLP request in; resolves when its spans are durable and visible.
@@ -186,28 +188,4 @@ pub struct Status {
     /// The store's numbers.
     #[serde(flatten)]
     pub store: StoreStatus,
-}
-
-/// Folder of the WAL in the data folder.
-const WAL_DIR: &str = "wal";
-
-/// Folder of segments and manifest in the data folder.
-const STORE_DIR: &str = "store";
-
-/// Makes the folder, takes it, and opens what is in it.
-async fn prepare(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
-    let prepare = move || {
-        let making = |error| {
-            let text = format!("cannot make the data folder {}: {error}", data_dir.display());
-            Error::new(ErrorKind::Unavailable, text)
-        };
-        SystemFiles.create_dir(&data_dir).map_err(making)?;
-        let lock = StoreLock::acquire(&data_dir).map_err(StoreError::from)?;
-        SystemFiles.create_dir(&data_dir.join(WAL_DIR)).map_err(making)?;
-        let local = LocalStore::open(&data_dir.join(STORE_DIR)).map_err(Error::opening)?;
-        Ok((lock, local))
-    };
-    tokio::task::spawn_blocking(prepare)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Internal, "opening the data folder ended unexpectedly"))?
 }
