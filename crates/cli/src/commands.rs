@@ -16,6 +16,7 @@ pub(crate) mod verify;
 use std::path::{Path, PathBuf};
 
 use tracelake::{Options, TenantId, Tracelake};
+use tracelake_server::StorePlaceArgs;
 
 use crate::outcome::Failure;
 
@@ -28,19 +29,50 @@ pub(crate) struct Source {
     /// The API of a running server
     #[arg(long, value_name = "URL", default_value = API_DEFAULT, conflicts_with = "data_dir")]
     api: String,
-    /// Read the store in this folder instead; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Whose traces
     #[arg(long, value_name = "NAME")]
     tenant: Option<TenantId>,
 }
 
-/// Opens the store in a folder that has one. A folder that is not there is a slip of the pen, not a
-/// wish for an empty store.
-async fn open_existing(data_dir: &Path) -> Result<Tracelake, Failure> {
-    require_folder(data_dir)?;
-    Ok(Tracelake::open(Options::new(data_dir)).await?)
+/// A store that is worked on without a server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// Work on the store in this folder, without a server; no server may have it open
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: StorePlaceArgs,
+}
+
+impl StoreArgs {
+    /// What the store is opened with; none if a server is meant.
+    fn options(&self) -> Result<Option<Options>, Failure> {
+        match &self.data_dir {
+            Some(data_dir) => Ok(Some(store_options(data_dir, &self.place)?)),
+            None if self.place.is_given() => Err(Failure::Usage(
+                "flags that say where a store is need --data-dir, the folder with its WAL; a server knows \
+                 where its own is"
+                    .to_owned(),
+            )),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the store if there is one; none if a server is meant. A folder that is not there is a slip
+    /// of the pen, not a wish for an empty store.
+    async fn open_existing(&self) -> Result<Option<Tracelake>, Failure> {
+        let Some(options) = self.options()? else { return Ok(None) };
+        require_folder(&options.data_dir)?;
+        Ok(Some(Tracelake::open(options).await?))
+    }
+}
+
+fn store_options(data_dir: &Path, place: &StorePlaceArgs) -> Result<Options, Failure> {
+    let mut options = Options::new(data_dir);
+    options.place = place.place().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(options)
 }
 
 fn require_folder(data_dir: &Path) -> Result<(), Failure> {

@@ -234,6 +234,34 @@ limits! {
     BACKUP_TRIES_MAX: "tries" = 16,
         "each copies what the one before did not; with more, deletion_grace_seconds is too short",
         "the backup fails and says so; what it copied helps the next one";
+    /// How long a connection to a remote object store may take to be made.
+    STORE_CONNECT_SECONDS_MAX: "seconds" = 3,
+        "within a region it takes milliseconds; the clients of AWS wait as long",
+        "nothing: it is tried again, then as when the store cannot be reached";
+    /// One request to a remote object store, with its body and its answer.
+    STORE_REQUEST_SECONDS_MAX: "seconds" = 30,
+        "a part of 8 MiB at 300 KB/s; a store that is alive begins to answer within a few",
+        "nothing: it is tried again, then as when the store cannot be reached";
+    /// What is put into a remote object store by one request; more is put in parts of 8 MiB.
+    STORE_PUT_BYTES_MAX: "bytes" = 32 << 20,
+        "at 1.1 MB/s within store_request_seconds_max; ordinary segments have less, and one request is cheaper",
+        "nothing: it is put in parts";
+    /// How often a request to a remote object store is tried again after an error that says it can help.
+    STORE_RETRIES_MAX: "retries" = 4,
+        "with pauses of some 100 ms to 2 s they outlast what a store needs to shift load",
+        "answers that need it are partial; flushes and merges go on trying for ever, with longer pauses";
+    /// How long after its beginning a request to a remote object store is tried again.
+    STORE_RETRY_SECONDS_MAX: "seconds" = 10,
+        "who waits for an answer waits no longer; longer trouble is waited out by flush and merge",
+        "as above";
+    /// How long a read from a remote object store waits for its answer, and for each piece of it.
+    STORE_READ_SECONDS_MAX: "seconds" = 10,
+        "a hundred times what a store that is alive takes; a lookup reads twice before it does without",
+        "HTTP 206, marked as partial";
+    /// How long a read from a remote object store may take before it is begun a second time; 0: never.
+    STORE_HEDGE_MILLISECONDS: "milliseconds" = 300,
+        "several times what a store that is well takes; few reads are slower, and for them two tries are faster",
+        "nothing: of two answers the first is taken";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

@@ -18,4 +18,4 @@ pub mod telemetry;
 mod transport;
 
 pub use serve::{Addresses, ExitReason, ServeError, Server, serve};
-pub use settings::{Settings, SettingsArgs, SettingsError};
+pub use settings::{Settings, SettingsArgs, SettingsError, StorePlaceArgs};

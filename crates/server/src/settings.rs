@@ -15,12 +15,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracelake::{
-    EngineOptions, Options, RetentionLimits, RetentionPolicy, TraceCacheLimits, TraceLimits, limits,
+    EngineOptions, Location, Options, RetentionLimits, RetentionPolicy, StorePlace, TraceCacheLimits,
+    TraceLimits, limits,
 };
 
-use kinds::{Address, Choice, Count, Folder, Kind, LogLevel, NameList, OriginList, Seconds, Size};
+use kinds::{
+    Address, Choice, Count, Endpoint, Folder, Kind, LogLevel, NameList, OriginList, Region, Seconds, Size,
+    StoreUrl,
+};
 pub use retention::TenantRetention;
-pub use sources::{Origin, SettingsArgs, SettingsError};
+pub use sources::{Origin, SettingsArgs, SettingsError, StorePlaceArgs};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +131,18 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The folder with everything that is stored; made if it is not there.
+    /// The folder with the WAL, and with all else that is stored if `store` names no other place; made if it is not there.
     data_dir: PathBuf = PathBuf::from("./tracelake-data"), Folder;
+    /// Where segments and manifest are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER; in data_dir if empty.
+    store: Location = Location::DataDir, StoreUrl;
+    /// Where the object store of `store` answers, such as http://127.0.0.1:9000; as its provider has it if empty.
+    store_endpoint: String = String::new(), Endpoint;
+    /// The region of an S3 bucket; AWS_REGION if empty.
+    store_region: String = String::new(), Region;
+    /// Whether URLs have the name of an S3 bucket in their path; in their host if false.
+    store_path_style: bool = true, Choice(&[("true", true), ("false", false)], "true | false");
+    /// How long a read from a bucket may take before it is begun a second time; 0 for never.
+    store_hedge_milliseconds: u64 = limits::STORE_HEDGE_MILLISECONDS, Count(0, 60_000);
     /// Where OTLP/gRPC is received.
     otlp_grpc_addr: SocketAddr = kinds::loopback(4317), Address;
     /// Where OTLP/HTTP is received, at /v1/traces.
@@ -181,7 +195,7 @@ settings! {
     /// The same as a number of traces; 0 for any.
     trace_cache_traces_max: u64 = limits::TRACE_CACHE_TRACES_MAX, Count(0, 1_000_000_000);
     /// Whether traces that a trace points at are read into memory in advance.
-    prefetch: bool = true, Choice(&[("on", true), ("off", false)], "on | off");
+    prefetch: bool = true, Choice(&[("true", true), ("false", false)], "true | false");
     /// Attributes of spans that hold the ID of a related trace, with commas between.
     related_trace_attributes: Vec<String> = vec!["related.trace_id".to_owned()], NameList;
     /// Lookups worked on at once.
@@ -204,6 +218,7 @@ impl Settings {
     /// What the store is opened with.
     pub fn store_options(&self) -> Options {
         let mut options = Options::new(&self.data_dir);
+        options.place = self.store_place();
         options.generation_bytes_max = self.generation_bytes_max;
         options.generation_age_max = Duration::from_secs(self.generation_age_seconds_max);
         options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
@@ -227,6 +242,9 @@ impl Settings {
         options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;
         options.read.block_cache_bytes_max = self.block_cache_bytes_max;
+        let is_remote = matches!(self.store, Location::Bucket(_));
+        let hedge_after = Duration::from_millis(self.store_hedge_milliseconds);
+        options.read.hedge_after = (is_remote && !hedge_after.is_zero()).then_some(hedge_after);
         options.retention = self.retention();
         options
     }
@@ -243,6 +261,16 @@ impl Settings {
         RetentionPolicy {
             others: limits(self.retention_age_seconds_max, self.retention_bytes_max),
             tenants: self.retention_tenants.iter().map(of_tenant).collect(),
+        }
+    }
+
+    /// Where segments and manifest are.
+    pub fn store_place(&self) -> StorePlace {
+        StorePlace {
+            location: self.store.clone(),
+            endpoint: self.store_endpoint.clone(),
+            region: self.store_region.clone(),
+            path_style: self.store_path_style,
         }
     }
 

@@ -10,7 +10,8 @@ use tracelake_store::backup::{self, BackupError, BackupSummary, RestoreSummary};
 use tracelake_store::env::{Files, SystemClock, SystemFiles};
 use tracelake_store::local_store::{LOCK_FILE, LocalStore, LockError, StoreLock};
 
-use crate::{Error, STORE_DIR, WAL_DIR};
+use crate::Error;
+use crate::place::{STORE_DIR, WAL_DIR};
 
 /// Where a store is put together: what is not whole has another name than a store.
 const RESTORING_DIR: &str = ".restoring";

@@ -28,12 +28,12 @@
 mod backup;
 mod error;
 mod options;
+mod place;
 mod retention;
 mod segments;
 mod trace;
 mod verify;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,13 +41,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tracelake_query::{TraceQueryEngine, export};
 use tracelake_store::compaction::policy::CompactionPolicy;
-use tracelake_store::env::{Files, SystemFiles};
-use tracelake_store::local_store::{LocalStore, StoreLock};
-use tracelake_store::{Store, StoreError, StoreOptions, StoreStatus};
+use tracelake_store::local_store::StoreLock;
+use tracelake_store::{Store, StoreOptions, StoreStatus};
 
 pub use backup::{back_up, is_in_use, restore};
 pub use error::Error;
 pub use options::Options;
+use place::{Missing, OpenPlace, WAL_DIR};
 pub use retention::RetentionReport;
 pub use segments::{Partition, Partitions, SegmentInfo, SegmentPage, Whose, partitions_of, segments};
 pub use trace::Trace;
@@ -60,6 +60,7 @@ pub use tracelake_query::{
     TraceCacheLimits, TraceCacheStats, TraceLimits,
 };
 pub use tracelake_store::backup::{BackupSummary, RestoreSummary};
+pub use tracelake_store::location::{self, Location, StorePlace};
 pub use tracelake_store::report::ReadCounts;
 pub use tracelake_store::retention::{ExpiredPart, ExpiredSegment, Expiry, RetentionLimits, RetentionPolicy};
 pub use tracelake_store::{CacheSizes, CompactionStatus, Encoding, Ingested as IngestOutcome, ReadOptions};
@@ -73,7 +74,7 @@ pub struct Tracelake {
     engine: TraceQueryEngine,
     options: Arc<Options>,
     /// Held as long as any clone lives.
-    _lock: Arc<StoreLock>,
+    _locks: Arc<Vec<StoreLock>>,
 }
 
 /// How long a client should wait before it tries again, when nothing better is known.
@@ -87,9 +88,10 @@ impl Tracelake {
     /// acknowledged. Must be called on a Tokio runtime with several threads.
     ///
     /// # Errors
-    /// If another process has the folder, or what is in it cannot be read.
+    /// If another process has the folder, the objects cannot be reached, or what is there cannot be read.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let (lock, local) = prepare(options.data_dir.clone()).await?;
+        let OpenPlace { objects, locks } =
+            OpenPlace::open(&options.data_dir, &options.place, Missing::Make).await?;
         let store_options = StoreOptions {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
@@ -98,11 +100,11 @@ impl Tracelake {
             retention: options.retention.clone(),
             deletion_grace: options.deletion_grace,
             read: options.read.clone(),
-            ..StoreOptions::new(Arc::new(local), options.data_dir.join(WAL_DIR), rand::random())
+            ..StoreOptions::new(objects, options.data_dir.join(WAL_DIR), rand::random())
         };
         let store = Store::open(store_options).await?;
         let engine = TraceQueryEngine::new(store.clone(), options.queries.clone());
-        Ok(Self { store, engine, options: Arc::new(options), _lock: Arc::new(lock) })
+        Ok(Self { store, engine, options: Arc::new(options), _locks: Arc::new(locks) })
     }
 
     /// Takes an OTLP request in; resolves when its spans are durable and visible.
@@ -283,28 +285,4 @@ fn compaction(options: &Options) -> CompactionPolicy {
         ends_apart_max: options.retention.age_min().map_or(u64::MAX, apart),
         ..CompactionPolicy::default()
     }
-}
-
-/// Folder of the WAL in the data folder.
-const WAL_DIR: &str = "wal";
-
-/// Folder of segments and manifest in the data folder.
-const STORE_DIR: &str = "store";
-
-/// Makes the folder, takes it, and opens what is in it.
-async fn prepare(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
-    let prepare = move || {
-        let making = |error| {
-            let text = format!("cannot make the data folder {}: {error}", data_dir.display());
-            Error::new(ErrorKind::Unavailable, text)
-        };
-        SystemFiles.create_dir(&data_dir).map_err(making)?;
-        let lock = StoreLock::acquire(&data_dir).map_err(StoreError::from)?;
-        SystemFiles.create_dir(&data_dir.join(WAL_DIR)).map_err(making)?;
-        let local = LocalStore::open(&data_dir.join(STORE_DIR)).map_err(Error::opening)?;
-        Ok((lock, local))
-    };
-    tokio::task::spawn_blocking(prepare)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Internal, "opening the data folder ended unexpectedly"))?
 }

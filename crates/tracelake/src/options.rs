@@ -7,14 +7,18 @@ use tracelake_model::limits;
 use tracelake_otlp::DecodeLimits;
 use tracelake_query::EngineOptions;
 use tracelake_store::ReadOptions;
+use tracelake_store::location::StorePlace;
 use tracelake_store::retention::RetentionPolicy;
 
 /// Where the store is and how much it may take. Every limit has a default
 /// ([`tracelake_model::limits`]).
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folder with WAL, segments and manifest; made if it is not there.
+    /// The folder with the WAL, and with segments and manifest if they are nowhere else; made if it is
+    /// not there.
     pub data_dir: PathBuf,
+    /// Where segments and manifest are.
+    pub place: StorePlace,
     /// Memory of the memtable before it is flushed.
     pub generation_bytes_max: u64,
     /// Age of the memtable before it is flushed.
@@ -38,6 +42,7 @@ impl Options {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            place: StorePlace::default(),
             generation_bytes_max: limits::GENERATION_BYTES_MAX,
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
             slice_bytes: limits::SLICE_BYTES,

@@ -6,21 +6,23 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
-use object_store::ObjectStore;
 use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tracelake_format::manifest::{CoveredWal, SegmentEntry, State};
 use tracelake_format::wal::{FileHeader, Frame};
 use tracelake_model::ErrorKind;
 use tracelake_otlp::Decoder;
 use tracelake_store::env::SystemFiles;
-use tracelake_store::local_store::{LocalStore, StoreLock};
+use tracelake_store::location::{Location, StorePlace};
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
 use tracelake_store::segments::{Segments, segment_id};
 use tracelake_store::wal::inspect;
 use tracelake_store::{ReadOptions, StoreError, decode_frame};
 
-use crate::{Error, STORE_DIR, WAL_DIR};
+use crate::Error;
+use crate::place::{Missing, OpenPlace, WAL_DIR};
 
 /// What [`verify`] found.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -61,13 +63,16 @@ pub struct Finding {
 
 const RESTORE: &str = "spans in it cannot be read: restore the file from a copy; answers that need it say so";
 
+/// What is read of a segment at once.
+const PIECE_BYTES: u64 = 8 << 20;
+
 /// Checks every checksum, index and manifest entry of a store that no process has open.
 ///
 /// # Errors
 /// If there is no store, or a process has it open. What is wrong inside is a finding.
-pub async fn verify(data_dir: &Path) -> Result<VerifyReport, Error> {
-    let (_lock, store) = take(data_dir.to_owned()).await?;
-    let store: Arc<dyn ObjectStore> = Arc::new(store);
+pub async fn verify(data_dir: &Path, place: &StorePlace) -> Result<VerifyReport, Error> {
+    let OpenPlace { objects: store, locks: _locks } =
+        OpenPlace::open(data_dir, place, Missing::Refuse).await?;
     let mut report = VerifyReport::default();
     let check = ManifestLog::check(Arc::clone(&store), RetryPolicy::default());
     let check = check.await.map_err(StoreError::from)?;
@@ -95,30 +100,18 @@ pub async fn verify(data_dir: &Path) -> Result<VerifyReport, Error> {
     report.manifest_version = state.version;
     check_segments(&store, &state, &mut report).await;
     find_unnamed(&store, &state, &mut report).await;
-    check_wal(data_dir.join(WAL_DIR), state.wal_covered, &mut report).await?;
+    let wal_dir = data_dir.join(WAL_DIR);
+    // Where the objects are elsewhere, this need not be the machine with the WAL.
+    if !matches!(place.location, Location::Bucket(_)) || wal_dir.is_dir() {
+        check_wal(wal_dir, state.wal_covered, &mut report).await?;
+    }
     Ok(report)
-}
-
-async fn take(data_dir: PathBuf) -> Result<(StoreLock, LocalStore), Error> {
-    let take = move || {
-        let store_dir = data_dir.join(STORE_DIR);
-        if !store_dir.is_dir() {
-            let text = format!("{} holds no store: there is no folder {STORE_DIR} in it", data_dir.display());
-            return Err(Error::new(ErrorKind::NotFound, text));
-        }
-        let lock = StoreLock::acquire(&data_dir).map_err(StoreError::from)?;
-        let store = LocalStore::open_existing(&store_dir).map_err(Error::opening)?;
-        Ok((lock, store))
-    };
-    tokio::task::spawn_blocking(take)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Internal, "opening the data folder ended unexpectedly"))?
 }
 
 async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mut VerifyReport) {
     let segments = Segments::new(Arc::clone(store), &ReadOptions::default());
     for entry in &state.segments {
-        for what in check_segment(&segments, entry).await {
+        for what in check_segment(store, &segments, entry).await {
             report.findings.push(Finding {
                 data_loss: true,
                 object: entry.path.clone(),
@@ -131,16 +124,33 @@ async fn check_segments(store: &Arc<dyn ObjectStore>, state: &State, report: &mu
     }
 }
 
-async fn check_segment(segments: &Segments, entry: &SegmentEntry) -> Vec<String> {
-    let read =
-        async { Ok::<_, StoreError>((segments.open(entry).await?, segments.read_whole(entry).await?)) };
-    let (segment, file) = match read.await {
-        Ok(read) => read,
+async fn check_segment(
+    store: &Arc<dyn ObjectStore>,
+    segments: &Segments,
+    entry: &SegmentEntry,
+) -> Vec<String> {
+    let segment = match segments.open(entry).await {
+        Ok(segment) => segment,
         Err(error) => return vec![error.to_string()],
+    };
+    let file = match read_whole(store, &ObjectPath::from(entry.path.as_str())).await {
+        Ok(file) => file,
+        Err(error) => return vec![format!("reading {} failed: {error}", entry.path)],
     };
     tokio::task::spawn_blocking(move || segment.check(&file))
         .await
         .unwrap_or_else(|_| vec!["the check itself ended unexpectedly".to_owned()])
+}
+
+/// An object in pieces, each of which is soon read, however slow the way: as long as it is, even if that
+/// is not what the manifest says.
+async fn read_whole(store: &Arc<dyn ObjectStore>, path: &ObjectPath) -> object_store::Result<Bytes> {
+    let size = store.head(path).await?.size;
+    let mut file = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+    for start in (0..size).step_by(PIECE_BYTES as usize) {
+        file.extend_from_slice(&store.get_range(path, start..size.min(start + PIECE_BYTES)).await?);
+    }
+    Ok(file.freeze())
 }
 
 /// Files that no manifest names.

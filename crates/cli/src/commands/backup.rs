@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{API_DEFAULT, open_existing, require_folder};
+use tracelake::{Options, Tracelake};
+
+use super::{API_DEFAULT, require_folder};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
@@ -59,7 +61,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
 async fn flush(data_dir: &Path, api: &str) -> Result<Option<String>, Failure> {
     if !tracelake::is_in_use(data_dir).await? {
         // To open it replays the WAL, and to close it flushes.
-        let store = open_existing(data_dir).await?;
+        let store = Tracelake::open(Options::new(data_dir)).await?;
         let writer = store.writer();
         store.shutdown().await?;
         return Ok(Some(writer));

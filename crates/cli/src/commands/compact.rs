@@ -1,10 +1,9 @@
 //! `tracelake compact`: merges segments now that a server would merge in its own time, or not at all.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{API_DEFAULT, open_existing};
+use super::{API_DEFAULT, StoreArgs};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
@@ -18,15 +17,13 @@ pub(crate) struct CompactArgs {
     /// The API of a running server
     #[arg(long, value_name = "URL", default_value = API_DEFAULT, conflicts_with = "data_dir")]
     api: String,
-    /// Merge in this folder instead; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Merges, and says what the store is like then.
 pub(crate) async fn run(args: CompactArgs) -> Result<Outcome, Failure> {
-    let (merges, rows, duplicates) = if let Some(data_dir) = &args.data_dir {
-        let store = open_existing(data_dir).await?;
+    let (merges, rows, duplicates) = if let Some(store) = args.store.open_existing().await? {
         let compacted = store.compact().await;
         let closed = store.shutdown().await;
         let status = compacted?;

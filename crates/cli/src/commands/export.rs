@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tracelake::otlp::{DecodeLimits, Decoder, JsonEncoder, ProtobufEncoder};
 use tracelake::{ExportSelection, SpanBatch, TimeHint, TraceId, Tracelake};
 
-use super::{Source, open_existing};
+use super::Source;
 use crate::client::{ApiClient, TraceFormat};
 use crate::otlp_file::{Compression, Format, MessageWriter};
 use crate::outcome::{Failure, Outcome};
@@ -61,8 +61,7 @@ pub(crate) async fn run(args: ExportArgs) -> Result<Outcome, Failure> {
         None => Failure::Output(error),
     })?;
     let mut export = Export { writer, spans: 0, incomplete: 0 };
-    if let Some(data_dir) = &args.source.data_dir {
-        let store = open_existing(data_dir).await?;
+    if let Some(store) = args.source.store.open_existing().await? {
         let exported = export.write_store(&store, &args).await;
         let closed = store.shutdown().await;
         exported?;

@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::{Mutex, mpsc};
 use tracelake::{TenantId, limits};
 
+use super::StoreArgs;
 use super::import::destination::{Destination, SendError};
 use super::import::split::Splitter;
 use crate::otlp_file::{Entry, MessageReader};
@@ -42,9 +43,8 @@ pub(crate) struct ImportArgs {
     /// The OTLP/HTTP port of a running server
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4318", conflicts_with = "data_dir")]
     endpoint: String,
-    /// Write to the store in this folder instead; no server may have it open
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Whose spans they are
     #[arg(long, value_name = "NAME")]
     tenant: Option<TenantId>,

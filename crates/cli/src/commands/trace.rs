@@ -7,7 +7,7 @@ use tracelake::otlp::{DecodeLimits, Decoder};
 use tracelake::tree::TraceTree;
 use tracelake::{TimeHint, TraceId};
 
-use super::{Source, open_existing};
+use super::Source;
 use crate::client::{ApiClient, TraceFormat};
 use crate::draw::{Style, draw};
 use crate::outcome::{Failure, Outcome};
@@ -33,9 +33,8 @@ pub(crate) struct TraceArgs {
 
 /// Prints a trace.
 pub(crate) async fn run(args: TraceArgs) -> Result<Outcome, Failure> {
-    match &args.source.data_dir {
-        Some(data_dir) => {
-            let store = open_existing(data_dir).await?;
+    match args.source.store.open_existing().await? {
+        Some(store) => {
             let printed = from_store(&store, &args).await;
             let closed = store.shutdown().await;
             let outcome = printed?;

@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use tracelake::VerifyReport;
+use tracelake::{Location, VerifyReport};
+use tracelake_server::StorePlaceArgs;
 
+use super::{require_folder, store_options};
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
 
@@ -14,6 +16,8 @@ pub(crate) struct VerifyArgs {
     /// The folder of the store
     #[arg(long, value_name = "DIR", default_value = "./tracelake-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    place: StorePlaceArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -21,8 +25,11 @@ pub(crate) struct VerifyArgs {
 
 /// Checks a store.
 pub(crate) async fn run(args: VerifyArgs) -> Result<Outcome, Failure> {
-    super::require_folder(&args.data_dir)?;
-    let report = tracelake::verify(&args.data_dir).await?;
+    let options = store_options(&args.data_dir, &args.place)?;
+    if options.place.location == Location::DataDir {
+        require_folder(&options.data_dir)?;
+    }
+    let report = tracelake::verify(&options.data_dir, &options.place).await?;
     let text = if args.json {
         let json = serde_json::to_string_pretty(&report);
         json.map_err(|error| Failure::Failed(format!("the report cannot be printed: {error}")))? + "\n"

@@ -75,6 +75,11 @@ impl Client {
         self.account.values().flat_map(BTreeMap::values).filter(|state| **state == State::Acked).count()
     }
 
+    /// Traces of which spans were sent.
+    pub(crate) fn traces(&self) -> impl Iterator<Item = u128> {
+        self.account.keys().copied()
+    }
+
     /// Sends until `stop` is set or the server is gone.
     pub(crate) fn send(&mut self, addresses: Addresses, stop: &AtomicBool) {
         let mut http = Http::new(addresses.otlp_http);
@@ -161,26 +166,43 @@ impl Client {
         self.check(addresses, self.account.keys().copied());
     }
 
+    /// Looks at one trace while things go wrong: an answer that says that it lacks something may, and no
+    /// other. Whether it did.
+    pub(crate) fn glance(&mut self, api: &mut Http) -> bool {
+        let place = self.random.random_range(0..self.account.len().max(1));
+        self.account.keys().nth(place).is_some_and(|trace| self.check_one(api, *trace))
+    }
+
     fn check(&self, addresses: Addresses, traces: impl Iterator<Item = u128>) {
         let mut api = Http::new(addresses.api);
         for trace in traces {
-            let account = &self.account[&trace];
-            let answer = api.get(&format!("/api/v1/traces/{trace:032x}")).expect("an answer");
-            let found = match answer.status {
-                200 => spans_of(trace, &answer.json()),
-                404 => Vec::new(),
-                status => panic!("trace {trace:032x}: {status} {}", answer.text()),
-            };
-            let mut seen = BTreeSet::new();
-            for span in found {
-                assert!(seen.insert(span), "trace {trace:032x}: span {span:016x} is there twice");
-                assert!(account.contains_key(&span), "trace {trace:032x}: span {span:016x} was never sent");
-            }
-            for (span, state) in account {
-                let is_missing = *state == State::Acked && !seen.contains(span);
-                assert!(!is_missing, "trace {trace:032x}: span {span:016x} was acknowledged and is lost");
-            }
+            assert!(!self.check_one(&mut api, trace), "trace {trace:032x}: the answer is partial");
         }
+    }
+
+    /// Whether the answer is partial.
+    fn check_one(&self, api: &mut Http, trace: u128) -> bool {
+        let account = &self.account[&trace];
+        let answer = api.get(&format!("/api/v1/traces/{trace:032x}")).expect("an answer");
+        let found = match answer.status {
+            200 | 206 => spans_of(trace, &answer.json()),
+            404 => Vec::new(),
+            status => panic!("trace {trace:032x}: {status} {}", answer.text()),
+        };
+        let mut seen = BTreeSet::new();
+        for span in found {
+            assert!(seen.insert(span), "trace {trace:032x}: span {span:016x} is there twice");
+            assert!(account.contains_key(&span), "trace {trace:032x}: span {span:016x} was never sent");
+        }
+        let is_partial = answer.status == 206;
+        for (span, state) in account {
+            let is_missing = *state == State::Acked && !seen.contains(span);
+            assert!(
+                is_partial || !is_missing,
+                "trace {trace:032x}: span {span:016x} was acknowledged and is lost"
+            );
+        }
+        is_partial
     }
 }
 

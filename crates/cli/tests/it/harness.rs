@@ -27,6 +27,7 @@ type Said = Arc<Mutex<String>>;
 pub(crate) struct Config {
     data_dir: PathBuf,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     wrapper: Vec<String>,
 }
 
@@ -36,7 +37,12 @@ const PORT_FLAGS: [&str; 3] = ["otlp-grpc-addr", "otlp-http-addr", "api-addr"];
 impl Config {
     /// On a folder, with everything else as it is by default but the ports.
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned(), flags: Vec::new(), wrapper: Vec::new() }
+        Self {
+            data_dir: data_dir.to_owned(),
+            flags: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Run by another program, such as `strace`, that is given the command behind its own arguments and
@@ -49,6 +55,12 @@ impl Config {
     /// With a setting, such as `("generation-bytes-max", "1MiB")`.
     pub(crate) fn with(mut self, flag: &str, value: &str) -> Self {
         self.flags.push(format!("--{flag}={value}"));
+        self
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -76,6 +88,7 @@ impl Config {
                 command.arg(format!("--{flag}=127.0.0.1:0"));
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(&self.flags).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (said, log) = (Said::default(), Said::default());
@@ -307,7 +320,7 @@ fn tracelake_under(wrapper: &[String]) -> Command {
         }
     };
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TRACELAKE_") {
+        if ["TRACELAKE_", "AWS_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -56,6 +56,10 @@ impl Http {
         self.request("POST", path, media_type, body)
     }
 
+    pub(crate) fn put(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.request("PUT", path, "application/octet-stream", body)
+    }
+
     /// Sends a request once; after an error the next request opens a new connection.
     fn request(&mut self, method: &str, path: &str, media_type: &str, body: &[u8]) -> io::Result<Answer> {
         let mut stream = match self.stream.take() {

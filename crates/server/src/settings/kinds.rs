@@ -4,6 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use tracelake::{Location, location};
+
 use super::CorsOrigins;
 
 /// One kind of value.
@@ -38,6 +40,63 @@ impl Kind for Folder {
 
     fn print(&self, value: &PathBuf) -> String {
         Path::display(value).to_string()
+    }
+}
+
+/// Where objects are; empty for the data folder.
+pub(super) struct StoreUrl;
+
+impl Kind for StoreUrl {
+    type Value = Location;
+
+    fn shape(&self) -> &'static str {
+        "URL"
+    }
+
+    fn parse(&self, text: &str) -> Result<Location, String> {
+        text.parse()
+    }
+
+    fn print(&self, value: &Location) -> String {
+        value.to_string()
+    }
+}
+
+/// Where an object store answers; empty for its provider's own.
+pub(super) struct Endpoint;
+
+impl Kind for Endpoint {
+    type Value = String;
+
+    fn shape(&self) -> &'static str {
+        "URL"
+    }
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        location::parse_endpoint(text)
+    }
+
+    fn print(&self, value: &String) -> String {
+        value.clone()
+    }
+}
+
+/// A region's name; empty for what the environment says.
+pub(super) struct Region;
+
+impl Kind for Region {
+    type Value = String;
+
+    fn shape(&self) -> &'static str {
+        "NAME"
+    }
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        location::parse_region(text)
+    }
+
+    fn print(&self, value: &String) -> String {
+        value.clone()
     }
 }
 

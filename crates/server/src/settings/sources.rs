@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
+use tracelake::StorePlace;
+
 use super::Settings;
 
 /// The file that is read if none is named and it is there.
@@ -83,7 +85,7 @@ pub enum SettingsError {
         suggestion: Option<String>,
     },
     /// The value is not one that the setting can have.
-    #[error("the setting {name} (from {from}) cannot be '{}': {expected}", shorten(value))]
+    #[error("the setting {name} (from {from}) cannot be '{}': {expected}", shorten(&without_credentials(value)))]
     Value {
         /// Which setting.
         name: String,
@@ -106,6 +108,17 @@ impl SettingsError {
     /// What a caller can do about it.
     pub fn kind(&self) -> tracelake::ErrorKind {
         tracelake::ErrorKind::Invalid
+    }
+}
+
+/// What stands before an @ in a URL is nobody's business, least of all where the URL is refused for it;
+/// nor is what stands behind a question mark, which may be a signature.
+fn without_credentials(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{query}"),
+        None => format!("{scheme}://{rest}{query}"),
     }
 }
 
@@ -142,6 +155,95 @@ fn flag(name: &str) -> String {
     name.replace('_', "-")
 }
 
+/// A flag for each setting that is wanted.
+fn flags(is_wanted: impl Fn(&str) -> bool) -> Vec<Arg> {
+    let wanted = Settings::table().into_iter().filter(|setting| is_wanted(setting.name));
+    let flags = wanted.map(|setting| {
+        let default = if setting.default.is_empty() { "none" } else { &setting.default };
+        let arg = Arg::new(setting.name)
+            .long(flag(setting.name))
+            .value_name(setting.shape)
+            .help_heading("Settings")
+            .help(format!("{} [default: {default}]", setting.doc));
+        if setting.shape.contains(" | ") {
+            arg.value_name("WORD").value_parser(PossibleValuesParser::new(setting.shape.split(" | ")))
+        } else {
+            arg
+        }
+    });
+    flags.collect()
+}
+
+/// The wanted settings that were given as flags.
+fn given(matches: &ArgMatches, is_wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+    let wanted = Settings::table().into_iter().filter(|setting| is_wanted(setting.name));
+    wanted
+        .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
+        .collect()
+}
+
+/// Whether a setting says where segments and manifest are.
+fn is_of_place(name: &str) -> bool {
+    name == "store" || name.starts_with("store_")
+}
+
+/// The settings that say where segments and manifest are, among the flags of a command that works on a
+/// store without a server.
+#[derive(Debug, Clone, Default)]
+pub struct StorePlaceArgs {
+    given: Vec<(&'static str, String)>,
+}
+
+impl StorePlaceArgs {
+    /// Whether any was given as a flag.
+    pub fn is_given(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    /// Where they are, by these flags and the environment of this process.
+    ///
+    /// # Errors
+    /// If a value is none.
+    pub fn place(&self) -> Result<StorePlace, SettingsError> {
+        self.place_from(std::env::vars_os())
+    }
+
+    /// As [`StorePlaceArgs::place`], with the environment given.
+    pub(super) fn place_from(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<StorePlace, SettingsError> {
+        let mut environment = of_environment(environment);
+        // All else there is the server's.
+        environment.retain(|(name, _)| is_of_place(&name.to_ascii_lowercase()));
+        let mut settings = Settings::default();
+        settings.overlay_environment(environment)?;
+        settings.overlay_flags(&self.given)?;
+        Ok(settings.store_place())
+    }
+}
+
+impl clap::Args for StorePlaceArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(flags(is_of_place))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for StorePlaceArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self { given: given(matches, is_of_place) })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.given = given(matches, is_of_place);
+        Ok(())
+    }
+}
+
 impl clap::Args for SettingsArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
         let file = Arg::new("config")
@@ -150,20 +252,7 @@ impl clap::Args for SettingsArgs {
             .value_parser(clap::value_parser!(PathBuf))
             .help_heading("Settings")
             .help("The TOML file with settings [default: ./tracelake.toml, if there is one]");
-        let flags = Settings::table().into_iter().map(|setting| {
-            let default = if setting.default.is_empty() { "none" } else { &setting.default };
-            let arg = Arg::new(setting.name)
-                .long(flag(setting.name))
-                .value_name(setting.shape)
-                .help_heading("Settings")
-                .help(format!("{} [default: {default}]", setting.doc));
-            if setting.shape.contains(" | ") {
-                arg.value_name("WORD").value_parser(PossibleValuesParser::new(setting.shape.split(" | ")))
-            } else {
-                arg
-            }
-        });
-        command.arg(file).args(flags.collect::<Vec<_>>())
+        command.arg(file).args(flags(|_| true))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -180,12 +269,23 @@ impl clap::FromArgMatches for SettingsArgs {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.config = matches.get_one::<PathBuf>("config").cloned();
-        self.given = Settings::table()
-            .into_iter()
-            .filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())))
-            .collect();
+        self.given = given(matches, |_| true);
         Ok(())
     }
+}
+
+/// What is Tracelake's in the environment, without the prefix.
+fn of_environment(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
+    let mut environment: Vec<(String, String)> = environment
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter_map(|(name, value)| {
+            // Not UTF-8 is no value of any setting: keep it readable for the error to name it.
+            Some((name.strip_prefix(ENV_PREFIX)?.to_owned(), value.to_string_lossy().into_owned()))
+        })
+        .collect();
+    environment.sort();
+    environment
 }
 
 impl Settings {
@@ -202,16 +302,7 @@ impl Settings {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         folder: &Path,
     ) -> Result<Self, SettingsError> {
-        let mut environment: Vec<(String, String)> = environment
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter_map(|(name, value)| {
-                // Not UTF-8 is no value of any setting: keep it readable for the error to name it.
-                Some((name.strip_prefix(ENV_PREFIX)?.to_owned(), value.to_string_lossy().into_owned()))
-            })
-            .collect();
-        environment.sort();
-
+        let environment = of_environment(environment);
         let mut settings = Self::default();
         let named = environment.iter().find(|(name, _)| name == "CONFIG").map(|(_, value)| value.into());
         if let Some(path) = args.config.clone().or(named) {
@@ -219,6 +310,13 @@ impl Settings {
         } else {
             settings.overlay_file(&folder.join(DEFAULT_FILE), false)?;
         }
+        settings.overlay_environment(environment)?;
+        settings.overlay_flags(&args.given)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn overlay_environment(&mut self, environment: Vec<(String, String)>) -> Result<(), SettingsError> {
         for (name, value) in environment {
             let is_other = ENV_OTHERS.contains(&name.as_str()) || name.starts_with(ENV_TESTS);
             if is_other || is_of_kubernetes(&name, &value) {
@@ -227,14 +325,17 @@ impl Settings {
             let variable = format!("{ENV_PREFIX}{name}");
             let spell = |name: &str| format!("{ENV_PREFIX}{}", name.to_ascii_uppercase());
             let origin = Origin::Environment(variable.clone());
-            settings.overlay(&variable, &name.to_ascii_lowercase(), &value, origin, spell)?;
+            self.overlay(&variable, &name.to_ascii_lowercase(), &value, origin, spell)?;
         }
-        for (name, value) in &args.given {
+        Ok(())
+    }
+
+    fn overlay_flags(&mut self, given: &[(&'static str, String)]) -> Result<(), SettingsError> {
+        for (name, value) in given {
             let given = format!("--{}", flag(name));
-            settings.overlay(&given, name, value, Origin::Flag(given.clone()), flag)?;
+            self.overlay(&given, name, value, Origin::Flag(given.clone()), flag)?;
         }
-        settings.validate()?;
-        Ok(settings)
+        Ok(())
     }
 
     fn overlay(
@@ -274,6 +375,7 @@ impl Settings {
             let text = match value {
                 toml::Value::String(text) => text.clone(),
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(is_so) => is_so.to_string(),
                 toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
                     items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
                 }

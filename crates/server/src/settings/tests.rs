@@ -58,7 +58,8 @@ fn an_unknown_key_is_refused_and_the_right_one_named() {
     let cases = [
         (load("data_dirr = \"x\"", &[], &[]), "data_dirr", Some("data_dir?")),
         (load("otlp-grpc-addr = \"x\"", &[], &[]), "otlp-grpc-addr", Some("otlp_grpc_addr?")),
-        (load("[storage]\ndir = \"x\"", &[], &[]), "storage", None),
+        (load("[storage]\ndir = \"x\"", &[], &[]), "storage", Some("store?")),
+        (load("[segments]\ndir = \"x\"", &[], &[]), "segments", None),
         (load("", &[("TRACELAKE_DATADIR", "x")], &[]), "TRACELAKE_DATADIR", Some("TRACELAKE_DATA_DIR?")),
         (load("", &[("TRACELAKE_ZZZ", "x")], &[]), "TRACELAKE_ZZZ", None),
     ];
@@ -147,6 +148,10 @@ fn a_value_out_of_its_kind_is_refused_with_its_origin_and_what_was_expected() {
         ("cors_allowed_origins", "*,https://shop.example", "* alone"),
         ("connections_max", "-1", "whole number"),
         ("data_dir", "", "folder"),
+        ("store", "traces", "s3://BUCKET/PREFIX"),
+        ("store_endpoint", "127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("store_region", "eu central", "eu-central-1"),
+        ("store_path_style", "yes", "true | false"),
     ] {
         let variable = format!("TRACELAKE_{}", name.to_uppercase());
         let message = load("", &[(&variable, value)], &[]).expect_err(name);
@@ -227,6 +232,10 @@ fn limits_have_the_settings_names() {
     let names: Vec<String> = limits::ALL.iter().map(|limit| limit.name.to_ascii_lowercase()).collect();
     let own = [
         "data_dir",
+        "store",
+        "store_endpoint",
+        "store_region",
+        "store_path_style",
         "log_format",
         "log_level",
         "cors_allowed_origins",
@@ -266,4 +275,37 @@ fn a_limit_of_bytes_has_room_for_a_few_slices() {
         load("", &[], &[flag, "--slice-bytes=128MiB"]).expect(flag);
     }
     load("", &[], &["--retention-bytes-max=1GiB", "--retention-tenants=a=bytes:off"]).expect("valid");
+}
+
+#[test]
+fn credentials_in_urls_are_refused_and_shown_nowhere() {
+    for (name, value) in [
+        ("TRACELAKE_STORE", "s3://key:hidden@traces/a"),
+        ("TRACELAKE_STORE", "az://container/a?sig=hidden"),
+        ("TRACELAKE_STORE_ENDPOINT", "http://key:hidden@127.0.0.1:9000"),
+        ("TRACELAKE_STORE_ENDPOINT", "http://127.0.0.1:9000?token=hidden"),
+    ] {
+        let message = load("", &[(name, value)], &[]).expect_err("refused");
+        assert!(message.contains(name) && !message.contains("hidden"), "{message}");
+    }
+}
+
+#[test]
+fn the_place_of_a_store_is_the_same_setting_for_every_command() {
+    let place = |flags: &[&str], env: &[(&str, &str)]| {
+        let command = StorePlaceArgs::augment_args(clap::Command::new("verify"));
+        let matches = command.try_get_matches_from(std::iter::once("verify").chain(flags.iter().copied()));
+        let args = StorePlaceArgs::from_arg_matches(&matches.expect("known flags")).expect("flags");
+        args.place_from(environment(env)).map_err(|error| error.to_string())
+    };
+    let env =
+        [("TRACELAKE_STORE", "s3://traces/a"), ("TRACELAKE_STORE_PATH_STYLE", "false"), ("TRACELAKE_X", "")];
+    let flags = ["--store-endpoint=http://127.0.0.1:1", "--store-region=x"];
+    let found = place(&flags, &env).expect("a place");
+    let file = "store = 's3://traces/a'\nstore_path_style = false\n";
+    assert_eq!(found, load(file, &[], &flags).expect("valid").store_place());
+    assert_eq!(place(&["--store=gs://b"], &env).expect("a place").location.to_string(), "gs://b");
+    assert_eq!(place(&[], &[]).expect("a place"), StorePlace::default());
+    let message = place(&["--store=b"], &[]).expect_err("no location");
+    assert!(message.contains("--store") && message.contains("s3://"), "{message}");
 }

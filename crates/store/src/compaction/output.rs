@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::runtime::Handle;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
@@ -17,10 +17,8 @@ use ulid::Ulid;
 
 use super::cursor::Window;
 use crate::StoreError;
+use crate::put::{PART_BYTES, complete, put_new};
 use crate::segments::segment_path;
-
-/// Parts of an upload: above the least that S3 takes (5 MiB), and what an upload holds.
-const PART_BYTES: usize = 8 << 20;
 
 /// Windows that a chunk may refer to: an output that gets few rows must not keep all windows alive.
 const CHUNK_WINDOWS_MAX: usize = 64;
@@ -68,7 +66,7 @@ impl Output {
         Ok(Self {
             id,
             writer,
-            upload: Upload { object_store, runtime, path, buffer: Vec::new(), parts: None },
+            upload: Upload { object_store, runtime, path, buffer: Vec::new(), parts: None, put_bytes: 0 },
             chunk_rows: options.page_rows,
             tenant: None,
             rows: Vec::new(),
@@ -160,20 +158,24 @@ struct Upload {
     path: String,
     buffer: Vec<u8>,
     parts: Option<Box<dyn MultipartUpload>>,
+    /// In parts, so far.
+    put_bytes: u64,
 }
 
 impl Upload {
     fn push(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
         self.buffer.extend_from_slice(&bytes);
-        if self.buffer.len() < PART_BYTES {
-            return Ok(());
+        while self.buffer.len() >= PART_BYTES {
+            let rest = self.buffer.split_off(PART_BYTES);
+            let part = std::mem::replace(&mut self.buffer, rest);
+            self.put_part(part)?;
         }
-        let part = std::mem::take(&mut self.buffer);
-        self.put_part(part)
+        Ok(())
     }
 
     fn put_part(&mut self, part: Vec<u8>) -> Result<(), StoreError> {
         let runtime = self.runtime.clone();
+        self.put_bytes += part.len() as u64;
         let put = async {
             let parts = match &mut self.parts {
                 Some(parts) => parts,
@@ -188,16 +190,22 @@ impl Upload {
     fn finish(mut self, rest: &[u8]) -> Result<(), StoreError> {
         let mut last = std::mem::take(&mut self.buffer);
         last.extend_from_slice(rest);
-        if self.parts.is_some() {
+        let location = Path::from(&*self.path);
+        let put = |error| putting(&self.path, error);
+        if self.parts.is_none() {
+            return self.runtime.block_on(put_new(&self.object_store, &location, last.into())).map_err(put);
+        }
+        if !last.is_empty() {
             self.put_part(last)?;
-        } else {
-            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let location = Path::from(&*self.path);
-            let put = self.object_store.put_opts(&location, PutPayload::from(last), options);
-            self.runtime.block_on(put).map_err(|source| putting(&self.path, source))?;
         }
         if let Some(mut parts) = self.parts.take() {
-            self.runtime.block_on(parts.complete()).map_err(|source| putting(&self.path, source))?;
+            let done = complete(&self.object_store, &location, &mut *parts, self.put_bytes);
+            let done = self.runtime.clone().block_on(done);
+            if done.is_err() {
+                // Its parts take space until it is given up.
+                self.parts = Some(parts);
+            }
+            done.map_err(|error| putting(&self.path, error))?;
         }
         Ok(())
     }

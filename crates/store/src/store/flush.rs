@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::path::Path;
-use object_store::{PutMode, PutOptions, PutPayload};
 use rand::Rng;
 use rand::rngs::StdRng;
 use tracelake_format::manifest::{Commit, Flushed, SegmentEntry, State as ManifestState};
@@ -23,6 +22,7 @@ use crate::StoreError;
 use crate::env::CrashPoint;
 use crate::manifest_log::ManifestLog;
 use crate::memtable::Memtable;
+use crate::put::put_new;
 use crate::segments::{Segments, segment_path};
 use crate::snapshot::{Current, Snapshot};
 use crate::wal::remove_covered;
@@ -330,13 +330,9 @@ impl Flusher {
     }
 
     async fn put(&self, path: &str, bytes: bytes::Bytes) -> Result<(), StoreError> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        self.options
-            .object_store
-            .put_opts(&Path::from(path), PutPayload::from(bytes), options)
+        put_new(&self.options.object_store, &Path::from(path), bytes)
             .await
-            .map_err(|source| StoreError::ObjectStore { what: format!("writing {path}"), source })?;
-        Ok(())
+            .map_err(|source| StoreError::ObjectStore { what: format!("writing {path}"), source })
     }
 
     /// A writer that was replaced while it had nothing to commit stops, too.

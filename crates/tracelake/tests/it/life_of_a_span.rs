@@ -4,7 +4,8 @@ use std::path::Path;
 
 use futures::TryStreamExt;
 use tracelake::{
-    Encoding, ErrorKind, ExportSelection, Options, SpanBatch, TenantId, TimeHint, TraceId, Tracelake, verify,
+    Encoding, ErrorKind, ExportSelection, Options, SpanBatch, StorePlace, TenantId, TimeHint, TraceId,
+    Tracelake, verify,
 };
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
@@ -180,7 +181,7 @@ async fn a_sound_store_verifies_and_a_damaged_one_does_not() {
     ingest(&lake, &TenantId::default(), &[1, 2, 3]).await;
     lake.shutdown().await.expect("a shutdown");
     drop(lake);
-    let report = verify(folder.path()).await.expect("a check");
+    let report = verify(folder.path(), &StorePlace::default()).await.expect("a check");
     assert!(report.findings.is_empty(), "{report:?}");
     assert_eq!((report.segments_checked, report.rows_checked), (1, 3));
     let segments = std::fs::read_dir(folder.path().join("store/segments")).expect("a folder of segments");
@@ -188,7 +189,7 @@ async fn a_sound_store_verifies_and_a_damaged_one_does_not() {
     let mut bytes = std::fs::read(&segment).expect("a readable segment");
     bytes[100] ^= 1;
     std::fs::write(&segment, bytes).expect("a writable segment");
-    let report = verify(folder.path()).await.expect("a check");
+    let report = verify(folder.path(), &StorePlace::default()).await.expect("a check");
     assert!(report.findings.iter().any(|finding| finding.data_loss), "{report:?}");
 }
 
@@ -209,7 +210,7 @@ async fn a_torn_or_damaged_end_of_the_wal_is_told_by_verify_and_by_the_next_star
         }
     }
     lake.shutdown().await.expect("a shutdown");
-    let report = verify(crashed.path()).await.expect("a check");
+    let report = verify(crashed.path(), &StorePlace::default()).await.expect("a check");
     assert!(report.findings.is_empty(), "{report:?}");
     let file = crashed.path().join("wal/00000000000000000001.wal");
     let mut bytes = std::fs::read(&file).expect("a WAL file");
@@ -219,7 +220,7 @@ async fn a_torn_or_damaged_end_of_the_wal_is_told_by_verify_and_by_the_next_star
 
     let told =
         ["possibly acknowledged", "2 spans in 1 requests of tenant shop", "started 2023-11-14T22:13:20Z"];
-    let report = verify(crashed.path()).await.expect("a check");
+    let report = verify(crashed.path(), &StorePlace::default()).await.expect("a check");
     let [finding] = report.findings.as_slice() else { unreachable!("one finding: {report:?}") };
     assert!(finding.data_loss && finding.object == "wal/00000000000000000001.wal", "{finding:?}");
     let lake = open(crashed.path()).await;
@@ -233,6 +234,6 @@ async fn a_torn_or_damaged_end_of_the_wal_is_told_by_verify_and_by_the_next_star
     assert!(recovery.torn_bytes > 0 && recovery.damage.is_empty());
     lake.shutdown().await.expect("a shutdown");
     drop(lake);
-    let report = verify(crashed.path()).await.expect("a check");
+    let report = verify(crashed.path(), &StorePlace::default()).await.expect("a check");
     assert!(report.findings.is_empty(), "it is cut off and kept: {report:?}");
 }

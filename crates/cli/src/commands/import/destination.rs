@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracelake::{Encoding, ErrorKind, Options, TenantId, Tracelake};
+use tracelake::{Encoding, ErrorKind, TenantId, Tracelake};
 
 use super::ImportArgs;
 use crate::client::{Ack, ClientError, OtlpSender, SenderOptions};
@@ -31,8 +31,8 @@ pub(super) enum SendError {
 
 /// Opens as many ways as senders.
 pub(super) async fn open(args: &ImportArgs, count: usize) -> Result<Vec<Destination>, Failure> {
-    if let Some(data_dir) = &args.data_dir {
-        let store = Tracelake::open(Options::new(data_dir)).await?;
+    if let Some(options) = args.store.options()? {
+        let store = Tracelake::open(options).await?;
         let tenant = args.tenant.clone().unwrap_or_default();
         let one = || Destination::Store { store: store.clone(), tenant: tenant.clone() };
         return Ok((0..count).map(|_| one()).collect());
