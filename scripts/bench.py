@@ -21,10 +21,12 @@ only; Linux, for /proc.
 """
 
 import argparse
+import http.client
 import json
 import os
 import pathlib
 import platform
+import random
 import shutil
 import signal
 import statistics
@@ -74,6 +76,10 @@ MEASURES = {
     "compact_lookup_p50_ms": ("Compacted, trace by ID, p50", "ms", ("<=", 2)),
     "compact_lookup_p95_ms": ("Compacted, trace by ID, p95", "ms", ("<=", 6)),
     "compact_unknown_p50_ms": ("Compacted, unknown ID, p50", "ms", ("<=", 0.5)),
+    "cached_p50_ms": ("Compacted, trace by ID once more, p50", "ms", ("<=", 0.5)),
+    "singles_ms": ("Compacted, 1,000 traces one by one", "ms", None),
+    "batch_ms": ("Compacted, 1,000 traces in a batch", "ms", None),
+    "batch_to_singles": ("Batch against one by one", "ratio", ("<=", 1 / 3)),
     "compact_not_whole": ("Compacted, traces that do not read back whole", "traces", ("<=", 0)),
     "restart_wal_mb": ("Restart, WAL to replay", "MB", None),
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
@@ -322,8 +328,19 @@ class Bench:
             "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed + 2,
         )  # fmt: skip
         bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
+        # Few enough to be in the cache together; the first pass fills it.
+        for _ in range(2):
+            cached = self.gen(
+                "--lookup-ids", ids, "--api", server.api, "--lookups", 300,
+                "--lookup-warmup", 0, "--seed", self.args.seed + 4,
+            )  # fmt: skip
+        singles, batch = self.batch(server, ids)
         sample = self.args.check_traces
         return {
+            "cached_p50_ms": cached["lookup_ms"]["p50"],
+            "singles_ms": singles,
+            "batch_ms": batch,
+            "batch_to_singles": batch / singles,
             "compact_cpu_seconds": cpu / millions,
             "compact_bytes_per_span": store["segment_bytes"] / store["segment_rows"],
             "compact_amplification": (done["bytes_read"] + done["bytes_written"]) / store["segment_bytes"],
@@ -332,6 +349,39 @@ class Bench:
             "compact_unknown_p50_ms": lookups["unknown_ms"]["p50"],
             "compact_not_whole": bad + self.check_whole(server, ids, sample, self.args.seed + 3),
         }
+
+    def batch(self, server, ids):
+        """Other IDs each time, none asked before: milliseconds one by one, and as a batch."""
+        self.note("compact: 1,000 traces one by one and in a batch")
+        with open(ids) as file:
+            chosen = random.Random(self.args.seed + 5).sample([line.split() for line in file], 2_000)
+        host = server.api.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=600)
+
+        def ask(method, path, body=None):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{method} {path}: {answer.status} {text[:500]}")
+            return text
+
+        begun = time.perf_counter()
+        for trace_id, _ in chosen[:1_000]:
+            ask("GET", "/api/v1/traces/" + trace_id)
+        singles = time.perf_counter() - begun
+        wanted = dict(chosen[1_000:])
+        begun = time.perf_counter()
+        text = ask("POST", "/api/v1/traces/batch", json.dumps({"trace_ids": list(wanted)}))
+        batch = time.perf_counter() - begun
+        for line in map(json.loads, text.splitlines()):
+            scopes = [scope for part in line["trace"]["resourceSpans"] for scope in part["scopeSpans"]]
+            spans = sum(len(scope["spans"]) for scope in scopes)
+            if line["error"] or spans != int(wanted.pop(line["trace_id"])):
+                raise SystemExit(f"the batch answers {line['trace_id']} wrongly")
+        if wanted:
+            raise SystemExit(f"the batch lacks {len(wanted)} traces")
+        return 1e3 * singles, 1e3 * batch
 
     def restart(self):
         """Nothing is flushed before the kill; the start after it has the settings of a usual one."""

@@ -229,10 +229,12 @@ fn write_header(
     if let Some(partial) = partial {
         warnings.push(format!("partial: {}", clean(partial)));
     }
-    if tree.root().is_none() && !tree.nodes().is_empty() {
+    // Of a part nobody can say what has not arrived.
+    let whole = partial.is_none();
+    if whole && tree.root().is_none() && !tree.nodes().is_empty() {
         warnings.push("the root span has not arrived".to_owned());
     }
-    if tree.orphan_count() > 0 {
+    if whole && tree.orphan_count() > 0 {
         let spans = counted(tree.orphan_count(), "span has a parent", "spans have parents");
         warnings.push(format!("{spans} that did not arrive"));
     }

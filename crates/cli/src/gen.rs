@@ -42,10 +42,11 @@ pub(crate) struct GenArgs {
     /// Spans to make, exactly
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     spans: Option<u64>,
-    /// Stop making spans after this time, such as 30s or 5m [default: after 100000 spans]
+    /// Begin no more traces after this time, such as 30s or 5m; those that have begun are ended, without
+    /// keeping to --rate [default: after 100000 spans]
     #[arg(long, alias = "duration-run", value_name = "DURATION", value_parser = parse::duration)]
     run_for: Option<Duration>,
-    /// The same seed and the same --end make the same spans [default: another one each time, which
+    /// The same seed, --spans and --end make the same spans [default: another one each time, which
     /// the report names]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -209,6 +210,7 @@ impl Source {
         let over = self.run_for.is_some_and(|run_for| begun.elapsed() >= run_for);
         if !self.stopped && (over || self.stop.load(Ordering::Relaxed)) {
             self.stopped = true;
+            self.stop.store(true, Ordering::Relaxed);
             self.workload.stop();
         }
         let request = self.workload.next_request();

@@ -25,6 +25,7 @@ use ulid::Ulid;
 
 pub use self::error::WalError;
 pub use self::names::{WalFile, list_files, remove_covered};
+pub use self::quarantine::dir_of as quarantine_dir;
 pub use self::recent::{Begin, InFlight, RecentRequests, RequestGuard};
 pub use self::recovery::{Visited, inspect, recover};
 pub use self::report::{DamagedFile, FileDamage, Gap, LostFrame, RecoveryReport, TornFile};

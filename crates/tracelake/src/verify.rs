@@ -18,7 +18,7 @@ use tracelake_store::env::SystemFiles;
 use tracelake_store::location::{Location, StorePlace};
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
 use tracelake_store::segments::{Segments, segment_id};
-use tracelake_store::wal::inspect;
+use tracelake_store::wal::{RecoveryReport, inspect, quarantine_dir};
 use tracelake_store::{ReadOptions, StoreError, decode_frame};
 
 use crate::Error;
@@ -183,7 +183,7 @@ async fn find_unnamed(store: &Arc<dyn ObjectStore>, state: &State, report: &mut 
     }
 }
 
-async fn check_wal(dir: PathBuf, covered: Vec<CoveredWal>, report: &mut VerifyReport) -> Result<(), Error> {
+async fn inspected(dir: PathBuf, covered: Vec<CoveredWal>) -> Result<RecoveryReport, Error> {
     let inspection = tokio::task::spawn_blocking(move || {
         let mut decoder = Decoder::new();
         let mut visit = |_: &FileHeader, frame: Frame| Ok(decode_frame(&mut decoder, &frame).1);
@@ -192,7 +192,32 @@ async fn check_wal(dir: PathBuf, covered: Vec<CoveredWal>, report: &mut VerifyRe
     let found = inspection
         .await
         .map_err(|_| Error::new(ErrorKind::Internal, "the check of the WAL ended unexpectedly"))?;
-    let found = match found {
+    Ok(found?)
+}
+
+/// What earlier starts could not read stays a loss until somebody has dealt with it.
+async fn check_quarantine(wal_dir: &Path, report: &mut VerifyReport) -> Result<(), Error> {
+    let dir = quarantine_dir(wal_dir);
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    for damaged in &inspected(dir, Vec::new()).await?.damaged {
+        report.findings.push(Finding {
+            data_loss: damaged.loses_spans(),
+            object: format!("{WAL_DIR}/quarantine/{}", name(&damaged.path)),
+            what: damaged.to_string(),
+            meaning:
+                "an earlier start recovered every whole frame and kept the file here; delete it when you \
+                      no longer need it"
+                    .to_owned(),
+        });
+    }
+    Ok(())
+}
+
+async fn check_wal(dir: PathBuf, covered: Vec<CoveredWal>, report: &mut VerifyReport) -> Result<(), Error> {
+    check_quarantine(&dir, report).await?;
+    let found = match inspected(dir, covered).await {
         Ok(found) => found,
         Err(error) => {
             report.findings.push(Finding {

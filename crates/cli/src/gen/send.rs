@@ -49,6 +49,17 @@ struct Run {
     queue: tokio::sync::Mutex<mpsc::Receiver<Job>>,
 }
 
+impl Run {
+    /// Or until nothing more is made: who has ended the run does not wait for what is left of it.
+    async fn wait_until(&self, due: Instant) {
+        /// How soon that is seen.
+        const TICK: Duration = Duration::from_millis(50);
+        while !self.stop.load(Ordering::Relaxed) && Instant::now() < due {
+            tokio::time::sleep_until(due.min(Instant::now() + TICK).into()).await;
+        }
+    }
+}
+
 /// Where a server listens that was told nothing.
 fn default_endpoint(protocol: Protocol) -> &'static str {
     match protocol {
@@ -189,8 +200,7 @@ async fn work(run: Arc<Run>, mut sender: OtlpSender) -> Result<Tally, Failure> {
             break;
         }
         if let Some(rate) = run.rate {
-            let due = Duration::from_secs_f64(job.first_span as f64 / rate as f64);
-            tokio::time::sleep_until((run.begun + due).into()).await;
+            run.wait_until(run.begun + Duration::from_secs_f64(job.first_span as f64 / rate as f64)).await;
         }
         let body = if run.json {
             let raw = job.body.clone();

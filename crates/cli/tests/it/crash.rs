@@ -10,9 +10,9 @@ use rand::Rng;
 use crate::acked::{Client, in_parallel};
 use crate::harness::{Config, Server, arg, outcome, run, seeded};
 
-/// Lives of the server. Each ends at another moment; a hundred met every step of ingest, flush and
-/// commit many times over.
-const LIVES: usize = 100;
+/// Lives of the server. Each ends at another moment; a hundred of them while spans come in, which met every
+/// step of ingest, flush and commit many times over.
+const LIVES: usize = 125;
 const CLIENTS: u64 = 4;
 
 #[test]

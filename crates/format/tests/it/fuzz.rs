@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_format::manifest::{Change, Commit, CoveredWal, Entry, Flushed, SegmentEntry, State};
 use tracelake_format::segment::OpenSegment;
+use tracelake_model::TenantId;
 use tracelake_otlp::{JsonEncoder, encode_protobuf};
 use ulid::Ulid;
 
@@ -72,11 +73,35 @@ fn otlp_in_json() {
 
 #[test]
 fn a_wal_file() {
-    use tracelake_format::wal::{FileHeader, encode_file_header};
+    use tracelake_format::wal::{
+        Compression, FILE_HEADER_BYTES, FileHeader, FileSeal, FrameKind, FrameMeta, compress,
+        encode_file_header, encode_frame, encode_requests,
+    };
     let header = FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0, wal: Ulid(4) };
     let mut odd = Odd::new(seed(), 4);
     let payload = encode_protobuf(&odd.batch(3).spans().collect::<Vec<_>>());
-    let inputs = [encode_file_header(&header).to_vec(), payload, Vec::new()];
+    // As the fuzzer's own header seals them: a frame of spans, and one of requests.
+    let mut frames = Vec::new();
+    for (kind, payload) in
+        [(FrameKind::Spans, payload.clone()), (FrameKind::Requests, encode_requests(&[(7, 8)]))]
+    {
+        let meta = FrameMeta {
+            kind,
+            tenant: (kind == FrameKind::Spans).then(TenantId::default),
+            arrival_unix_nano: 5,
+            request_hash: 6,
+            span_count: u32::from(kind == FrameKind::Spans) * 3,
+            start_unix_nano_min: 1,
+            start_unix_nano_max: 9,
+        };
+        let offset = (FILE_HEADER_BYTES + frames.len()) as u64;
+        let mut buffer = Vec::new();
+        let stored = compress(&payload, Compression::None, &mut buffer);
+        encode_frame(&mut frames, FileSeal::new(&header), offset, offset, &meta, stored)
+            .expect("a valid frame");
+    }
+    let file = [encode_file_header(&header).as_slice(), &frames].concat();
+    let inputs = [encode_file_header(&header).to_vec(), file, frames, payload, Vec::new()];
     rounds("WAL", &inputs, tracelake_format::wal::fuzzing::wal);
 }
 

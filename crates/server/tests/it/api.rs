@@ -138,6 +138,123 @@ async fn a_trace_above_the_limit_is_answered_as_partial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_says_what_was_asked_and_read() {
+    let server = TestServer::start().await;
+    server.post_protobuf(request(vec![span(1, 1), span(2, 2)])).await;
+    let flushed = server.send(Method::POST, &server.api_url("/api/v1/flush"), &[], "").await;
+    assert_eq!(flushed.status, StatusCode::OK);
+    let path = format!("/api/v1/traces/{}?explain=true", trace_id(1));
+    let explained = async |path: &str, status| {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status, status);
+        serde_json::from_slice::<Value>(&answer.body).expect("JSON")
+    };
+    let first = explained(&path, StatusCode::OK).await;
+    let (explain, trace) = (&first["explain"], &first["trace"]);
+    assert_eq!(trace["resourceSpans"].as_array().map(Vec::len), Some(1), "{first}");
+    assert_eq!((&first["trace_id"], &first["missing"]), (&trace_id(1).into(), &Value::Array(vec![])));
+    for (name, count) in [("segments_live", 1), ("segments_considered", 1), ("filters_asked", 1)] {
+        assert_eq!(explain[name], count, "{name} in {explain}");
+    }
+    assert_eq!(explain["trace_cache_hit"], false);
+    assert!(
+        explain["range_reads"].as_u64() >= Some(1) && explain["bytes_read"].as_u64() > Some(0),
+        "{explain}"
+    );
+    let second = explained(&path, StatusCode::OK).await;
+    assert_eq!(
+        (&second["explain"]["trace_cache_hit"], &second["explain"]["range_reads"]),
+        (&true.into(), &0.into())
+    );
+    assert_eq!(second["trace"], first["trace"]);
+    let unknown = explained("/api/v1/traces/abc?explain=true", StatusCode::NOT_FOUND).await;
+    assert_eq!((&unknown["error"]["kind"], &unknown["trace"]), (&"not_found".into(), &Value::Null));
+    let refused = server.get_with(&path, &[("accept", "application/x-protobuf")]).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.get(&path.replace("true", "yes")).await.status, StatusCode::BAD_REQUEST);
+
+    // Who drops a trace from the cache drops nothing else.
+    let cached = format!("/api/v1/cache/traces/{}", trace_id(1));
+    let delete = async |path: &str, headers: &[(&str, &str)]| {
+        server.send(Method::DELETE, &server.api_url(path), headers, "").await
+    };
+    let refused = delete(&cached, &[("origin", "https://evil.example")]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    for dropped in [1, 0] {
+        let answer = delete(&cached, &[]).await;
+        let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer["dropped"], dropped);
+    }
+    assert_eq!(explained(&path, StatusCode::OK).await["explain"]["trace_cache_hit"], false);
+    assert_eq!(delete("/api/v1/cache/traces", &[]).await.status, StatusCode::OK);
+    assert_eq!(explained(&path, StatusCode::OK).await["explain"]["trace_cache_hit"], false);
+    let refused = server.get("/api/v1/cache/traces").await;
+    assert_eq!(
+        (refused.status, &refused.headers["allow"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"DELETE".parse().expect("a value"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_traces_come_a_line_each_and_what_is_wrong_is_refused_before() {
+    let server = TestServer::start_with(|settings| {
+        settings.batch_traces_max = 50;
+        settings.trace_spans_max = 3;
+    })
+    .await;
+    for trace in 1..=30 {
+        server.post_protobuf(request(vec![span(trace, 10 * trace), span(trace, 10 * trace + 1)])).await;
+    }
+    server.send(Method::POST, &server.api_url("/api/v1/flush"), &[], "").await;
+    server.post_protobuf(request((0..5).map(|n| span(31, 400 + n)).collect())).await;
+    let post = async |body: String| {
+        server.send(Method::POST, &server.api_url("/api/v1/traces/batch"), &[], body).await
+    };
+    let asked =
+        |ids: &[String]| serde_json::json!({"trace_ids": ids, "start": "2026-01-02T03:04:05Z"}).to_string();
+    // Twice the same, one in capitals, one that is unknown, one that is too large.
+    let mut ids: Vec<String> = (1..=32).map(trace_id).collect();
+    ids.push(trace_id(1).to_uppercase());
+    let answer = post(asked(&ids)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers["content-type"], "application/x-ndjson");
+    let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let (last, lines) = lines.split_last().expect("lines");
+    assert_eq!(last["partial"]["traces"], 1, "{last}");
+    assert_eq!(lines.len(), 32);
+    for line in lines {
+        let id = line["trace_id"].as_str().expect("an ID");
+        let spans = line["trace"]["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().map(Vec::len);
+        let expected = match id {
+            _ if id == trace_id(32) => (false, None, "null"),
+            _ if id == trace_id(31) => (true, Some(3), "partial"),
+            _ => (true, Some(2), "null"),
+        };
+        let error = line["error"]["kind"].as_str().unwrap_or("null");
+        assert_eq!((line["found"].as_bool().expect("a truth"), spans, error), expected, "{line}");
+    }
+
+    for (body, status, kind) in [
+        (String::new(), StatusCode::BAD_REQUEST, "invalid"),
+        ("{}".to_owned(), StatusCode::BAD_REQUEST, "invalid"),
+        (r#"{"trace_ids":["xyz"]}"#.to_owned(), StatusCode::BAD_REQUEST, "invalid"),
+        (r#"{"trace_ids":[],"limit":1}"#.to_owned(), StatusCode::BAD_REQUEST, "invalid"),
+        (r#"{"trace_ids":[],"start":"then"}"#.to_owned(), StatusCode::BAD_REQUEST, "invalid"),
+        (asked(&vec![trace_id(1); 51]), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        ("x".repeat(1 << 20), StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+    ] {
+        let answer = post(body.clone()).await;
+        assert_eq!((answer.status, error_kind(&answer.body).as_str()), (status, kind), "{body:.80}");
+    }
+    let answer = post(r#"{"trace_ids":[]}"#.to_owned()).await;
+    assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0));
+    assert_eq!(server.get("/api/v1/traces/batch").await.headers["allow"], "POST");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn segments_are_merged_when_that_is_asked_for_and_not_by_a_web_page() {
     let server = TestServer::start_with(|settings| settings.generation_age_seconds_max = 1).await;
     for n in 1..=2 {

@@ -11,8 +11,8 @@ use crate::env::Files;
 const NAMES_MAX: usize = 100;
 const READ_BYTES: usize = 1 << 20;
 
-/// The folder.
-fn dir_of(dir: &Path) -> PathBuf {
+/// The folder, of a log's.
+pub fn dir_of(dir: &Path) -> PathBuf {
     dir.join("quarantine")
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use futures::TryStreamExt;
 use tracelake::{
-    Encoding, ErrorKind, ExportSelection, Options, SpanBatch, StorePlace, TenantId, TimeHint, TraceId,
-    Tracelake, verify,
+    Encoding, ErrorKind, ExportSelection, GapKind, Options, SpanBatch, StorePlace, TenantId, TimeHint,
+    TraceId, Tracelake, verify,
 };
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
@@ -95,6 +95,27 @@ async fn a_span_that_came_in_two_requests_is_shown_once() {
     assert_eq!(names(&lake, &tenant).await, ["GET /1", "GET /2", "GET /3"]);
     lake.flush().await.expect("a flush");
     assert_eq!(names(&lake, &tenant).await, ["GET /1", "GET /2", "GET /3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_whose_file_has_gone_is_left_out_of_merges_and_named_in_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lake = open(folder.path()).await;
+    let tenant = TenantId::default();
+    for n in 1..=3 {
+        ingest(&lake, &tenant, &[n]).await;
+        lake.flush().await.expect("a flush");
+    }
+    let files = std::fs::read_dir(folder.path().join("store/segments")).expect("the folder");
+    let victim = files.map(|file| file.expect("readable").path()).min().expect("three");
+    std::fs::remove_file(&victim).expect("it is there");
+    lake.compact().await.expect_err("one is not there");
+    let status = lake.compact().await.expect("the others are merged");
+    assert_eq!((status.unmergeable_segments, status.merges), (1, 1));
+    let id: TraceId = TRACE.parse().expect("a valid ID");
+    let trace = lake.trace(&tenant, id, TimeHint::default()).await.expect("no error").expect("a part");
+    let [gap] = trace.missing() else { unreachable!("one thing is missing: {:?}", trace.missing()) };
+    assert_eq!((trace.span_count(), gap.kind), (2, GapKind::Partition));
 }
 
 #[tokio::test(flavor = "multi_thread")]
