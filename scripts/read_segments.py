@@ -7,6 +7,7 @@ Usage: read_segments.py PATH-TO-TRACELAKE-BINARY (see python_clients.sh, which i
 
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 import urllib.request
@@ -90,9 +91,10 @@ def as_key(row: tuple) -> tuple:
     return row[:2]
 
 
-def check_duckdb(files: str, spans: list[dict]) -> None:
+def check_duckdb(files: list[pathlib.Path], spans: list[dict]) -> None:
     database = duckdb.connect()
-    database.execute(f"CREATE VIEW spans AS SELECT * FROM read_parquet('{files}', union_by_name = true)")
+    names = ", ".join(f"'{file}'" for file in files)
+    database.execute(f"CREATE VIEW spans AS SELECT * FROM read_parquet([{names}], union_by_name = true)")
     types = {row[0]: row[1] for row in database.execute("DESCRIBE spans").fetchall()}
     for column, expected in {
         "tenant": "VARCHAR", "trace_id": "BLOB", "span_id": "BLOB", "name": "VARCHAR", "kind": "INTEGER",
@@ -163,12 +165,25 @@ def main() -> None:
             with Server(sys.argv[1], folder) as server:
                 send(server.http, sent)
             spans += sent
-        files = sorted(pathlib.Path(folder, "store", "segments").glob("*.parquet"))
+        files = segments(folder)
         assert len(files) == 2, f"one segment a run, not {files}"
-        check_duckdb(f"{folder}/store/segments/*.parquet", spans)
-        print(f"DuckDB {duckdb.__version__}: {len(spans)} spans read from {len(files)} segments")
-        check_pyarrow(files, spans)
-        print(f"pyarrow {pyarrow.__version__}: {len(spans)} spans read from {len(files)} segments")
+        check(files, spans, "segments as they were flushed")
+        subprocess.run([sys.argv[1], "compact", "--data-dir", folder], check=True)
+        # What was merged stays until the grace is over.
+        merged = [file for file in segments(folder) if file not in files]
+        assert len(merged) == 1, f"one merged segment, not {merged}"
+        check(merged, spans, "a merged segment")
+
+
+def segments(folder: str) -> list[pathlib.Path]:
+    return sorted(pathlib.Path(folder, "store", "segments").glob("*.parquet"))
+
+
+def check(files: list[pathlib.Path], spans: list[dict], what: str) -> None:
+    check_duckdb(files, spans)
+    print(f"DuckDB {duckdb.__version__}: {len(spans)} spans read from {what}")
+    check_pyarrow(files, spans)
+    print(f"pyarrow {pyarrow.__version__}: {len(spans)} spans read from {what}")
 
 
 if __name__ == "__main__":
