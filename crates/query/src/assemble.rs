@@ -133,11 +133,30 @@ impl Assembler {
         all
     }
 
-    /// Adds rows that were put together before.
-    pub(crate) fn add_parts(&mut self, batches: &[Arc<SpanBatch>], rows: &[(u32, u32)]) {
+    /// Adds rows that were put together before: those that there is room for. Gives whether all were.
+    #[must_use]
+    pub(crate) fn add_parts(&mut self, batches: &[Arc<SpanBatch>], rows: &[(u32, u32)]) -> bool {
         let before = self.batches.len() as u32;
-        self.rows.extend(rows.iter().map(|(batch, row)| (before + batch, *row)));
+        let left = self.limits.spans_max.saturating_sub(self.rows.len());
+        self.rows.extend(rows.iter().take(left).map(|(batch, row)| (before + batch, *row)));
         self.batches.extend(batches.iter().cloned());
+        rows.len() <= left
+    }
+
+    /// Adds rows of a batch that was read for several traces: those that there is room for, with their part
+    /// of its memory. Gives whether all were.
+    #[must_use]
+    pub(crate) fn add_shared(&mut self, mut part: TraceRows) -> bool {
+        let row_bytes = (part.batch.heap_bytes() / part.batch.len().max(1)).max(1);
+        let room = self.limits.heap_bytes_max.saturating_sub(self.heap_bytes) / row_bytes;
+        let wanted = part.rows.len();
+        part.rows.truncate(self.spans_left().min(room));
+        let added = part.rows.len();
+        self.heap_bytes += added * row_bytes;
+        if added > 0 {
+            self.add(part);
+        }
+        added == wanted
     }
 
     /// Whether nothing was added, and nothing is missing.
@@ -195,8 +214,26 @@ impl Assembler {
             same_id.push((hash, *at));
             true
         });
-        Some(TraceSpans { batches, rows: self.rows, conflicting, missing: self.missing })
+        let (batches, rows) = without_unused(batches, self.rows);
+        Some(TraceSpans { batches, rows, conflicting, missing: self.missing })
     }
+}
+
+/// A batch of which every row was a duplicate would only take memory.
+fn without_unused(
+    batches: Vec<Arc<SpanBatch>>,
+    mut rows: Vec<(u32, u32)>,
+) -> (Vec<Arc<SpanBatch>>, Vec<(u32, u32)>) {
+    let mut places: Vec<Option<u32>> = vec![None; batches.len()];
+    let mut used = Vec::with_capacity(batches.len());
+    for (batch, _) in &mut rows {
+        let index = *batch as usize;
+        *batch = *places[index].get_or_insert_with(|| {
+            used.push(Arc::clone(&batches[index]));
+            used.len() as u32 - 1
+        });
+    }
+    (used, rows)
 }
 
 /// Of the first `spans` of a batch those for which there is room, in a batch of their own: the memory of

@@ -4,21 +4,23 @@
 //! In memory are the rows of one group for each worker and the answers that nobody has taken yet. Whoever
 //! drops the stream stops the work.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::TraceEntry;
+use tracelake_store::locator::PartitionLocator;
+use tracelake_store::memtable::Memtable;
 use tracelake_store::report::ReadReport;
 use tracelake_store::segments::other_trace;
-use tracelake_store::{Snapshot, Store, StoreError, TraceRows};
+use tracelake_store::{Snapshot, Store, TraceRows};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans};
 use crate::gap::Gap;
@@ -29,6 +31,9 @@ const GROUP_TRACES: usize = 128;
 
 /// Rows that are decoded together, unless one trace has more.
 const GROUP_ROWS: u64 = 8_192;
+
+/// Segments that a worker asks at once.
+const SEGMENTS_AT_ONCE: usize = 4;
 
 /// Answers that wait to be taken.
 const ANSWERS_AHEAD: usize = 16;
@@ -59,17 +64,10 @@ pub(crate) fn batch(
     let groups: VecDeque<Vec<TraceId>> = trace_ids.chunks(GROUP_TRACES).map(<[TraceId]>::to_vec).collect();
     let workers = limits.workers.clamp(1, groups.len().max(1));
     let groups = Arc::new(Mutex::new(groups));
-    let snapshot = store.snapshot();
     let (answers, receiver) = mpsc::channel(ANSWERS_AHEAD);
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
-        let work = Group {
-            store: store.clone(),
-            snapshot: snapshot.clone(),
-            tenant: tenant.clone(),
-            limits,
-            answers: answers.clone(),
-        };
+        let work = Worker { store: store.clone(), tenant: tenant.clone(), limits, answers: answers.clone() };
         let groups = Arc::clone(&groups);
         tasks.spawn(async move {
             let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -87,158 +85,196 @@ pub(crate) fn batch(
     })
 }
 
-struct Group {
+/// What works on groups.
+struct Worker {
     store: Store,
-    snapshot: Snapshot,
     tenant: TenantId,
     limits: BatchLimits,
     answers: mpsc::Sender<BatchAnswer>,
 }
 
-/// A trace's rows in one segment.
-struct Located<'s> {
-    entry: &'s SegmentEntry,
+/// A trace's rows in one segment, by the segment's place in the manifest.
+struct Located {
+    segment: usize,
     trace: TraceEntry,
 }
 
-impl Group {
+/// Where traces are, and what could not be looked into, which concerns all of them.
+type Places = (HashMap<TraceId, Vec<Located>>, Vec<Gap>);
+
+impl Worker {
     /// None if nobody wants the answers any more.
     async fn run(&self, trace_ids: &[TraceId]) -> Option<()> {
         let report = ReadReport::default();
-        let deadline = tokio::time::Instant::now() + self.limits.group_time_max;
-        let found = tokio::time::timeout_at(deadline, self.locate(trace_ids, &report)).await;
-        let done = match found {
-            Ok((located, gaps)) => self.read_all(trace_ids, located, gaps, deadline, &report).await,
-            Err(_) => self.give_up(trace_ids).await,
+        let Snapshot { manifest, partitions, frozen, active } = self.store.snapshot();
+        let memtables: Vec<_> = frozen.into_iter().chain([active]).collect();
+        let mut traces = self.in_memory(&memtables, trace_ids);
+        // Who is slow to take answers must not hold memtables.
+        drop(memtables);
+        let view = View { segments: &manifest.segments, partitions: &partitions };
+        let places = self.locate(&view, trace_ids, &report);
+        let done = match tokio::time::timeout(self.limits.group_time_max, places).await {
+            Ok(places) => self.read_all(&view, trace_ids, &mut traces, places, &report).await,
+            Err(_) => self.give_up(trace_ids, &mut traces).await,
         };
         self.store.segments().account(&report);
         done
     }
 
-    /// Where the traces are, by trace, and what could not be looked into, which concerns all of them.
-    async fn locate(
-        &self,
-        trace_ids: &[TraceId],
-        report: &ReadReport,
-    ) -> (HashMap<TraceId, Vec<Located<'_>>>, Vec<Gap>) {
-        let segments = self.store.segments();
-        let mut by_segment: HashMap<usize, Vec<TraceId>> = HashMap::new();
-        let mut gaps: Vec<Gap> = Vec::new();
-        for trace_id in trace_ids {
-            let (key, partitions) = self.snapshot.partitions.of_trace(&self.tenant, trace_id);
-            for partition in partitions {
-                report.consider(1);
-                let Some(entry) = self.snapshot.manifest.segments.get(partition.segment) else { continue };
-                let may_hold = match segments.may_hold(partition.id, key, report) {
-                    Some(may_hold) => Ok(may_hold),
-                    None => twice(|| segments.may_hold_read(entry, key, report)).await,
-                };
-                match may_hold {
-                    Ok(true) => by_segment.entry(partition.segment).or_default().push(*trace_id),
-                    Ok(false) => {}
-                    Err(error) => self.lacks(&mut gaps, entry, &error),
-                }
-            }
-        }
-        let mut located: HashMap<TraceId, Vec<Located<'_>>> = HashMap::new();
-        for (segment, trace_ids) in by_segment {
-            let Some(entry) = self.snapshot.manifest.segments.get(segment) else { continue };
-            match twice(|| segments.locate_many(entry, &self.tenant, &trace_ids, report)).await {
-                Ok(found) => {
-                    for trace in found {
-                        located.entry(trace.trace_id).or_default().push(Located { entry, trace });
-                    }
-                }
-                Err(error) => self.lacks(&mut gaps, entry, &error),
-            }
-        }
-        (located, gaps)
-    }
-
-    fn lacks(&self, gaps: &mut Vec<Gap>, entry: &SegmentEntry, error: &StoreError) {
-        if !gaps.iter().any(|gap| gap.segment.as_ref() == Some(&entry.path)) {
-            gaps.push(unread(&self.store, entry, error));
-        }
-    }
-
-    async fn read_all(
-        &self,
-        trace_ids: &[TraceId],
-        mut located: HashMap<TraceId, Vec<Located<'_>>>,
-        gaps: Vec<Gap>,
-        deadline: tokio::time::Instant,
-        report: &ReadReport,
-    ) -> Option<()> {
-        let mut rest = trace_ids;
-        while !rest.is_empty() {
-            let mut rows = 0;
-            let fitting = rest.iter().take_while(|trace_id| {
-                let parts = located.get(*trace_id).map(Vec::as_slice).unwrap_or_default();
-                rows += parts.iter().map(|part| self.rows_of(part).end - part.trace.first_row).sum::<u64>();
-                rows <= GROUP_ROWS
-            });
-            let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
-            let parts = now.iter().filter_map(|trace_id| located.remove(trace_id)).flatten().collect();
-            let read = self.read(now, parts, &gaps, report);
-            let Ok(answers) = tokio::time::timeout_at(deadline, read).await else {
-                return self.give_up(rest).await;
-            };
-            for answer in answers {
-                self.answers.send(answer).await.ok()?;
-            }
-            rest = later;
-        }
-        Some(())
-    }
-
-    async fn give_up(&self, trace_ids: &[TraceId]) -> Option<()> {
-        for trace_id in trace_ids {
-            let mut assembler = Assembler::new(self.limits.trace);
-            assembler.lacks(Gap::late_group(self.limits.group_time_max));
-            self.answers.send((*trace_id, assembler.finish())).await.ok()?;
-        }
-        Some(())
-    }
-
-    /// The rows of a trace to read: no more than an answer may have.
-    fn rows_of(&self, part: &Located<'_>) -> Range<u64> {
-        let rows = part.trace.rows.min(self.limits.trace.spans_max as u64);
-        part.trace.first_row..part.trace.first_row + rows
-    }
-
-    async fn read(
-        &self,
-        trace_ids: &[TraceId],
-        parts: Vec<Located<'_>>,
-        gaps: &[Gap],
-        report: &ReadReport,
-    ) -> Vec<BatchAnswer> {
+    /// What memtables have of the traces.
+    fn in_memory(&self, memtables: &[Arc<Memtable>], trace_ids: &[TraceId]) -> HashMap<TraceId, Assembler> {
         let limits = self.limits.trace;
-        let mut traces: HashMap<TraceId, Assembler> = HashMap::with_capacity(trace_ids.len());
-        for trace_id in trace_ids {
+        let trace = |trace_id: &TraceId| {
             let mut assembler = Assembler::new(limits);
-            gaps.iter().for_each(|gap| assembler.lacks(gap.clone()));
-            for memtable in self.snapshot.memtables() {
+            for memtable in memtables {
                 let (parts, more) = memtable.find(&self.tenant, trace_id, assembler.spans_left());
                 parts.into_iter().for_each(|part| assembler.add(part));
                 if more {
                     assembler.lacks(Gap::over_limit(limits));
                 }
             }
-            traces.insert(*trace_id, assembler);
+            (*trace_id, assembler)
+        };
+        trace_ids.iter().map(trace).collect()
+    }
+
+    async fn locate(&self, view: &View<'_>, trace_ids: &[TraceId], report: &ReadReport) -> Places {
+        let segments = self.store.segments();
+        let mut chosen: BTreeMap<usize, Vec<TraceId>> = BTreeMap::new();
+        let mut unknown: BTreeMap<usize, Vec<(TraceId, u64)>> = BTreeMap::new();
+        for trace_id in trace_ids {
+            let (key, partitions) = view.partitions.of_trace(&self.tenant, trace_id);
+            for partition in partitions {
+                report.consider(1);
+                match segments.may_hold(partition.id, key, report) {
+                    Some(true) => chosen.entry(partition.segment).or_default().push(*trace_id),
+                    Some(false) => {}
+                    None => unknown.entry(partition.segment).or_default().push((*trace_id, key)),
+                }
+            }
         }
-        let mut by_segment: HashMap<&str, Vec<Located<'_>>> = HashMap::new();
+        let mut gaps: Vec<Gap> = Vec::new();
+        let asked = unknown.into_iter().map(|(segment, traces)| async move {
+            let keys: Vec<u64> = traces.iter().map(|(_, key)| *key).collect();
+            let entry = view.segments.get(segment)?;
+            let may_hold = twice(|| segments.may_hold_read(entry, &keys, report)).await;
+            Some((segment, entry, traces, may_hold))
+        });
+        let mut asked = futures::stream::iter(asked).buffer_unordered(SEGMENTS_AT_ONCE);
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Some((segment, _, traces, Ok(may_hold))) => {
+                    let held = traces.iter().zip(may_hold).filter(|(_, may_hold)| *may_hold);
+                    chosen.entry(segment).or_default().extend(held.map(|((trace_id, _), _)| *trace_id));
+                }
+                Some((_, entry, _, Err(error))) => gaps.push(unread(&self.store, entry, &error)),
+                None => {}
+            }
+        }
+        let mut located: HashMap<TraceId, Vec<Located>> = HashMap::new();
+        let found = chosen.into_iter().map(|(segment, trace_ids)| async move {
+            let entry = view.segments.get(segment)?;
+            let found = twice(|| segments.locate_many(entry, &self.tenant, &trace_ids, report)).await;
+            Some((segment, entry, found))
+        });
+        let mut found = futures::stream::iter(found).buffer_unordered(SEGMENTS_AT_ONCE);
+        while let Some(answer) = found.next().await {
+            match answer {
+                Some((segment, _, Ok(traces))) => {
+                    for trace in traces {
+                        located.entry(trace.trace_id).or_default().push(Located { segment, trace });
+                    }
+                }
+                Some((_, entry, Err(error))) => gaps.push(unread(&self.store, entry, &error)),
+                None => {}
+            }
+        }
+        (located, gaps)
+    }
+
+    async fn read_all(
+        &self,
+        view: &View<'_>,
+        trace_ids: &[TraceId],
+        traces: &mut HashMap<TraceId, Assembler>,
+        (mut located, gaps): Places,
+        report: &ReadReport,
+    ) -> Option<()> {
+        for assembler in traces.values_mut() {
+            gaps.iter().for_each(|gap| assembler.lacks(gap.clone()));
+        }
+        let rows_max = self.limits.trace.spans_max as u64;
+        let mut rest = trace_ids;
+        while !rest.is_empty() {
+            let mut rows = 0;
+            let fitting = rest.iter().take_while(|trace_id| {
+                let parts = located.get(*trace_id).map(Vec::as_slice).unwrap_or_default();
+                rows += parts.iter().map(|part| part.trace.rows.min(rows_max)).sum::<u64>();
+                rows <= GROUP_ROWS
+            });
+            let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
+            let parts = now.iter().filter_map(|trace_id| located.remove(trace_id)).flatten().collect();
+            // Only work counts: who takes answers slowly is dealt with by whoever sends them.
+            let read = self.read(view, parts, traces, report);
+            if tokio::time::timeout(self.limits.group_time_max, read).await.is_err() {
+                return self.give_up(rest, traces).await;
+            }
+            self.answer(now, traces).await?;
+            rest = later;
+        }
+        Some(())
+    }
+
+    /// Answers with what there is.
+    async fn give_up(&self, trace_ids: &[TraceId], traces: &mut HashMap<TraceId, Assembler>) -> Option<()> {
+        for trace_id in trace_ids {
+            if let Some(assembler) = traces.get_mut(trace_id) {
+                assembler.lacks(Gap::late_group(self.limits.group_time_max));
+            }
+        }
+        self.answer(trace_ids, traces).await
+    }
+
+    async fn answer(&self, trace_ids: &[TraceId], traces: &mut HashMap<TraceId, Assembler>) -> Option<()> {
+        for trace_id in trace_ids {
+            let spans = traces.remove(trace_id).and_then(Assembler::finish);
+            self.answers.send((*trace_id, spans)).await.ok()?;
+        }
+        Some(())
+    }
+
+    /// Reads the parts into the traces, one segment after the other: of a trace no more than there is still
+    /// room for.
+    async fn read(
+        &self,
+        view: &View<'_>,
+        parts: Vec<Located>,
+        traces: &mut HashMap<TraceId, Assembler>,
+        report: &ReadReport,
+    ) {
+        let mut by_segment: BTreeMap<usize, Vec<TraceEntry>> = BTreeMap::new();
         for part in parts {
-            by_segment.entry(part.entry.path.as_str()).or_default().push(part);
+            by_segment.entry(part.segment).or_default().push(part.trace);
         }
-        for mut parts in by_segment.into_values() {
-            parts.sort_by_key(|part| part.trace.first_row);
-            let Some(entry) = parts.first().map(|part| part.entry) else { continue };
-            let rows: Vec<Range<u64>> = parts.iter().map(|part| self.rows_of(part)).collect();
+        for (segment, mut parts) in by_segment {
+            let Some(entry) = view.segments.get(segment) else { continue };
+            parts.sort_by_key(|part| part.first_row);
+            let mut wanted = Vec::with_capacity(parts.len());
+            for part in &parts {
+                let Some(assembler) = traces.get_mut(&part.trace_id) else { continue };
+                let rows = part.rows.min(assembler.spans_left() as u64);
+                if rows < part.rows {
+                    assembler.lacks(Gap::over_limit(self.limits.trace));
+                }
+                if rows > 0 {
+                    wanted.push((part.trace_id, part.first_row..part.first_row + rows));
+                }
+            }
+            let rows: Vec<Range<u64>> = wanted.iter().map(|(_, rows)| rows.clone()).collect();
             let read = twice(|| self.store.segments().read_runs(entry, &rows, report)).await;
             let shared = read.map(|read| Shared { runs: read.runs, batch: Arc::new(read.batch) });
-            for (part, rows) in parts.iter().zip(rows) {
-                let Some(assembler) = traces.get_mut(&part.trace.trace_id) else { continue };
+            for (trace_id, rows) in wanted {
+                let Some(assembler) = traces.get_mut(&trace_id) else { continue };
                 let found = match &shared {
                     Ok(shared) => shared.rows(&rows),
                     Err(error) => {
@@ -247,23 +283,21 @@ impl Group {
                     }
                 };
                 let ids = found.batch.trace_ids();
-                if found.rows.iter().any(|row| ids.get(*row as usize) != Some(&part.trace.trace_id)) {
-                    let error = other_trace(entry, &part.trace.trace_id);
-                    assembler.lacks(unread(&self.store, entry, &error));
-                    continue;
-                }
-                let whole = found.rows.len() as u64 == part.trace.rows;
-                let left = assembler.spans_left();
-                let fits = found.rows.len() <= left;
-                assembler.add(TraceRows { rows: found.rows.into_iter().take(left).collect(), ..found });
-                if !whole || !fits {
-                    assembler.lacks(Gap::over_limit(limits));
+                let same = |row: &u32| ids.get(*row as usize) == Some(&trace_id);
+                if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
+                    assembler.lacks(unread(&self.store, entry, &other_trace(entry, &trace_id)));
+                } else if !assembler.add_shared(found) {
+                    assembler.lacks(Gap::over_limit(self.limits.trace));
                 }
             }
         }
-        let answers = trace_ids.iter().filter_map(|trace_id| Some((*trace_id, traces.remove(trace_id)?)));
-        answers.map(|(trace_id, assembler)| (trace_id, assembler.finish())).collect()
     }
+}
+
+/// The segments of a snapshot.
+struct View<'s> {
+    segments: &'s [SegmentEntry],
+    partitions: &'s PartitionLocator,
 }
 
 /// Rows that traces of a group share.

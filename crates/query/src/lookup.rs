@@ -138,16 +138,24 @@ impl Lookup<'_> {
         }
         report.memtable_us = lap_us(&mut lap);
         let retention_version = snapshot.manifest.retention.map_or(0, |retention| retention.version);
-        let cached = self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id, retention_version));
-        report.from_cache = self.cache.map(|_| cached.is_some());
+        let mut cached =
+            self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id, retention_version));
 
         let mut stored = Assembler::new(self.limits);
         let generation = cached.as_ref().map(|cached| cached.generation);
-        let (candidates, unread) = self.candidates(&snapshot, generation, deadline, report).await;
+        let (mut candidates, mut unread) = self.candidates(&snapshot, generation, deadline, report).await;
+        if cached.as_ref().is_some_and(|cached| overlap(&candidates, cached.generation)) {
+            // New rows were merged with rows that are in the cache: together they would count twice.
+            cached = None;
+            (candidates, unread) = self.candidates(&snapshot, None, deadline, report).await;
+        }
+        report.from_cache = self.cache.map(|_| cached.is_some());
         unread.into_iter().for_each(|gap| stored.lacks(gap));
         report.filters_us = lap_us(&mut lap);
-        if let Some(cached) = &cached {
-            stored.add_parts(&cached.batches, &cached.rows);
+        if let Some(cached) = &cached
+            && !stored.add_parts(&cached.batches, &cached.rows)
+        {
+            stored.lacks(Gap::over_limit(self.limits));
         }
         let is_new = !candidates.is_empty();
         self.read(candidates, deadline, &mut stored, report).await;
@@ -182,7 +190,9 @@ impl Lookup<'_> {
             None => fresh.finish(),
             Some(stored) => {
                 let (batches, rows) = stored.parts();
-                fresh.add_parts(batches, rows);
+                if !fresh.add_parts(batches, rows) {
+                    fresh.lacks(Gap::over_limit(self.limits));
+                }
                 stored.missing().iter().for_each(|gap| fresh.lacks(gap.clone()));
                 fresh.finish()
             }
@@ -223,7 +233,9 @@ impl Lookup<'_> {
         // By number, as futures over references are not general enough for their caller to be spawned.
         let asked = (0..unknown.len()).map(|at| async move {
             let (partition, entry) = unknown[at];
-            (partition, entry, twice(|| segments.may_hold_read(entry, key, &report.reads)).await)
+            let keys = [key];
+            let may_hold = twice(|| segments.may_hold_read(entry, &keys, &report.reads)).await;
+            (partition, entry, may_hold.map(|may_hold| may_hold == [true]))
         });
         let mut asked = futures::stream::iter(asked).buffer_unordered(FILTERS_AT_ONCE);
         loop {
@@ -284,6 +296,11 @@ impl Lookup<'_> {
     fn unread(&self, entry: &SegmentEntry, error: &StoreError) -> Gap {
         unread(self.store, entry, error)
     }
+}
+
+/// Whether a segment has rows of that generation or of an earlier one.
+fn overlap(segments: &[&SegmentEntry], generation: u64) -> bool {
+    segments.iter().any(|entry| entry.meta.generation_min <= generation)
 }
 
 /// Each answer says it; the log says it once, however many lookups there are.

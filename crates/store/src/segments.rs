@@ -167,6 +167,11 @@ impl Segments {
         failed.len() < NAMED_MAX && failed.insert(segment)
     }
 
+    /// Whether there is no room for another filter.
+    pub(crate) fn is_filter_budget_used_up(&self) -> bool {
+        self.filters.is_full()
+    }
+
     /// What is kept in memory.
     pub fn cache_sizes(&self) -> CacheSizes {
         let (filters, filter_bytes) = self.filters.size();
@@ -194,17 +199,19 @@ impl Segments {
         self.filters.may_hold(segment, key)
     }
 
-    /// The same, with the filter read if need be. A damaged filter allows everything: it only spares a look
-    /// at the directory, which has checksums of its own.
+    /// The same of several keys, with the filter read if need be: once. A damaged filter allows everything: it
+    /// only spares a look at the directory, which has checksums of its own.
     pub async fn may_hold_read(
         &self,
         entry: &SegmentEntry,
-        key: u64,
+        keys: &[u64],
         report: &ReadReport,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Vec<bool>, StoreError> {
         let _turn = self.filters.reads.acquire().await;
-        if let Some(may_hold) = self.filters.may_hold(entry.meta.id, key) {
-            return Ok(may_hold);
+        let known: Option<Vec<bool>> =
+            keys.iter().map(|key| self.filters.may_hold(entry.meta.id, *key)).collect();
+        if let Some(known) = known.filter(|known| !known.is_empty()) {
+            return Ok(known);
         }
         let since = Instant::now();
         add(&report.filters_read, 1);
@@ -216,7 +223,7 @@ impl Segments {
                 Known::Damaged
             }
         };
-        let may_hold = known.may_hold(key);
+        let may_hold = keys.iter().map(|key| known.may_hold(*key)).collect();
         self.filters.insert(entry.meta.id, known);
         add_time(&report.filter_us, since);
         Ok(may_hold)
@@ -236,8 +243,14 @@ impl Segments {
         let found = match segment.directory_block_range(tenant, trace_id) {
             None => None,
             Some(range) => {
-                let block = self.directory_block(entry, range, report).await?;
-                segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?
+                let (block, is_cached) = self.directory_block(entry, range.clone(), report).await?;
+                let found =
+                    segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?;
+                // Its checksum was right.
+                if !is_cached {
+                    self.blocks.insert_directory(entry.meta.id, range.start, &block);
+                }
+                found
             }
         };
         add_time(&report.directory_us, since);
@@ -267,8 +280,11 @@ impl Segments {
         }
         let mut located = Vec::with_capacity(trace_ids.len());
         for (range, trace_ids) in wanted.into_values() {
-            let block = self.directory_block(entry, range.clone(), report).await?;
+            let (block, is_cached) = self.directory_block(entry, range.clone(), report).await?;
             let traces = segment.traces_of(&range, &block).map_err(|error| damaged(entry, error))?;
+            if !is_cached {
+                self.blocks.insert_directory(entry.meta.id, range.start, &block);
+            }
             located.extend(traces.into_iter().filter(|trace| trace_ids.contains(&trace.trace_id)));
         }
         located.sort_by_key(|trace| trace.first_row);
@@ -293,7 +309,7 @@ impl Segments {
         let key = filter_key(tenant_hash(tenant), trace_id);
         let may_hold = match self.may_hold(entry.meta.id, key, &report) {
             Some(may_hold) => may_hold,
-            None => self.may_hold_read(entry, key, &report).await?,
+            None => self.may_hold_read(entry, &[key], &report).await? == [true],
         };
         if may_hold { self.search(entry, tenant, trace_id, rows_max, &report).await } else { Ok(None) }
     }
@@ -365,21 +381,19 @@ impl Segments {
         Ok(ReadRows { batch, runs })
     }
 
+    /// A block, and whether it was in the cache. What was not is to be kept once it is verified.
     async fn directory_block(
         &self,
         entry: &SegmentEntry,
         range: Range<u64>,
         report: &ReadReport,
-    ) -> Result<Bytes, StoreError> {
+    ) -> Result<(Bytes, bool), StoreError> {
         add(&report.directory_blocks, 1);
         if let Some(block) = self.blocks.directory(entry.meta.id, range.start) {
             add(&report.directory_blocks_cached, 1);
-            return Ok(block);
+            return Ok((block, true));
         }
-        let offset = range.start;
-        let block = self.reader.range(entry, range, report).await?;
-        self.blocks.insert_directory(entry.meta.id, offset, &block);
-        Ok(block)
+        Ok((self.reader.range(entry, range, report).await?, false))
     }
 
     /// The segment's metadata, from memory or from its tail.

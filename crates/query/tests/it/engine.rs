@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use tracelake_query::{EngineOptions, GapKind, TraceCacheLimits};
+use tracelake_query::{EngineOptions, GapKind, TraceCacheLimits, TraceLimits};
 use tracelake_store::env::fault_store::{Fault, Operation};
 
 use crate::support::{World, numbers, trace_id};
@@ -198,4 +198,52 @@ async fn traces_that_a_trace_points_at_are_read_in_advance() {
     world.flush().await;
     assert_eq!(world.spans(1).await, [1]);
     assert_eq!(world.engine.prefetch_stats().related, 0);
+}
+
+fn few_spans(spans_max: usize) -> EngineOptions {
+    let trace = TraceLimits { spans_max, heap_bytes_max: usize::MAX };
+    EngineOptions { trace, ..EngineOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_cache_and_in_a_merged_segment_counts_once() {
+    let world = World::new(1, few_spans(3)).await;
+    world.ingest(&[(1, 1, ""), (1, 2, "")]).await;
+    world.flush().await;
+    assert_eq!(world.spans(1).await, [1, 2]);
+    world.ingest(&[(1, 3, "")]).await;
+    world.flush().await;
+    world.store.compact().await.expect("a merge");
+    assert_eq!(world.spans(1).await, [1, 2, 3]);
+    let (_, explained) = world.look_up(1).await;
+    assert_eq!((explained.trace_cache_hit, explained.reads.segments_considered), (Some(true), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_memory_and_segments_keeps_to_the_limit_and_says_so() {
+    let world = World::new(1, few_spans(4)).await;
+    world.ingest(&[(1, 1, ""), (1, 2, ""), (1, 3, "")]).await;
+    world.flush().await;
+    world.ingest(&[(1, 4, ""), (1, 5, ""), (1, 6, "")]).await;
+    for _ in 0..2 {
+        let spans = world.look_up(1).await.0.expect("a part");
+        let kinds: Vec<_> = spans.missing().iter().map(|gap| gap.kind).collect();
+        assert_eq!((spans.len(), kinds), (4, vec![GapKind::Limit]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_reads_no_more_of_a_trace_than_an_answer_may_have() {
+    let world = World::new(1, few_spans(25)).await;
+    for segment in 0..20 {
+        let spans: Vec<_> = (0..10).map(|span| (1, segment * 10 + span, "")).collect();
+        world.ingest(&spans).await;
+        world.flush().await;
+    }
+    let before = world.store.segments().totals().counts().rows_decoded;
+    let answers: Vec<_> = world.engine.traces(&world.tenant, vec![trace_id(1)]).collect().await;
+    let [(_, Some(spans))] = answers.as_slice() else { unreachable!("one answer: {answers:?}") };
+    let kinds: Vec<_> = spans.missing().iter().map(|gap| gap.kind).collect();
+    assert_eq!((spans.len(), kinds), (25, vec![GapKind::Limit]));
+    assert_eq!(world.store.segments().totals().counts().rows_decoded - before, 25);
 }

@@ -49,7 +49,8 @@ async fn start(shared: &Arc<Shared>, request: Request) -> Result<Response, Rejec
     let store = shared.store()?;
     let permit = turn(shared).await?;
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
-    tokio::spawn(send(store.traces(&tenant, trace_ids), sender, permit, stall_max(shared)));
+    let asked = trace_ids.len();
+    tokio::spawn(send(store.traces(&tenant, trace_ids), asked, sender, permit, stall_max(shared)));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(received(receiver))).into_response())
 }
 
@@ -95,6 +96,7 @@ async fn asked(shared: &Shared, body: Body) -> Result<Vec<TraceId>, Rejection> {
 /// its answer, and the work ends.
 async fn send(
     traces: impl Stream<Item = (TraceId, Option<Trace>)>,
+    asked: usize,
     sender: mpsc::Sender<Option<Bytes>>,
     permit: OwnedSemaphorePermit,
     stall_max: Duration,
@@ -103,7 +105,15 @@ async fn send(
     let send = async |piece: Option<Bytes>| sender.send_timeout(piece, stall_max).await.is_ok();
     let mut partial: Option<(u64, String)> = None;
     let mut traces = std::pin::pin!(traces);
-    while let Some((trace_id, trace)) = traces.next().await {
+    let mut answered = 0;
+    loop {
+        let next = tokio::select! {
+            next = traces.next() => next,
+            // Nobody is there any more.
+            () = sender.closed() => return,
+        };
+        let Some((trace_id, trace)) = next else { break };
+        answered += 1;
         let Some(trace) = trace else {
             let line = format!(
                 "{}\n",
@@ -128,6 +138,10 @@ async fn send(
                 return;
             }
         }
+    }
+    if answered != asked {
+        tracing::error!(asked, answered, "a batch ended early and is broken off");
+        return;
     }
     if let Some((traces, reason)) = partial {
         let line = format!("{}\n", json!({"partial": {"traces": traces, "reason": reason}}));

@@ -45,6 +45,7 @@ impl Known {
 struct Resident {
     filters: HashMap<Ulid, Known, RandomState>,
     bytes: u64,
+    is_full: bool,
 }
 
 /// The filters of a store.
@@ -70,7 +71,11 @@ impl Filters {
     pub(super) fn insert(&self, segment: Ulid, known: Known) {
         let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);
         let bytes = known.heap_bytes();
-        if resident.bytes + bytes > self.bytes_max || resident.filters.contains_key(&segment) {
+        if resident.filters.contains_key(&segment) {
+            return;
+        }
+        if resident.bytes + bytes > self.bytes_max {
+            resident.is_full = true;
             return;
         }
         resident.bytes += bytes;
@@ -82,6 +87,12 @@ impl Filters {
         let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);
         resident.filters.retain(|segment, _| is_live(segment));
         resident.bytes = resident.filters.values().map(Known::heap_bytes).sum();
+        resident.is_full = false;
+    }
+
+    /// Whether one was turned away for want of room since there was room last.
+    pub(super) fn is_full(&self) -> bool {
+        self.resident.read().unwrap_or_else(PoisonError::into_inner).is_full
     }
 
     /// How many there are, and their bytes.

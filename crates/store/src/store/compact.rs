@@ -342,7 +342,8 @@ impl Inner {
             self.flusher.reach(before_swap)?;
             let live: HashSet<Ulid> = manifest.segments.iter().map(|entry| entry.meta.id).collect();
             self.flusher.current.set_manifest(manifest);
-            self.flusher.segments.retain_filters(|id| live.contains(id));
+            let being_written = self.flusher.being_written();
+            self.flusher.segments.retain_filters(|id| live.contains(id) || being_written.contains(id));
         }
         let now = self.flusher.options.clock.now_unix_nano();
         let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);

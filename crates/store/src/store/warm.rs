@@ -32,7 +32,10 @@ impl Store {
             let entry = &entry;
             let report = ReadReport::default();
             // Lookups that need it will say what is wrong with it.
-            if let Err(error) = self.segments().may_hold_read(entry, 0, &report).await {
+            if self.segments().is_filter_budget_used_up() {
+                return;
+            }
+            if let Err(error) = self.segments().may_hold_read(entry, &[], &report).await {
                 tracing::debug!(segment = entry.path, %error, "a trace filter could not be read in advance");
             }
         });
