@@ -23,7 +23,7 @@ pub struct TraceLimits {
 }
 
 /// The spans of one trace, or as many as the limits allowed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct TraceSpans {
     batches: Vec<Arc<SpanBatch>>,
     /// (batch, row), by start and span ID.
@@ -33,15 +33,6 @@ pub struct TraceSpans {
 }
 
 impl TraceSpans {
-    /// Of rows that are in order, each span once, with nothing missing.
-    pub(crate) fn whole(
-        batches: Vec<Arc<SpanBatch>>,
-        rows: Vec<(u32, u32)>,
-        conflicting: Vec<SpanId>,
-    ) -> Self {
-        Self { batches, rows, conflicting, missing: Vec::new() }
-    }
-
     /// How many spans.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -67,9 +58,10 @@ impl TraceSpans {
         &self.missing
     }
 
-    /// The batches and the rows of them.
-    pub(crate) fn parts(&self) -> (&[Arc<SpanBatch>], &[(u32, u32)]) {
-        (&self.batches, &self.rows)
+    /// What it keeps in memory.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let batches: usize = self.batches.iter().map(|batch| batch.heap_bytes()).sum();
+        batches + size_of_val(self.rows.as_slice()) + size_of_val(self.conflicting.as_slice())
     }
 
     /// The batches and the rows of them, for encoders that go through them piece by piece.
@@ -133,14 +125,16 @@ impl Assembler {
         all
     }
 
-    /// Adds rows that were put together before: those that there is room for. Gives whether all were.
-    #[must_use]
-    pub(crate) fn add_parts(&mut self, batches: &[Arc<SpanBatch>], rows: &[(u32, u32)]) -> bool {
+    /// Adds what was put together before: the spans that there is room for, and what is missing.
+    pub(crate) fn add_spans(&mut self, spans: &TraceSpans) {
         let before = self.batches.len() as u32;
         let left = self.limits.spans_max.saturating_sub(self.rows.len());
-        self.rows.extend(rows.iter().take(left).map(|(batch, row)| (before + batch, *row)));
-        self.batches.extend(batches.iter().cloned());
-        rows.len() <= left
+        self.rows.extend(spans.rows.iter().take(left).map(|(batch, row)| (before + batch, *row)));
+        self.batches.extend(spans.batches.iter().cloned());
+        if spans.rows.len() > left {
+            self.lacks(Gap::over_limit(self.limits));
+        }
+        spans.missing.iter().for_each(|gap| self.lacks(gap.clone()));
     }
 
     /// Adds rows of a batch that was read for several traces: those that there is room for, with their part

@@ -8,9 +8,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use serde::Serialize;
-use tracelake_model::{SpanBatch, SpanId, TenantId, TraceId};
+use tracelake_model::{TenantId, TraceId};
+
+use crate::assemble::TraceSpans;
 
 /// What an entry takes beside its spans, roughly.
 const ENTRY_BYTES: usize = 256;
@@ -22,16 +25,13 @@ pub(crate) struct CachedTrace {
     pub(crate) generation: u64,
     /// The manifest version in which retention last removed something.
     pub(crate) retention_version: u64,
-    pub(crate) batches: Vec<Arc<SpanBatch>>,
-    /// (batch, row), by start and span ID, each span once.
-    pub(crate) rows: Vec<(u32, u32)>,
-    pub(crate) conflicting: Vec<SpanId>,
+    /// With nothing missing.
+    pub(crate) spans: TraceSpans,
 }
 
 impl CachedTrace {
     fn heap_bytes(&self) -> usize {
-        let batches: usize = self.batches.iter().map(|batch| batch.heap_bytes()).sum();
-        ENTRY_BYTES + batches + size_of_val(self.rows.as_slice())
+        ENTRY_BYTES + self.spans.heap_bytes()
     }
 }
 
@@ -89,6 +89,9 @@ impl TraceCache {
                         evicted.fetch_add(1, Ordering::Relaxed);
                     }
                 })
+                // A trace that is asked for is likely to be asked for again at once: the cache must take it in
+                // however often others were looked at before.
+                .eviction_policy(EvictionPolicy::lru())
                 .support_invalidation_closures()
                 .build()
         });

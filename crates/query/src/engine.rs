@@ -10,7 +10,7 @@ use tracelake_store::Store;
 use crate::assemble::{TraceLimits, TraceSpans};
 use crate::batch::{BatchAnswer, BatchLimits, batch};
 use crate::cache::{TraceCache, TraceCacheLimits, TraceCacheStats};
-use crate::lookup::{Explained, Lookup, LookupReport, TimeHint};
+use crate::lookup::{Explained, Lookup, TimeHint};
 use crate::prefetch::{Prefetch, PrefetchStats};
 
 /// What the engine may take.
@@ -126,7 +126,6 @@ impl TraceQueryEngine {
         trace_id: &TraceId,
         hint: TimeHint,
     ) -> (Option<TraceSpans>, Explained) {
-        let mut report = LookupReport::default();
         let lookup = Lookup {
             store: &self.store,
             tenant,
@@ -136,8 +135,7 @@ impl TraceQueryEngine {
             time_max: Some(self.options.time_max),
             cache: (self.options.cache.bytes_max > 0).then_some(&self.cache),
         };
-        let found = lookup.run(&mut report).await;
-        (found, report.explained())
+        lookup.run().await
     }
 
     fn prefetch_related(&self, tenant: &TenantId, trace_id: &TraceId, spans: &TraceSpans) {

@@ -12,12 +12,13 @@ use futures::Stream;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanView, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
+use tracelake_store::locator::Partition;
 use tracelake_store::memtable::{Memtable, TraceRows};
 use tracelake_store::{Store, StoreError};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans};
-use crate::gap::Gap;
-use crate::lookup::{Lookup, LookupReport, TimeHint};
+use crate::gap::summary;
+use crate::lookup::{Lookup, TimeHint};
 
 /// What to export.
 #[derive(Debug, Clone)]
@@ -95,10 +96,8 @@ impl Export {
                         time_max: None,
                         cache: None,
                     };
-                    let Some(spans) = lookup.run(&mut LookupReport::default()).await else { continue };
-                    if !spans.missing().is_empty() {
-                        let missing: Vec<String> = spans.missing().iter().map(Gap::to_string).collect();
-                        let missing = missing.join("; ");
+                    let (Some(spans), _) = lookup.run().await else { continue };
+                    if let Some(missing) = summary(spans.missing()) {
                         return Err(ExportError::Incomplete { trace_id: id, missing });
                     }
                     (spans, 0..u64::MAX)
@@ -172,10 +171,9 @@ fn key(trace_id: &TraceId) -> TraceKey {
 impl Merge {
     fn new(store: &Store, tenant: &TenantId, starts: Range<u64>) -> Self {
         let snapshot = store.snapshot();
-        let overlaps = |entry: &&SegmentEntry| {
-            entry.meta.start_unix_nano_min < starts.end && entry.meta.start_unix_nano_max >= starts.start
-        };
-        let entries: Vec<_> = snapshot.manifest.segments.iter().filter(overlaps).cloned().collect();
+        let partitions = snapshot.partitions.of_starts(tenant, starts.clone());
+        let entry = |partition: &Partition| snapshot.manifest.segments.get(partition.segment).cloned();
+        let entries: Vec<_> = partitions.filter_map(entry).collect();
         let window_rows = (WINDOW_ROWS.0 / entries.len().max(1) as u64).max(WINDOW_ROWS.1);
         let segments = entries.into_iter().filter_map(|entry| {
             let (_, part) = entry.meta.tenant(tenant)?;

@@ -30,7 +30,7 @@ pub enum GapKind {
 pub struct Gap {
     /// Why.
     pub kind: GapKind,
-    /// The segment that was not read, by its path in the store; none if it is not one alone.
+    /// The segment that was not read, by its path in the store; none if no segment is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
     /// The reason, for people.
@@ -46,25 +46,26 @@ impl fmt::Display for Gap {
     }
 }
 
+/// What is missing as one text that fits into a header; none if nothing is.
+pub fn summary(missing: &[Gap]) -> Option<String> {
+    /// An answer can lack a thousand segments.
+    const NAMED_MAX: usize = 3;
+    let named: Vec<String> = missing.iter().take(NAMED_MAX).map(Gap::to_string).collect();
+    let more = missing.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| named.join("; ") + &more)
+}
+
 impl Gap {
     /// A segment that could not be read, in two tries.
     pub(crate) fn unread(entry: &SegmentEntry, error: &StoreError) -> Self {
         Self { kind: kind_of(error), segment: Some(entry.path.clone()), why: error.to_string() }
     }
 
-    /// Segments that there was no time for.
-    pub(crate) fn late(entries: &[&SegmentEntry], allowed: Duration) -> Self {
-        /// More would not fit into a header.
-        const NAMED_MAX: usize = 3;
-        let named: Vec<&str> = entries.iter().take(NAMED_MAX).map(|entry| entry.path.as_str()).collect();
-        let more = entries.len().saturating_sub(NAMED_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let why = format!(
-            "{}{more} could not be read within lookup_seconds_max ({} s)",
-            named.join(", "),
-            allowed.as_secs_f64()
-        );
-        Self { kind: GapKind::Deadline, segment: None, why }
+    /// A segment that there was no time for.
+    pub(crate) fn late(entry: &SegmentEntry, allowed: Duration) -> Self {
+        let why = format!("lookup_seconds_max ({} s) was over", allowed.as_secs_f64());
+        Self { kind: GapKind::Deadline, segment: Some(entry.path.clone()), why }
     }
 
     /// Traces of a batch that there was no time for.
@@ -94,3 +95,6 @@ fn kind_of(error: &StoreError) -> GapKind {
         _ => GapKind::Network,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,6 @@ pub use batch::BatchAnswer;
 pub use cache::{TraceCacheLimits, TraceCacheStats};
 pub use engine::{EngineOptions, TraceQueryEngine};
 pub use export::{Selection, export};
-pub use gap::{Gap, GapKind};
+pub use gap::{Gap, GapKind, summary};
 pub use lookup::{Explained, TimeHint};
 pub use prefetch::PrefetchStats;

@@ -40,21 +40,8 @@ const SEGMENTS_AT_ONCE: usize = 4;
 /// Filters of one lookup that are read at once where they are not in memory.
 const FILTERS_AT_ONCE: usize = 16;
 
-/// What a lookup did.
-#[derive(Debug, Default)]
-pub(crate) struct LookupReport {
-    pub(crate) reads: ReadReport,
-    pub(crate) from_cache: Option<bool>,
-    pub(crate) segments_live: u64,
-    pub(crate) memtable_us: u64,
-    pub(crate) filters_us: u64,
-    pub(crate) segments_us: u64,
-    pub(crate) assemble_us: u64,
-    pub(crate) total_us: u64,
-}
-
 /// What a lookup did, for those who want to know why it took so long, or what an answer rests on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Explained {
     /// Whether the trace cache had the spans that are in segments; none if there is no cache.
     pub trace_cache_hit: Option<bool>,
@@ -65,29 +52,14 @@ pub struct Explained {
     pub reads: ReadCounts,
     /// Time for memtables, in microseconds, as all times.
     pub memtable_us: u64,
-    /// Time for choosing segments.
-    pub filters_us: u64,
-    /// Time for reading segments.
-    pub segments_us: u64,
+    /// Time for choosing segments: by the manifest and by filters.
+    pub choose_us: u64,
+    /// Time for reading the chosen ones.
+    pub read_us: u64,
     /// Time for putting the trace together.
     pub assemble_us: u64,
     /// Time for all of it.
     pub total_us: u64,
-}
-
-impl LookupReport {
-    pub(crate) fn explained(&self) -> Explained {
-        Explained {
-            trace_cache_hit: self.from_cache,
-            segments_live: self.segments_live,
-            reads: self.reads.counts(),
-            memtable_us: self.memtable_us,
-            filters_us: self.filters_us,
-            segments_us: self.segments_us,
-            assemble_us: self.assemble_us,
-            total_us: self.total_us,
-        }
-    }
 }
 
 /// A lookup, and what it may use.
@@ -114,19 +86,21 @@ fn lap_us(from: &mut Instant) -> u64 {
 impl Lookup<'_> {
     /// The trace; none if no span of it is stored. What could not be read, or was over a limit, is named
     /// in the answer.
-    pub(crate) async fn run(&self, report: &mut LookupReport) -> Option<TraceSpans> {
-        let began = Instant::now();
-        let answer = self.answer(report).await;
-        report.total_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.store.segments().account(&report.reads);
-        answer
+    pub(crate) async fn run(&self) -> (Option<TraceSpans>, Explained) {
+        let mut began = Instant::now();
+        let (reads, mut explained) = (ReadReport::default(), Explained::default());
+        let answer = self.answer(&reads, &mut explained).await;
+        self.store.segments().account(&reads);
+        explained.reads = reads.counts();
+        explained.total_us = lap_us(&mut began);
+        (answer, explained)
     }
 
-    async fn answer(&self, report: &mut LookupReport) -> Option<TraceSpans> {
+    async fn answer(&self, reads: &ReadReport, explained: &mut Explained) -> Option<TraceSpans> {
         let mut lap = Instant::now();
         let deadline = self.time_max.map(|time_max| tokio::time::Instant::now() + time_max);
         let snapshot = self.store.snapshot();
-        report.segments_live = snapshot.manifest.segments.len() as u64;
+        explained.segments_live = snapshot.manifest.segments.len() as u64;
         let mut fresh = Assembler::new(self.limits);
         for memtable in snapshot.memtables() {
             let (parts, more) = memtable.find(self.tenant, self.trace_id, fresh.spans_left());
@@ -136,68 +110,51 @@ impl Lookup<'_> {
                 return fresh.finish();
             }
         }
-        report.memtable_us = lap_us(&mut lap);
+        explained.memtable_us = lap_us(&mut lap);
         let retention_version = snapshot.manifest.retention.map_or(0, |retention| retention.version);
         let mut cached =
             self.cache.and_then(|cache| cache.get(self.tenant, self.trace_id, retention_version));
 
         let mut stored = Assembler::new(self.limits);
         let generation = cached.as_ref().map(|cached| cached.generation);
-        let (mut candidates, mut unread) = self.candidates(&snapshot, generation, deadline, report).await;
+        let (mut candidates, mut unread) = self.candidates(&snapshot, generation, deadline, reads).await;
         if cached.as_ref().is_some_and(|cached| overlap(&candidates, cached.generation)) {
             // New rows were merged with rows that are in the cache: together they would count twice.
             cached = None;
-            (candidates, unread) = self.candidates(&snapshot, None, deadline, report).await;
+            (candidates, unread) = self.candidates(&snapshot, None, deadline, reads).await;
         }
-        report.from_cache = self.cache.map(|_| cached.is_some());
+        explained.trace_cache_hit = self.cache.map(|_| cached.is_some());
         unread.into_iter().for_each(|gap| stored.lacks(gap));
-        report.filters_us = lap_us(&mut lap);
-        if let Some(cached) = &cached
-            && !stored.add_parts(&cached.batches, &cached.rows)
-        {
-            stored.lacks(Gap::over_limit(self.limits));
+        explained.choose_us = lap_us(&mut lap);
+        if let Some(cached) = &cached {
+            stored.add_spans(&cached.spans);
         }
         let is_new = !candidates.is_empty();
-        self.read(candidates, deadline, &mut stored, report).await;
-        report.segments_us = lap_us(&mut lap);
+        self.read(candidates, deadline, &mut stored, reads).await;
+        explained.read_us = lap_us(&mut lap);
 
         let stored = match cached {
             // Nothing has come to what was put together before.
-            Some(cached) if !is_new && !stored.lacks_something() => {
-                let conflicting = cached.conflicting.clone();
-                Some(TraceSpans::whole(cached.batches.clone(), cached.rows.clone(), conflicting))
-            }
+            Some(cached) if !is_new && !stored.lacks_something() => Some(cached.spans.clone()),
             _ => stored.finish(),
         };
         if let Some(cache) = self.cache
+            && (is_new || explained.trace_cache_hit == Some(false))
             && let Some(spans) = stored.as_ref().filter(|spans| spans.missing().is_empty())
         {
-            let (batches, rows) = spans.parts();
             let generation = snapshot.manifest.generation;
-            if is_new || report.from_cache == Some(false) {
-                let trace = CachedTrace {
-                    generation,
-                    retention_version,
-                    batches: batches.to_vec(),
-                    rows: rows.to_vec(),
-                    conflicting: spans.conflicting_span_ids().to_vec(),
-                };
-                cache.insert(self.tenant, self.trace_id, trace);
-            }
+            let trace = CachedTrace { generation, retention_version, spans: spans.clone() };
+            cache.insert(self.tenant, self.trace_id, trace);
         }
         let answer = match stored {
             Some(stored) if fresh.is_empty() => Some(stored),
             None => fresh.finish(),
             Some(stored) => {
-                let (batches, rows) = stored.parts();
-                if !fresh.add_parts(batches, rows) {
-                    fresh.lacks(Gap::over_limit(self.limits));
-                }
-                stored.missing().iter().for_each(|gap| fresh.lacks(gap.clone()));
+                fresh.add_spans(&stored);
                 fresh.finish()
             }
         };
-        report.assemble_us = lap_us(&mut lap);
+        explained.assemble_us = lap_us(&mut lap);
         answer
     }
 
@@ -207,7 +164,7 @@ impl Lookup<'_> {
         snapshot: &'s Snapshot,
         known_generation: Option<u64>,
         deadline: Option<tokio::time::Instant>,
-        report: &LookupReport,
+        reads: &ReadReport,
     ) -> (Vec<&'s SegmentEntry>, Vec<Gap>) {
         let segments = self.store.segments();
         let entry = |partition: &Partition| snapshot.manifest.segments.get(partition.segment);
@@ -219,13 +176,13 @@ impl Lookup<'_> {
                 continue;
             }
             considered += 1;
-            match segments.may_hold(partition.id, key, &report.reads) {
+            match segments.may_hold(partition.id, key, reads) {
                 Some(true) => chosen.push(partition),
                 Some(false) => {}
                 None => unknown.push(partition),
             }
         }
-        report.reads.consider(considered);
+        reads.consider(considered);
         let unknown: Vec<_> =
             unknown.into_iter().filter_map(|partition| Some((partition, entry(partition)?))).collect();
         let unknown = unknown.as_slice();
@@ -234,13 +191,13 @@ impl Lookup<'_> {
         let asked = (0..unknown.len()).map(|at| async move {
             let (partition, entry) = unknown[at];
             let keys = [key];
-            let may_hold = twice(|| segments.may_hold_read(entry, &keys, &report.reads)).await;
+            let may_hold = twice(|| segments.may_hold_read(entry, &keys, reads)).await;
             (partition, entry, may_hold.map(|may_hold| may_hold == [true]))
         });
         let mut asked = futures::stream::iter(asked).buffer_unordered(FILTERS_AT_ONCE);
         loop {
             let Some(next) = within(deadline, asked.next()).await else {
-                gaps.push(Gap::late(&left, self.time_max.unwrap_or_default()));
+                gaps.extend(self.late(&left));
                 break;
             };
             let Some((partition, entry, may_hold)) = next else { break };
@@ -248,7 +205,7 @@ impl Lookup<'_> {
             match may_hold {
                 Ok(true) => chosen.push(partition),
                 Ok(false) => {}
-                Err(error) => gaps.push(self.unread(entry, &error)),
+                Err(error) => gaps.push(unread(self.store, entry, &error)),
             }
         }
         chosen.sort_by_key(|partition| !self.hint.overlaps(partition));
@@ -260,7 +217,7 @@ impl Lookup<'_> {
         candidates: Vec<&SegmentEntry>,
         deadline: Option<tokio::time::Instant>,
         stored: &mut Assembler,
-        report: &LookupReport,
+        report: &ReadReport,
     ) {
         let rows_max = self.limits.spans_max as u64;
         let segments = self.store.segments();
@@ -268,13 +225,13 @@ impl Lookup<'_> {
         let candidates = candidates.as_slice();
         let reads = (0..candidates.len()).map(|at| async move {
             let entry = candidates[at];
-            let read = || segments.search(entry, self.tenant, self.trace_id, rows_max, &report.reads);
+            let read = || segments.search(entry, self.tenant, self.trace_id, rows_max, report);
             (entry, twice(read).await)
         });
         let mut reads = futures::stream::iter(reads).buffer_unordered(SEGMENTS_AT_ONCE);
         loop {
             let Some(next) = within(deadline, reads.next()).await else {
-                stored.lacks(Gap::late(&left, self.time_max.unwrap_or_default()));
+                self.late(&left).for_each(|gap| stored.lacks(gap));
                 return;
             };
             let Some((entry, found)) = next else { return };
@@ -288,13 +245,15 @@ impl Lookup<'_> {
                         return;
                     }
                 }
-                Err(error) => stored.lacks(self.unread(entry, &error)),
+                Err(error) => stored.lacks(unread(self.store, entry, &error)),
             }
         }
     }
 
-    fn unread(&self, entry: &SegmentEntry, error: &StoreError) -> Gap {
-        unread(self.store, entry, error)
+    /// What there was no time for.
+    fn late(&self, left: &[&SegmentEntry]) -> impl Iterator<Item = Gap> {
+        let allowed = self.time_max.unwrap_or_default();
+        left.iter().map(move |entry| Gap::late(entry, allowed))
     }
 }
 

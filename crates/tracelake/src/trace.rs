@@ -14,8 +14,7 @@ pub struct Trace {
 
 impl Trace {
     pub(crate) fn new(spans: TraceSpans) -> Self {
-        let missing: Vec<String> = spans.missing().iter().map(Gap::to_string).collect();
-        let partial = (!missing.is_empty()).then(|| missing.join("; "));
+        let partial = tracelake_query::summary(spans.missing());
         Self { spans, partial }
     }
 
@@ -24,7 +23,7 @@ impl Trace {
         self.spans.len()
     }
 
-    /// What is missing and why; none if the trace is whole.
+    /// What is missing and why, in a line; none if the trace is whole.
     pub fn partial(&self) -> Option<&str> {
         self.partial.as_deref()
     }
@@ -44,12 +43,13 @@ impl Trace {
         self.spans.spans()
     }
 
-    /// As OTLP JSON, piece by piece: `resourceSpans`, then `partial` with a `reason` and
-    /// `conflictingSpanIds` where there is something to say.
+    /// As OTLP JSON, piece by piece: `resourceSpans`, then `partial` with a `reason` and what is `missing` one by
+    /// one, and `conflictingSpanIds` where there is something to say.
     pub fn into_json_chunks(self) -> impl Iterator<Item = Bytes> + Send + 'static {
         let mut remarks = Vec::new();
         if let Some(reason) = &self.partial {
-            remarks.push(format!(r#""partial":{{"reason":{}}}"#, serde_json::json!(reason)));
+            let partial = serde_json::json!({"reason": reason, "missing": self.missing()});
+            remarks.push(format!(r#""partial":{partial}"#));
         }
         if !self.conflicting_span_ids().is_empty() {
             let ids: Vec<String> = self.conflicting_span_ids().iter().map(SpanId::to_string).collect();
