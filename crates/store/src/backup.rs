@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tracelake_format::manifest::{Backup, BackupName, ObjectName, State};
 use tracelake_model::limits;
@@ -20,6 +20,7 @@ use tracelake_model::limits;
 use crate::StoreError;
 use crate::env::{Clock, NoCrashes};
 use crate::manifest_log::{ManifestEnv, ManifestLog, PREFIX, RetryPolicy, WriterId};
+use crate::put::put_new;
 use copy::{Copied, copy};
 pub use error::BackupError;
 
@@ -112,7 +113,10 @@ pub async fn back_up(
             summary.flushed |= before.flushed;
         } else {
             let flushed = summary.flushed;
-            put_new(to, Backup { taken_unix_nano: clock.now_unix_nano(), flushed, state }).await?;
+            let name = BackupName(state.version);
+            let backup = Backup { taken_unix_nano: clock.now_unix_nano(), flushed, state };
+            let bytes = backup.encode().map_err(BackupError::Format)?;
+            put(to, &backup_path(name), bytes.into()).await?;
         }
         return Ok(summary);
     }
@@ -230,15 +234,8 @@ async fn read(from: &Arc<dyn ObjectStore>, name: BackupName) -> Result<Option<Ba
     backup.map(Some).map_err(|source| BackupError::Damaged { object: path.to_string(), source })
 }
 
-async fn put_new(to: &Arc<dyn ObjectStore>, backup: Backup) -> Result<(), BackupError> {
-    let bytes = backup.encode().map_err(BackupError::Format)?;
-    put(to, &backup_path(BackupName(backup.state.version)), bytes.into()).await
-}
-
 async fn put(to: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<(), BackupError> {
-    let options = PutOptions::from(PutMode::Create);
-    let put = to.put_opts(path, PutPayload::from_bytes(bytes), options).await;
-    put.map(drop).map_err(failed(|| format!("writing {path}")))
+    put_new(to, path, bytes).await.map_err(failed(|| format!("writing {path}")))
 }
 
 fn failed(what: impl FnOnce() -> String) -> impl FnOnce(object_store::Error) -> BackupError {

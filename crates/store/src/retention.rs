@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{SegmentMeta, SegmentTenant};
+use tracelake_format::segment::SegmentMeta;
 use tracelake_model::TenantId;
 use ulid::Ulid;
 
@@ -134,14 +134,14 @@ impl RetentionPolicy {
                     let limits = self.limits(&part.tenant);
                     let because = expired_by_age(limits, age).or_else(|| {
                         let excess = excess.get_mut(&part.tenant).filter(|excess| **excess > 0)?;
-                        *excess = excess.saturating_sub(share(meta, part));
+                        *excess = excess.saturating_sub(meta.bytes_of(part.rows));
                         limits.bytes_max.map(Expiry::BytesMax)
                     })?;
                     Some(ExpiredPart {
                         tenant: part.tenant.clone(),
                         spans: part.rows,
                         traces: part.traces,
-                        bytes: share(meta, part),
+                        bytes: meta.bytes_of(part.rows),
                         because,
                     })
                 })
@@ -170,7 +170,7 @@ impl RetentionPolicy {
                 let limits = self.limits(&part.tenant);
                 if limits.bytes_max.is_some() && expired_by_age(limits, age).is_none() {
                     let bytes = bytes.entry(part.tenant.clone()).or_default();
-                    *bytes = bytes.saturating_add(share(meta, part));
+                    *bytes = bytes.saturating_add(meta.bytes_of(part.rows));
                 }
             }
         }
@@ -193,12 +193,6 @@ fn newest(meta: &SegmentMeta) -> u64 {
     let written = meta.id.timestamp_ms().saturating_mul(1_000_000);
     let newest = meta.end_unix_nano_max.max(meta.start_unix_nano_max);
     if newest < EARLIEST { written } else { newest.min(written.saturating_add(AHEAD_MAX)) }
-}
-
-/// A tenant's share of a file's bytes.
-fn share(meta: &SegmentMeta, part: &SegmentTenant) -> u64 {
-    let share = u128::from(meta.size_bytes) * u128::from(part.rows) / u128::from(meta.rows.max(1));
-    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 fn as_text<T: std::fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {

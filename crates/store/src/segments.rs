@@ -19,7 +19,6 @@ use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
     OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WrittenSegment,
 };
-use tracelake_model::hash::{filter_key, tenant_hash};
 use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
 
@@ -74,7 +73,6 @@ pub struct Segments {
     metadata: Cache<Ulid, Arc<OpenSegment>>,
     filters: Arc<Filters>,
     blocks: Arc<BlockCache>,
-    page_cache: Arc<dyn ReadCache>,
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
 }
@@ -120,13 +118,11 @@ impl Segments {
         let metadata = Cache::builder()
             .max_capacity(options.metadata_cache_bytes_max)
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
-        let blocks = Arc::new(BlockCache::new(options.block_cache_bytes_max));
         Self {
             reader: RangeReader { object_store, hedge_after: options.hedge_after },
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
-            page_cache: Arc::clone(&blocks) as Arc<dyn ReadCache>,
-            blocks,
+            blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
             totals: Arc::default(),
             failed: Arc::default(),
         }
@@ -167,11 +163,6 @@ impl Segments {
         failed.len() < NAMED_MAX && failed.insert(segment)
     }
 
-    /// Whether there is no room for another filter.
-    pub(crate) fn is_filter_budget_used_up(&self) -> bool {
-        self.filters.is_full()
-    }
-
     /// What is kept in memory.
     pub fn cache_sizes(&self) -> CacheSizes {
         let (filters, filter_bytes) = self.filters.size();
@@ -199,18 +190,30 @@ impl Segments {
         self.filters.may_hold(segment, key)
     }
 
-    /// The same of several keys, with the filter read if need be: once. A damaged filter allows everything: it
-    /// only spares a look at the directory, which has checksums of its own.
+    /// The same of several keys, with the filter read if need be: once.
     pub async fn may_hold_read(
         &self,
         entry: &SegmentEntry,
         keys: &[u64],
         report: &ReadReport,
     ) -> Result<Vec<bool>, StoreError> {
+        let known = self.filter(entry, report).await?;
+        Ok(keys.iter().map(|key| known.may_hold(*key)).collect())
+    }
+
+    /// Has a segment's filter in memory, if there is room.
+    pub(crate) async fn load_filter(&self, entry: &SegmentEntry) -> Result<(), StoreError> {
+        if self.filters.is_full() {
+            return Ok(());
+        }
+        self.filter(entry, &ReadReport::default()).await.map(drop)
+    }
+
+    /// A damaged filter allows everything: it only spares a look at the directory, which has checksums of its
+    /// own.
+    async fn filter(&self, entry: &SegmentEntry, report: &ReadReport) -> Result<Known, StoreError> {
         let _turn = self.filters.reads.acquire().await;
-        let known: Option<Vec<bool>> =
-            keys.iter().map(|key| self.filters.may_hold(entry.meta.id, *key)).collect();
-        if let Some(known) = known.filter(|known| !known.is_empty()) {
+        if let Some(known) = self.filters.get(entry.meta.id) {
             return Ok(known);
         }
         let since = Instant::now();
@@ -223,10 +226,9 @@ impl Segments {
                 Known::Damaged
             }
         };
-        let may_hold = keys.iter().map(|key| known.may_hold(*key)).collect();
-        self.filters.insert(entry.meta.id, known);
+        self.filters.insert(entry.meta.id, known.clone());
         add_time(&report.filter_us, since);
-        Ok(may_hold)
+        Ok(known)
     }
 
     /// Where the trace is in this segment; none if it has none of it.
@@ -243,14 +245,8 @@ impl Segments {
         let found = match segment.directory_block_range(tenant, trace_id) {
             None => None,
             Some(range) => {
-                let (block, is_cached) = self.directory_block(entry, range.clone(), report).await?;
-                let found =
-                    segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?;
-                // Its checksum was right.
-                if !is_cached {
-                    self.blocks.insert_directory(entry.meta.id, range.start, &block);
-                }
-                found
+                let parse = |block: &Bytes| segment.find_trace(block, tenant, trace_id);
+                self.directory_block(entry, range, parse, report).await?
             }
         };
         add_time(&report.directory_us, since);
@@ -280,11 +276,8 @@ impl Segments {
         }
         let mut located = Vec::with_capacity(trace_ids.len());
         for (range, trace_ids) in wanted.into_values() {
-            let (block, is_cached) = self.directory_block(entry, range.clone(), report).await?;
-            let traces = segment.traces_of(&range, &block).map_err(|error| damaged(entry, error))?;
-            if !is_cached {
-                self.blocks.insert_directory(entry.meta.id, range.start, &block);
-            }
+            let parse = |block: &Bytes| segment.traces_of(&range, block);
+            let traces = self.directory_block(entry, range.clone(), parse, report).await?;
             located.extend(traces.into_iter().filter(|trace| trace_ids.contains(&trace.trace_id)));
         }
         located.sort_by_key(|trace| trace.first_row);
@@ -293,28 +286,7 @@ impl Segments {
         Ok(located)
     }
 
-    /// The rows of a trace in this segment, at most `rows_max` of them; none if it has none. Asks its filter
-    /// first.
-    pub async fn find(
-        &self,
-        entry: &SegmentEntry,
-        tenant: &TenantId,
-        trace_id: &TraceId,
-        rows_max: u64,
-    ) -> Result<Option<FoundInSegment>, StoreError> {
-        let report = ReadReport::default();
-        if entry.meta.tenant(tenant).is_none() {
-            return Ok(None);
-        }
-        let key = filter_key(tenant_hash(tenant), trace_id);
-        let may_hold = match self.may_hold(entry.meta.id, key, &report) {
-            Some(may_hold) => may_hold,
-            None => self.may_hold_read(entry, &[key], &report).await? == [true],
-        };
-        if may_hold { self.search(entry, tenant, trace_id, rows_max, &report).await } else { Ok(None) }
-    }
-
-    /// As [`find`](Self::find), without asking the filter.
+    /// The rows of a trace in this segment, at most `rows_max` of them; none if it has none.
     pub async fn search(
         &self,
         entry: &SegmentEntry,
@@ -346,7 +318,8 @@ impl Segments {
         rows: &[Range<u64>],
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
-        self.read(entry, rows, Some(&self.page_cache), report).await
+        let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
+        self.read(entry, rows, Some(&cache), report).await
     }
 
     async fn read(
@@ -381,19 +354,24 @@ impl Segments {
         Ok(ReadRows { batch, runs })
     }
 
-    /// A block, and whether it was in the cache. What was not is to be kept once it is verified.
-    async fn directory_block(
+    /// What `parse` finds in a block of the directory. It checks the block, so what it has taken is kept.
+    async fn directory_block<T>(
         &self,
         entry: &SegmentEntry,
         range: Range<u64>,
+        parse: impl FnOnce(&Bytes) -> Result<T, FormatError>,
         report: &ReadReport,
-    ) -> Result<(Bytes, bool), StoreError> {
+    ) -> Result<T, StoreError> {
         add(&report.directory_blocks, 1);
-        if let Some(block) = self.blocks.directory(entry.meta.id, range.start) {
+        let (id, start) = (entry.meta.id, range.start);
+        if let Some(block) = self.blocks.directory(id, start) {
             add(&report.directory_blocks_cached, 1);
-            return Ok((block, true));
+            return parse(&block).map_err(|error| damaged(entry, error));
         }
-        Ok((self.reader.range(entry, range, report).await?, false))
+        let block = self.reader.range(entry, range, report).await?;
+        let parsed = parse(&block).map_err(|error| damaged(entry, error))?;
+        self.blocks.insert_directory(id, start, &block);
+        Ok(parsed)
     }
 
     /// The segment's metadata, from memory or from its tail.
@@ -420,11 +398,6 @@ impl Segments {
         opened
     }
 
-    /// A segment's whole file, for checks.
-    pub async fn read_whole(&self, entry: &SegmentEntry) -> Result<Bytes, StoreError> {
-        self.reader.whole(entry).await
-    }
-
     /// Bytes of a segment's file.
     pub async fn read_range(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.reader.range(entry, range, &ReadReport::default()).await
@@ -440,6 +413,11 @@ pub fn other_trace(entry: &SegmentEntry, trace_id: &TraceId) -> StoreError {
 fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatError> {
     OpenSegment::verify_section(&meta.filter, &bytes)?;
     TraceFilter::parse(bytes)
+}
+
+/// The object store did not give what was asked for.
+pub(crate) fn unreadable(entry: &SegmentEntry, source: object_store::Error) -> StoreError {
+    StoreError::SegmentRead { segment: entry.path.clone(), source }
 }
 
 pub(crate) fn damaged(entry: &SegmentEntry, source: FormatError) -> StoreError {

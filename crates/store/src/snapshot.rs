@@ -80,6 +80,10 @@ impl Current {
     /// The live segments have changed. A flush of unknown outcome may be among what changed them: then its
     /// memtable goes.
     pub(crate) fn set_manifest(&self, manifest: Arc<ManifestState>) {
+        // Asked for each second, and of many segments there is much to work out.
+        if self.get().manifest.version == manifest.version {
+            return;
+        }
         let partitions = Arc::new(PartitionLocator::new(&manifest));
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = current.clone();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::DateTime;
 use serde::Serialize;
 use tracelake_format::manifest::State;
 use tracelake_format::segment::{SegmentMeta, SegmentTenant};
@@ -160,13 +161,12 @@ fn info(meta: &SegmentMeta, whose: &Whose) -> Option<SegmentInfo> {
         Whose::Tenant(tenant) => vec![meta.tenant(tenant)?.1],
     };
     let spans: u64 = parts.iter().map(|part| part.rows).sum();
-    let bytes = u128::from(meta.size_bytes) * u128::from(spans) / u128::from(meta.rows.max(1));
     Some(SegmentInfo {
         id: meta.id.to_string(),
         level: meta.level,
         spans,
         traces: parts.iter().map(|part| part.traces).sum(),
-        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        bytes: meta.bytes_of(spans),
         start_unix_nano_min: meta.start_unix_nano_min,
         start_unix_nano_max: meta.start_unix_nano_max,
         end_unix_nano_max: meta.end_unix_nano_max,
@@ -182,7 +182,7 @@ fn partitions(state: &State, whose: &Whose) -> Partitions {
     let mut found: BTreeMap<(u64, u64, u64), Partition> = BTreeMap::new();
     for meta in state.segments.iter().map(|entry| &entry.meta) {
         let Some(info) = info(meta, whose) else { continue };
-        let day = meta.start_unix_nano_min / DAY;
+        let day = meta.start_unix_nano_min / DAY_NANOSECONDS;
         let (first, last) = (meta.trace_hash_min >> SIXTEENTH, meta.trace_hash_max >> SIXTEENTH);
         let partition = found.entry((day, first, last)).or_insert_with(|| Partition {
             day: day_text(day),
@@ -214,23 +214,15 @@ fn partitions(state: &State, whose: &Whose) -> Partitions {
     }
 }
 
-const DAY: u64 = 86_400_000_000_000;
+const DAY_NANOSECONDS: u64 = 86_400_000_000_000;
 
 /// A hash shifted by so many bits is its sixteenth.
 const SIXTEENTH: u32 = 60;
 
-/// A day since 1970 as `2025-11-22`, in the calendar of today for all times.
+/// A day since 1970 as `2025-11-22`.
 fn day_text(day: u64) -> String {
-    // Years from March on, so that the day that comes every four years is the last of one; 400 of them,
-    // an era, have 146,097 days. Day 719,468 of year 0 is 1970-01-01.
-    let shifted = day + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day_of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day_of_month:02}", 400 * era + year + next)
+    let time = i64::try_from(day).ok().and_then(|day| DateTime::from_timestamp(day * 86_400, 0));
+    time.unwrap_or_default().date_naive().to_string()
 }
 
 #[cfg(test)]

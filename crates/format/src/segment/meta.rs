@@ -109,6 +109,12 @@ impl SegmentMeta {
         }
     }
 
+    /// The share of the file that so many of its rows have.
+    pub fn bytes_of(&self, rows: u64) -> u64 {
+        let share = u128::from(self.size_bytes) * u128::from(rows) / u128::from(self.rows.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
     /// The tenant's place in [`Self::tenants`] and its part.
     pub fn tenant(&self, tenant: &TenantId) -> Option<(usize, &SegmentTenant)> {
         let ordinal = self.tenants.binary_search_by(|part| part.tenant.cmp(tenant)).ok()?;

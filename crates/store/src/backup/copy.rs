@@ -16,10 +16,11 @@ use tracelake_format::segment::OpenSegment;
 
 use super::BackupError;
 use crate::StoreError;
-use crate::segments::damaged;
+use crate::put::{PART_BYTES, complete};
+use crate::segments::{damaged, unreadable};
 
-/// What is read and written at once: whole blocks, and more than the least part of an upload to S3.
-const PIECE_BYTES: u64 = 8 << 20;
+/// What is read and written at once: whole blocks.
+const PIECE_BYTES: u64 = PART_BYTES as u64;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_BYTES));
 
 /// Whether a segment had to be copied.
@@ -46,7 +47,7 @@ pub(super) async fn copy(
             }
             Err(error) => return Err(error.into()),
         },
-        Err(StoreError::ObjectStore { source: Error::NotFound { .. }, .. } | StoreError::Segment { .. }) => {}
+        Err(StoreError::SegmentRead { source: Error::NotFound { .. }, .. } | StoreError::Segment { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let copied = async {
@@ -59,12 +60,11 @@ pub(super) async fn copy(
             }
             return Err(error);
         }
-        upload.complete().await.map_err(writing(entry))?;
-        Ok(())
+        complete(to, &path, &mut *upload, entry.meta.size_bytes).await.map_err(writing(entry))
     };
     match copied.await {
         Ok(()) => Ok(Copied::Now),
-        Err(StoreError::ObjectStore { source: Error::NotFound { .. }, .. }) => {
+        Err(StoreError::SegmentRead { source: Error::NotFound { .. }, .. }) => {
             Err(BackupError::Gone { segment: entry.path.clone() })
         }
         Err(error) => Err(error.into()),
@@ -85,7 +85,7 @@ impl<'a> Checked<'a> {
         let meta = &entry.meta;
         let not_whole = |detail: &str| damaged(entry, FormatError::damaged("segment", detail));
         let path = Path::from(entry.path.as_str());
-        let size = store.head(&path).await.map_err(reading(entry))?.size;
+        let size = store.head(&path).await.map_err(|error| unreadable(entry, error))?.size;
         if size != meta.size_bytes {
             return Err(not_whole(&format!("the file has {size} bytes instead of {}", meta.size_bytes)));
         }
@@ -93,7 +93,10 @@ impl<'a> Checked<'a> {
         if sums.end != footer.start || footer.end != meta.size_bytes || sums.start > sums.end {
             return Err(not_whole("its sections are not next to each other"));
         }
-        let tail = store.get_range(&path, sums.start..meta.size_bytes).await.map_err(reading(entry))?;
+        let tail = store
+            .get_range(&path, sums.start..meta.size_bytes)
+            .await
+            .map_err(|error| unreadable(entry, error))?;
         let at = usize::try_from(meta.checksums.len).unwrap_or(usize::MAX);
         let (sums, footer) = tail.split_at_checked(at).ok_or_else(|| not_whole("it ends too early"))?;
         let table = OpenSegment::verify_section(&meta.checksums, sums)
@@ -114,7 +117,11 @@ impl<'a> Checked<'a> {
         while start < covered {
             let range: Range<u64> = start..covered.min(start.saturating_add(PIECE_BYTES));
             start = range.end;
-            let bytes = self.store.get_range(&path, range.clone()).await.map_err(reading(self.entry))?;
+            let bytes = self
+                .store
+                .get_range(&path, range.clone())
+                .await
+                .map_err(|error| unreadable(self.entry, error))?;
             let verified = self.table.verify(range.start, &bytes);
             verified.map_err(|error| damaged(self.entry, error))?;
             if bytes.len() as u64 != range.end - range.start {
@@ -133,10 +140,6 @@ impl<'a> Checked<'a> {
         }
         Ok(())
     }
-}
-
-fn reading(entry: &SegmentEntry) -> impl FnOnce(Error) -> StoreError {
-    move |source| StoreError::ObjectStore { what: format!("reading {}", entry.path), source }
 }
 
 fn writing(entry: &SegmentEntry) -> impl FnOnce(Error) -> StoreError {

@@ -1,3 +1,5 @@
+use tracelake_format::segment::SegmentTenant;
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;

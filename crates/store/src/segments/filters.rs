@@ -67,6 +67,12 @@ impl Filters {
         resident.filters.get(&segment).map(|known| known.may_hold(key))
     }
 
+    /// What is known of the segment's filter; none if it is not in memory.
+    pub(super) fn get(&self, segment: Ulid) -> Option<Known> {
+        let resident = self.resident.read().unwrap_or_else(PoisonError::into_inner);
+        resident.filters.get(&segment).cloned()
+    }
+
     /// Keeps a filter if there is room.
     pub(super) fn insert(&self, segment: Ulid, known: Known) {
         let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);

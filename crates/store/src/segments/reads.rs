@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tracelake_format::manifest::SegmentEntry;
 
 use super::report::{ReadReport, add};
+use super::unreadable;
 use crate::StoreError;
 
 /// Reads segments' files.
@@ -34,7 +35,7 @@ impl RangeReader {
         add(&report.range_reads, 1);
         add(&report.bytes_read, range.end.saturating_sub(range.start));
         let read = || self.object_store.get_range(&path, range.clone());
-        self.hedged(read, report).await.map_err(|source| reading(entry, source))
+        self.hedged(read, report).await.map_err(|source| unreadable(entry, source))
     }
 
     /// Ranges of a segment's file.
@@ -51,14 +52,7 @@ impl RangeReader {
         add(&report.range_reads, ranges.len() as u64);
         add(&report.bytes_read, ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum());
         let read = || self.object_store.get_ranges(&path, ranges);
-        self.hedged(read, report).await.map_err(|source| reading(entry, source))
-    }
-
-    /// A segment's whole file, for checks.
-    pub(super) async fn whole(&self, entry: &SegmentEntry) -> Result<Bytes, StoreError> {
-        let path = Path::from(entry.path.as_str());
-        let get = async { self.object_store.get(&path).await?.bytes().await };
-        get.await.map_err(|source| reading(entry, source))
+        self.hedged(read, report).await.map_err(|source| unreadable(entry, source))
     }
 
     /// Of two tries the first that succeeds (Dean and Barroso, "The Tail at Scale", 2013).
@@ -79,10 +73,6 @@ impl RangeReader {
             Either::Right((Err(_), first)) => first.await,
         }
     }
-}
-
-fn reading(entry: &SegmentEntry, source: object_store::Error) -> StoreError {
-    StoreError::SegmentRead { segment: entry.path.clone(), source }
 }
 
 #[cfg(test)]

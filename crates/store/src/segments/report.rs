@@ -23,11 +23,6 @@ macro_rules! counts {
                 ReadCounts { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
 
-            /// Segments that the manifest does not rule out.
-            pub fn consider(&self, segments: u64) {
-                add(&self.segments_considered, segments);
-            }
-
             /// Adds another's counts.
             pub fn add_all(&self, other: &ReadReport) {
                 $(self.$name.fetch_add(other.$name.load(Ordering::Relaxed), Ordering::Relaxed);)*
@@ -75,6 +70,13 @@ counts! {
     fetch_us,
     /// Time for decoding them.
     decode_us,
+}
+
+impl ReadReport {
+    /// Segments that the manifest does not rule out.
+    pub fn consider(&self, segments: u64) {
+        add(&self.segments_considered, segments);
+    }
 }
 
 /// Adds to a count.

@@ -6,7 +6,6 @@ use std::sync::PoisonError;
 use futures::StreamExt;
 
 use super::Store;
-use crate::segments::report::ReadReport;
 
 /// Fewer than may be read at once, so that lookups find a place beside it.
 const FILTERS_AT_ONCE: usize = 8;
@@ -30,12 +29,8 @@ impl Store {
         segments.sort_by_key(|entry| std::cmp::Reverse(entry.meta.generation_max));
         let loads = segments.into_iter().map(|entry| async move {
             let entry = &entry;
-            let report = ReadReport::default();
-            // Lookups that need it will say what is wrong with it.
-            if self.segments().is_filter_budget_used_up() {
-                return;
-            }
-            if let Err(error) = self.segments().may_hold_read(entry, &[], &report).await {
+            if let Err(error) = self.segments().load_filter(entry).await {
+                // Lookups that need it will say so in their answers.
                 tracing::debug!(segment = entry.path, %error, "a trace filter could not be read in advance");
             }
         });

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use chrono::{DateTime, SecondsFormat};
 use tracelake_format::wal::{Damage, FrameHeader, FrameKind, FrameMeta};
 use ulid::Ulid;
 
@@ -238,21 +239,9 @@ struct UtcTime(u64);
 
 impl fmt::Display for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0 / 1_000_000_000;
-        let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-        // Days to a civil date: years counted from March, so that the leap day is the last of a year;
-        // H. Hinnant, "chrono-compatible low-level date algorithms".
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        let seconds = i64::try_from(self.0 / 1_000_000_000).unwrap_or(i64::MAX);
+        let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
     }
 }
 

@@ -12,25 +12,21 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tracelake_format::manifest::BackupName;
 use tracelake_model::{ErrorKind, TenantId, TraceId};
 use tracelake_store::backup::{BackupError, BackupSummary, back_up, backups, restore};
-use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::SystemClock;
 use tracelake_store::env::fault_store::{Fault, FaultStore, Operation};
 use tracelake_store::env::sim::SimFiles;
 use tracelake_store::{Encoding, Store, StoreOptions};
+
+use crate::support::{find, idle};
 
 fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
 }
 
 async fn open(objects: &Arc<dyn ObjectStore>) -> Store {
-    let compaction = CompactionPolicy {
-        flushed_segments_max: usize::MAX,
-        similar_slices_max: usize::MAX,
-        ..CompactionPolicy::default()
-    };
     let options = StoreOptions {
         files: Arc::new(SimFiles::new(1)),
-        compaction,
+        compaction: idle(),
         ..StoreOptions::new(Arc::clone(objects), PathBuf::from("/wal"), rand::random())
     };
     Store::open(options).await.expect("it opens")
@@ -56,7 +52,7 @@ async fn rows(store: &Store, number: u64) -> u64 {
     let id = TraceId::from_bytes(&u128::from(number).to_be_bytes()).expect("not zero");
     let mut rows = 0;
     for entry in &store.snapshot().manifest.segments {
-        let found = store.segments().find(entry, &TenantId::default(), &id, u64::MAX).await;
+        let found = find(store, entry, &TenantId::default(), &id).await;
         rows += found.expect("a readable segment").map_or(0, |found| found.rows_total);
     }
     rows

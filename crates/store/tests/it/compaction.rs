@@ -18,37 +18,20 @@ use rand::{Rng, SeedableRng};
 use tracelake_format::segment::{OpenSegment, RowGroupReader, SegmentWriterOptions};
 use tracelake_model::{SpanId, TenantId, TraceId};
 use tracelake_store::compaction::policy::CompactionPolicy;
-use tracelake_store::env::Clock;
 use tracelake_store::env::sim::SimFiles;
 use tracelake_store::{Encoding, Snapshot, Store, StoreOptions};
+
+use crate::support::{TestClock, find, idle};
 
 const HOUR: u64 = 3_600_000_000_000;
 const NOW: u64 = 1_760_000_000_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-struct TestClock(AtomicU64);
-
-impl Clock for TestClock {
-    fn now_unix_nano(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 struct World {
     objects: Arc<InMemory>,
     clock: Arc<TestClock>,
     store: Store,
     random: StdRng,
-}
-
-/// Merges nothing by itself.
-fn idle() -> CompactionPolicy {
-    CompactionPolicy {
-        flushed_segments_max: usize::MAX,
-        similar_slices_max: usize::MAX,
-        ..Default::default()
-    }
 }
 
 impl World {
@@ -126,7 +109,8 @@ impl World {
     async fn rows(&self) -> BTreeMap<(TenantId, TraceId, u64, SpanId, u64), (u64, u64)> {
         let mut rows = BTreeMap::new();
         for entry in &self.store.snapshot().manifest.segments {
-            let file = self.store.segments().read_whole(entry).await.expect("it is there");
+            let file =
+                self.store.segments().read_range(entry, 0..entry.meta.size_bytes).await.expect("it is there");
             let tail = OpenSegment::tail_range(&entry.meta);
             let segment = OpenSegment::open(&entry.meta, file.slice(tail.start as usize..tail.end as usize));
             let segment = Arc::new(segment.expect("it opens"));
@@ -264,7 +248,7 @@ async fn replaced_files_stay_for_the_grace_and_then_go_as_orphans_do() {
     for trace in 1..60u128 {
         let trace = TraceId::from_bytes(&trace.to_be_bytes()).expect("not zero");
         for entry in &old.manifest.segments {
-            let rows = world.store.segments().find(entry, &tenant, &trace, u64::MAX).await;
+            let rows = find(&world.store, entry, &tenant, &trace).await;
             found += u64::from(rows.expect("it is still there").is_some());
         }
     }
@@ -296,7 +280,13 @@ async fn a_segment_that_is_damaged_is_left_out_and_keeps_none_of_the_others() {
     let before = world.store.snapshot();
     let victim = &before.manifest.segments[1];
     let path = Path::from(victim.path.as_str());
-    let mut bytes = world.store.segments().read_whole(victim).await.expect("it is there").to_vec();
+    let mut bytes = world
+        .store
+        .segments()
+        .read_range(victim, 0..victim.meta.size_bytes)
+        .await
+        .expect("it is there")
+        .to_vec();
     bytes[100] ^= 1;
     world.objects.put(&path, PutPayload::from(bytes.clone())).await.expect("in memory");
     let error = world.store.compact().await.expect_err("one is damaged");

@@ -26,6 +26,8 @@ use tracelake_store::env::{CrashPoint, CrashPoints};
 use tracelake_store::retention::{RetentionLimits, RetentionPolicy};
 use tracelake_store::{Encoding, Store, StoreOptions};
 
+use crate::support::find;
+
 const SPANS_PER_REQUEST: u8 = 3;
 
 fn seed() -> u64 {
@@ -259,7 +261,7 @@ async fn spans_of_tenant(store: &Store, tenant: &TenantId, number: u64) -> Vec<S
         }
     }
     for entry in &snapshot.manifest.segments {
-        let part = store.segments().find(entry, tenant, &id, u64::MAX).await.expect("a readable segment");
+        let part = find(store, entry, tenant, &id).await.expect("a readable segment");
         found.extend(part.iter().flat_map(|part| part.batch.spans().map(|span| span.span_id())));
     }
     found.sort();

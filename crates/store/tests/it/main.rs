@@ -7,4 +7,5 @@ mod local_store;
 mod manifest_log;
 mod retention;
 mod stopping;
+mod support;
 mod wal;

@@ -11,24 +11,16 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tracelake_model::{TenantId, TraceId};
-use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::Clock;
 use tracelake_store::env::sim::SimFiles;
 use tracelake_store::retention::{ExpiredSegment, RetentionLimits, RetentionPolicy};
 use tracelake_store::{Encoding, Store, StoreOptions};
 
+use crate::support::{TestClock, find, idle};
+
 const DAY: u64 = 86_400_000_000_000;
 const NOW: u64 = 1_760_000_000_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Debug)]
-struct TestClock(AtomicU64);
-
-impl Clock for TestClock {
-    fn now_unix_nano(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 struct World {
     objects: Arc<InMemory>,
@@ -52,15 +44,10 @@ fn week(tenants: &[(&str, RetentionLimits)]) -> RetentionPolicy {
 impl World {
     async fn new(retention: RetentionPolicy) -> Self {
         let (objects, clock) = (Arc::new(InMemory::new()), Arc::new(TestClock(AtomicU64::new(NOW))));
-        let compaction = CompactionPolicy {
-            flushed_segments_max: usize::MAX,
-            similar_slices_max: usize::MAX,
-            ..CompactionPolicy::default()
-        };
         let options = StoreOptions {
             files: Arc::new(SimFiles::new(1)),
             clock: Arc::clone(&clock) as _,
-            compaction,
+            compaction: idle(),
             retention,
             ..StoreOptions::new(Arc::clone(&objects) as _, PathBuf::from("/wal"), 1)
         };
@@ -91,7 +78,7 @@ impl World {
         let id = TraceId::from_bytes(&u128::from(trace).to_be_bytes()).expect("not zero");
         let mut rows = 0;
         for entry in &self.store.snapshot().manifest.segments {
-            let found = self.store.segments().find(entry, &tenant(name), &id, u64::MAX).await;
+            let found = find(&self.store, entry, &tenant(name), &id).await;
             rows += found.expect("a readable segment").map_or(0, |found| found.rows_total);
         }
         rows
@@ -216,7 +203,13 @@ async fn a_segment_that_cannot_be_read_stays_and_the_others_go() {
     let victim = world.paths()[0].clone();
     let path = Path::from(victim.as_str());
     let entry = world.store.snapshot().manifest.segments[0].clone();
-    let mut bytes = world.store.segments().read_whole(&entry).await.expect("it is there").to_vec();
+    let mut bytes = world
+        .store
+        .segments()
+        .read_range(&entry, 0..entry.meta.size_bytes)
+        .await
+        .expect("it is there")
+        .to_vec();
     bytes[100] ^= 1;
     world.objects.put(&path, PutPayload::from(bytes.clone())).await.expect("in memory");
     world.clock.0.fetch_add(9 * DAY, Ordering::SeqCst);

@@ -24,6 +24,8 @@ use tracelake_store::wal::{AfterPublish, Append, Wal, WalOptions, WalSink};
 use tracelake_store::{Encoding, Store, StoreError, StoreOptions};
 use ulid::Ulid;
 
+use crate::support::find;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIR: &str = "/wal";
 
@@ -129,7 +131,7 @@ async fn rows(store: &Store, numbers: impl IntoIterator<Item = u64>) -> BTreeMap
         let in_memory = snapshot.memtables().flat_map(|memtable| memtable.find(&tenant, &id, usize::MAX).0);
         let mut count = in_memory.map(|part| part.rows.len()).sum();
         for entry in &snapshot.manifest.segments {
-            let found = store.segments().find(entry, &tenant, &id, u64::MAX).await.expect("it is readable");
+            let found = find(store, entry, &tenant, &id).await.expect("it is readable");
             count += found.map_or(0, |found| found.batch.len());
         }
         rows.insert(number, count);
@@ -454,8 +456,8 @@ async fn a_damaged_filter_costs_time_and_no_answer() {
         None
     });
     let tenant = TenantId::default();
-    store.segments().find(&entry, &tenant, &trace_id(3), 9).await.expect("whole");
-    store.segments().find(&entry, &tenant, &trace_id(2_000), 9).await.expect("whole");
+    find(&store, &entry, &tenant, &trace_id(3)).await.expect("whole");
+    find(&store, &entry, &tenant, &trace_id(2_000)).await.expect("whole");
     assert_eq!(reads.load(Ordering::SeqCst), 0);
 
     // What the directory says is another matter.
@@ -464,6 +466,6 @@ async fn a_damaged_filter_costs_time_and_no_answer() {
     drop(store);
     world.files.kill();
     let store = world.open().await;
-    let error = store.segments().find(&entry, &tenant, &trace_id(3), 9).await.expect_err("damaged");
+    let error = find(&store, &entry, &tenant, &trace_id(3)).await.expect_err("damaged");
     assert!(error.to_string().contains(&entry.path), "{error}");
 }

@@ -12,8 +12,8 @@ fn segment(id: u128, day: u64, hashes: (u64, u64), tenants: &[(&str, u64)]) -> S
         meta.traces += 1;
     }
     meta.size_bytes = 100 * meta.rows;
-    (meta.start_unix_nano_min, meta.start_unix_nano_max) = (day * DAY, day * DAY + 5);
-    meta.end_unix_nano_max = day * DAY + 6;
+    (meta.start_unix_nano_min, meta.start_unix_nano_max) = (day * DAY_NANOSECONDS, day * DAY_NANOSECONDS + 5);
+    meta.end_unix_nano_max = day * DAY_NANOSECONDS + 6;
     (meta.trace_hash_min, meta.trace_hash_max) = hashes;
     SegmentEntry { path: format!("segments/{}.parquet", meta.id), meta }
 }
@@ -85,7 +85,7 @@ fn days_are_those_of_the_calendar() {
         (11_017, "2000-03-01"),
         (47_540, "2100-02-28"),
         (47_541, "2100-03-01"),
-        (u64::MAX / DAY, "2554-07-21"),
+        (u64::MAX / DAY_NANOSECONDS, "2554-07-21"),
     ] {
         assert_eq!(day_text(day), text, "{day}");
     }
