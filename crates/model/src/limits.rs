@@ -256,7 +256,7 @@ limits! {
         "as above";
     /// How long a read from a remote object store waits for its answer, and for each piece of it.
     STORE_READ_SECONDS_MAX: "seconds" = 10,
-        "a hundred times what a store that is alive takes; a lookup reads twice before it does without",
+        "a hundred times what a store that is alive takes; a read that failed sooner is tried once more",
         "HTTP 206, marked as partial";
     /// How long a read from a remote object store may take before it is begun a second time; 0: never.
     STORE_HEDGE_MILLISECONDS: "milliseconds" = 300,

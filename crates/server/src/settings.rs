@@ -21,7 +21,7 @@ use tracelake::{
 
 use kinds::{
     Address, Choice, Count, Endpoint, Folder, Kind, LogLevel, NameList, OriginList, Region, Seconds, Size,
-    StoreUrl,
+    StoreUrl, YES_OR_NO,
 };
 pub use retention::TenantRetention;
 pub use sources::{Origin, SettingsArgs, SettingsError, StorePlaceArgs};
@@ -140,7 +140,7 @@ settings! {
     /// The region of an S3 bucket; AWS_REGION if empty.
     store_region: String = String::new(), Region;
     /// Whether URLs have the name of an S3 bucket in their path; in their host if false.
-    store_path_style: bool = true, Choice(&[("true", true), ("false", false)], "true | false");
+    store_path_style: bool = true, YES_OR_NO;
     /// How long a read from a bucket may take before it is begun a second time; 0 for never.
     store_hedge_milliseconds: u64 = limits::STORE_HEDGE_MILLISECONDS, Count(0, 60_000);
     /// Where OTLP/gRPC is received.
@@ -195,9 +195,9 @@ settings! {
     /// The same as a number of traces; 0 for any.
     trace_cache_traces_max: u64 = limits::TRACE_CACHE_TRACES_MAX, Count(0, 1_000_000_000);
     /// Whether traces that a trace points at are read into memory in advance.
-    prefetch: bool = true, Choice(&[("true", true), ("false", false)], "true | false");
+    prefetch: bool = true, YES_OR_NO;
     /// Attributes of spans that hold the ID of a related trace, with commas between.
-    related_trace_attributes: Vec<String> = vec!["related.trace_id".to_owned()], NameList;
+    related_trace_attributes: Vec<String> = EngineOptions::default().related_trace_attributes, NameList;
     /// Lookups worked on at once.
     concurrent_lookups_max: u64 = limits::CONCURRENT_LOOKUPS_MAX, Count(1, 100_000);
     /// How long a request's headers may take, and how long an HTTP/1 connection may idle.

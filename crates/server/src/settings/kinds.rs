@@ -122,6 +122,9 @@ impl Kind for Address {
     }
 }
 
+/// Whether something is so.
+pub(super) const YES_OR_NO: Choice<bool> = Choice(&[("true", true), ("false", false)], "true | false");
+
 /// One of a few words.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)], pub(super) &'static str);
 
