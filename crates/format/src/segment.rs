@@ -6,6 +6,7 @@
 //! answer.
 
 mod check;
+mod column;
 pub mod columns;
 mod directory;
 mod filter;
@@ -14,7 +15,9 @@ pub mod fuzzing;
 mod gather;
 pub mod meta;
 mod open;
+mod packed;
 mod page;
+mod page_values;
 mod pages;
 mod read;
 mod residual;

@@ -71,7 +71,7 @@ impl PageDecoder {
     }
 }
 
-fn invalid(detail: &str) -> ParquetError {
+pub(super) fn invalid(detail: &str) -> ParquetError {
     ParquetError::General(format!("a page {detail}"))
 }
 

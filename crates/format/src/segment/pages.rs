@@ -1,19 +1,22 @@
-//! The pages of row groups, as the Parquet crate's decoders ask for them: from bytes that were fetched and
-//! verified, or decompressed already, from a cache. A page that is in neither is an error, not zeros.
+//! The pages of row groups: where they are, and from bytes that were fetched and verified, what is in them. A
+//! page that was not fetched is an error, not zeros.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::RowGroups;
+use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::schema::types::ColumnDescriptor;
 use tracelake_model::Resource;
 use ulid::Ulid;
 
-use super::page::PageDecoder;
+use super::page::{PageDecoder, invalid};
+use super::page_values::{Dictionary, Layout};
 
 /// Keeps what reading had to work for, within a budget of bytes: pages after decompression, so that the
 /// next lookup nearby need neither fetch, verify nor decompress them, and resources, which are few and the
@@ -31,12 +34,71 @@ pub trait ReadCache: std::fmt::Debug + Send + Sync {
 
 /// A page in a [`ReadCache`]. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct CachedPage(Page);
+pub struct CachedPage(Arc<Decoded>);
+
+#[derive(Debug)]
+enum Decoded {
+    Data(Page),
+    Dictionary(Dictionary),
+}
 
 impl CachedPage {
+    pub(super) fn new(page: Page, descriptor: &ColumnDescriptor) -> Result<Self, ParquetError> {
+        Ok(Self(Arc::new(match page {
+            Page::DictionaryPage { buf, num_values, encoding, .. } => {
+                if !matches!(encoding, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY) {
+                    return Err(invalid(&format!("is a dictionary in {encoding}")));
+                }
+                let layout = Layout::of(descriptor.physical_type(), descriptor.type_length())?;
+                Decoded::Dictionary(Dictionary::parse(buf, num_values as usize, layout)?)
+            }
+            page => Decoded::Data(page),
+        })))
+    }
+
+    pub(super) fn data(&self) -> Option<&Page> {
+        match &*self.0 {
+            Decoded::Data(page) => Some(page),
+            Decoded::Dictionary(_) => None,
+        }
+    }
+
+    pub(super) fn dictionary(&self) -> Option<&Dictionary> {
+        match &*self.0 {
+            Decoded::Data(_) => None,
+            Decoded::Dictionary(dictionary) => Some(dictionary),
+        }
+    }
+
+    /// The same without what was fetched around it, which its bytes would keep in memory.
+    pub(super) fn without(&self, fetched: &Bytes) -> Self {
+        let buffer = match &*self.0 {
+            Decoded::Data(page) => page.buffer(),
+            Decoded::Dictionary(dictionary) => dictionary.bytes(),
+        };
+        if !fetched.as_ptr_range().contains(&buffer.as_ptr()) {
+            return self.clone();
+        }
+        let alone = Bytes::copy_from_slice(buffer);
+        Self(Arc::new(match &*self.0 {
+            Decoded::Data(page) => {
+                let mut page = page.clone();
+                if let Page::DataPage { buf, .. } = &mut page {
+                    *buf = alone;
+                }
+                Decoded::Data(page)
+            }
+            Decoded::Dictionary(dictionary) => Decoded::Dictionary(dictionary.with_bytes(alone)),
+        }))
+    }
+
     /// What it keeps in memory.
     pub fn heap_bytes(&self) -> usize {
-        self.0.buffer().len() + size_of::<Page>()
+        size_of::<Decoded>()
+            + match &*self.0 {
+                Decoded::Data(page) => page.buffer().len(),
+                Decoded::Dictionary(dictionary) => dictionary.heap_bytes(),
+            }
     }
 }
 
@@ -63,40 +125,26 @@ impl FetchedParts {
 /// Where the pages of one read come from.
 #[derive(Debug)]
 pub(super) struct PageSource {
-    pub(super) segment: Ulid,
     pub(super) metadata: Arc<ParquetMetaData>,
     pub(super) fetched: FetchedParts,
-    /// By offset.
-    pub(super) cached: HashMap<u64, CachedPage>,
-    pub(super) cache: Option<Arc<dyn ReadCache>>,
     pub(super) decoder: Mutex<PageDecoder>,
 }
 
 impl PageSource {
-    fn load(&self, group: usize, leaf: usize, range: &Range<u64>) -> Result<Page, ParquetError> {
-        if let Some(page) = self.cached.get(&range.start) {
-            return Ok(page.0.clone());
-        }
+    /// A page, and the bytes that it was made of.
+    pub(super) fn load(
+        &self,
+        group: usize,
+        leaf: usize,
+        range: &Range<u64>,
+    ) -> Result<(Page, Bytes), ParquetError> {
         let chunk = self.metadata.row_group(group).column(leaf);
         let bytes = self.fetched.bytes(range)?;
         let bytes_max = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         let page = decoder.decode(&bytes, chunk.compression(), bytes_max)?;
-        if let Some(cache) = &self.cache {
-            cache.insert_page(self.segment, range.start, CachedPage(alone(page.clone(), &bytes)));
-        }
-        Ok(page)
+        Ok((page, bytes))
     }
-}
-
-/// The page without what was fetched around it, which its bytes would keep in memory.
-fn alone(mut page: Page, fetched: &Bytes) -> Page {
-    let (Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. }) =
-        &mut page;
-    if fetched.as_ptr_range().contains(&buf.as_ptr()) {
-        *buf = Bytes::copy_from_slice(buf);
-    }
-    page
 }
 
 /// A page of a column chunk: where it is, and the rows that it has, of which a dictionary has none.
@@ -190,7 +238,7 @@ impl Iterator for ChunkPages {
 impl PageReader for ChunkPages {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
         let Some(place) = self.places.pop_front() else { return Ok(None) };
-        self.source.load(self.group, self.leaf, &place.range).map(Some)
+        self.source.load(self.group, self.leaf, &place.range).map(|(page, _)| Some(page))
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {

@@ -1,19 +1,21 @@
 //! Which bytes hold rows, and from those bytes the rows.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::ColumnChunkMetaData;
 use tracelake_model::SpanBatch;
 
+use super::column::{LeafPages, read_column};
 use super::directory::TraceEntry;
 use super::open::{OpenSegment, RowGroup, UniformRows};
 use super::page::PageDecoder;
-use super::pages::{CachedPage, FetchedParts, GroupPages, PageSource, ReadCache, page_places};
+use super::pages::{CachedPage, FetchedParts, GroupPages, PagePlace, PageSource, ReadCache, page_places};
 use super::unpack::{self, Unpacker};
 use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
@@ -26,8 +28,9 @@ const GAP_BYTES_MAX: u64 = 64 << 10;
 /// reader skips pages instead of decoding what is between, which was not fetched.
 const GAP_ROWS_MAX: u64 = 256;
 
-/// Rows decoded at once; bounds what a large range holds beside its spans.
-const BATCH_ROWS: usize = 4_096;
+/// Rows decoded at once; bounds what a large range holds beside its spans. Pages have a power of two of rows, as
+/// a rule, so that few lie in two slabs.
+const SLAB_ROWS: u64 = 4_096;
 
 const READING: &str = "reading a segment's rows";
 
@@ -39,9 +42,10 @@ const NOT_READ: [&str; 3] = [schema::TENANT, schema::GENERATION, schema::SERVICE
 pub struct RowsPlan {
     runs: Vec<Range<u64>>,
     ranges: Vec<Range<u64>>,
-    cached: HashMap<u64, CachedPage>,
+    parts: Vec<PlannedPart>,
     cache: Option<Arc<dyn ReadCache>>,
     pages: usize,
+    pages_cached: usize,
 }
 
 impl RowsPlan {
@@ -58,8 +62,32 @@ impl RowsPlan {
 
     /// How many pages it reads, and how many of them were in the cache.
     pub fn pages(&self) -> (usize, usize) {
-        (self.pages, self.cached.len())
+        (self.pages, self.pages_cached)
     }
+}
+
+/// What is read of a row group.
+#[derive(Debug)]
+struct PlannedPart {
+    group: usize,
+    /// Counted within the group, in order.
+    runs: Vec<Range<u64>>,
+    /// By column, then by leaf.
+    columns: Vec<(usize, Vec<PlannedLeaf>)>,
+}
+
+/// The pages of a leaf that are read, in order, the dictionary first.
+#[derive(Debug)]
+struct PlannedLeaf {
+    leaf: usize,
+    pages: Vec<PlannedPage>,
+}
+
+#[derive(Debug)]
+struct PlannedPage {
+    place: PagePlace,
+    /// None: it is among what is fetched.
+    page: Option<CachedPage>,
 }
 
 /// The rows of a run, or of several, in one row group.
@@ -71,29 +99,16 @@ struct Part<'s> {
 }
 
 impl Part<'_> {
-    /// From the first row to the last.
-    fn hull(&self) -> Range<u64> {
-        let end = self.runs.last().map_or(0, |run| run.end);
-        self.runs.first().map_or(end, |run| run.start)..end
-    }
-
     fn overlaps(&self, rows: &Range<u64>) -> bool {
         let after = self.runs.partition_point(|run| run.end <= rows.start);
         self.runs.get(after).is_some_and(|run| run.start < rows.end)
     }
+}
 
-    /// For the reader: what is behind the last row need not be named.
-    fn selection(&self) -> RowSelection {
-        let count = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
-        let mut selectors = Vec::with_capacity(2 * self.runs.len());
-        let mut row = 0;
-        for run in &self.runs {
-            selectors.push(RowSelector::skip(count(run.start - row)));
-            selectors.push(RowSelector::select(count(run.end - run.start)));
-            row = run.end;
-        }
-        RowSelection::from(selectors)
-    }
+/// From the first row to the last.
+fn hull(runs: &[Range<u64>]) -> Range<u64> {
+    let end = runs.last().map_or(0, |run| run.end);
+    runs.first().map_or(end, |run| run.start)..end
 }
 
 impl OpenSegment {
@@ -111,25 +126,31 @@ impl OpenSegment {
             }
         }
         let metadata = self.parquet.metadata();
-        let (mut ranges, mut cached, mut pages) = (Vec::new(), HashMap::new(), 0);
+        let (mut parts, mut ranges, mut pages, mut pages_cached) = (Vec::new(), Vec::new(), 0, 0);
         for part in self.parts(&runs) {
-            let leaves = self.columns_to_read(&part).into_iter().filter_map(|column| self.leaves.get(column));
-            for leaf in leaves.cloned().flatten() {
-                for place in page_places(metadata, part.index, leaf) {
-                    if !place.rows.as_ref().is_none_or(|rows| part.overlaps(rows)) {
-                        continue;
-                    }
-                    pages += 1;
-                    match cache.and_then(|cache| cache.page(self.meta.id, place.range.start)) {
-                        Some(page) => {
-                            cached.insert(place.range.start, page);
+            let mut columns = Vec::new();
+            for column in self.columns_to_read(&part) {
+                let mut planned = Vec::new();
+                for leaf in self.leaves.get(column).cloned().into_iter().flatten() {
+                    let places = page_places(metadata, part.index, leaf);
+                    let places =
+                        places.filter(|place| place.rows.as_ref().is_none_or(|rows| part.overlaps(rows)));
+                    let places = places.map(|place| {
+                        let page = cache.and_then(|cache| cache.page(self.meta.id, place.range.start));
+                        pages += 1;
+                        pages_cached += usize::from(page.is_some());
+                        if page.is_none() {
+                            ranges.push(self.checksums.align(place.range.clone()));
                         }
-                        None => ranges.push(self.checksums.align(place.range)),
-                    }
+                        PlannedPage { place, page }
+                    });
+                    planned.push(PlannedLeaf { leaf, pages: places.collect() });
                 }
+                columns.push((column, planned));
             }
+            parts.push(PlannedPart { group: part.index, runs: part.runs, columns });
         }
-        RowsPlan { runs, ranges: merged(ranges), cached, cache: cache.cloned(), pages }
+        RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, pages_cached }
     }
 
     /// The spans of the plan's [runs](RowsPlan::runs), in order, from the bytes of its
@@ -145,9 +166,9 @@ impl OpenSegment {
     ) -> Result<SpanBatch, FormatError> {
         let wanted: u64 = plan.runs.iter().map(|run| run.end - run.start).sum();
         let mut unpacker = Unpacker::new(&self.attribute_columns, plan.cache.clone());
-        let source = Arc::new(self.page_source(fetched, plan.cached, plan.cache)?);
-        for part in self.parts(&plan.runs) {
-            self.decode_part(&part, &source, &mut unpacker)?;
+        let source = self.page_source(fetched)?;
+        for part in plan.parts {
+            self.decode_part(part, &source, plan.cache.as_ref(), &mut unpacker)?;
         }
         let batch = unpacker.finish();
         if batch.len() as u64 != wanted {
@@ -195,20 +216,16 @@ impl OpenSegment {
     /// Row groups that have rows of the runs.
     fn parts<'s>(&'s self, runs: &[Range<u64>]) -> impl Iterator<Item = Part<'s>> {
         self.groups.iter().enumerate().filter_map(move |(index, group)| {
-            let first = runs.partition_point(|run| run.end <= group.rows.start);
-            let behind = runs.partition_point(|run| run.start < group.rows.end);
-            let within = |run: &Range<u64>| {
-                let start = run.start.max(group.rows.start) - group.rows.start;
-                start..run.end.min(group.rows.end) - group.rows.start
-            };
-            let runs: Vec<_> = runs.get(first..behind)?.iter().map(within).collect();
+            let first = group.rows.start;
+            let runs: Vec<_> =
+                within(runs, &group.rows).map(|run| run.start - first..run.end - first).collect();
             (!runs.is_empty()).then_some(Part { index, group, runs })
         })
     }
 
     /// The columns that have to be read for a part of a row group.
     fn columns_to_read(&self, part: &Part<'_>) -> Vec<usize> {
-        let hull = part.hull();
+        let hull = hull(&part.runs);
         let fields = self.parquet.schema().fields().iter().enumerate();
         fields
             .filter(|(column, field)| {
@@ -219,23 +236,18 @@ impl OpenSegment {
             .collect()
     }
 
-    /// Numbers of columns that need not be read for a part of a row group.
-    fn constants<'s>(&'s self, part: &Part<'_>) -> Vec<(&'s str, i32)> {
-        let hull = part.hull();
+    /// Numbers of columns that need not be read for these rows of a row group.
+    fn constants<'s>(&'s self, group: &RowGroup, runs: &[Range<u64>]) -> Vec<(&'s str, i32)> {
+        let hull = hull(runs);
         let fields = self.parquet.schema().fields().iter().enumerate();
         fields
             .filter_map(|(column, field)| {
-                uniform_value(part.group, column, &hull).flatten().map(|value| (field.name().as_str(), value))
+                uniform_value(group, column, &hull).flatten().map(|value| (field.name().as_str(), value))
             })
             .collect()
     }
 
-    fn page_source(
-        &self,
-        mut fetched: Vec<(Range<u64>, Bytes)>,
-        cached: HashMap<u64, CachedPage>,
-        cache: Option<Arc<dyn ReadCache>>,
-    ) -> Result<PageSource, FormatError> {
+    fn page_source(&self, mut fetched: Vec<(Range<u64>, Bytes)>) -> Result<PageSource, FormatError> {
         for (range, bytes) in &fetched {
             if range.end.checked_sub(range.start) != Some(bytes.len() as u64) {
                 return Err(FormatError::damaged(
@@ -248,49 +260,96 @@ impl OpenSegment {
         fetched.sort_unstable_by_key(|(range, _)| range.start);
         let parts = fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect();
         Ok(PageSource {
-            segment: self.meta.id,
             metadata: Arc::clone(self.parquet.metadata()),
             fetched: FetchedParts { parts },
-            cached,
-            cache,
             decoder: Mutex::new(PageDecoder::new().map_err(parquet_error(READING))?),
         })
     }
 
-    fn reader(
-        &self,
-        group: usize,
-        columns: Vec<usize>,
-        source: &Arc<PageSource>,
-        batch_rows: usize,
-        selection: Option<RowSelection>,
-    ) -> Result<ParquetRecordBatchReader, FormatError> {
-        let schema = self.parquet.parquet_schema();
-        let columns = ProjectionMask::roots(schema, columns);
-        let pages = GroupPages { source: Arc::clone(source), group };
-        parquet_to_arrow_field_levels(schema, columns, Some(self.parquet.schema().fields()))
-            .and_then(|levels| {
-                ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, selection)
-            })
-            .map_err(parquet_error(READING))
-    }
-
+    /// Slab by slab, so that a large range takes little beside its spans.
     fn decode_part(
         &self,
-        part: &Part<'_>,
-        source: &Arc<PageSource>,
+        mut part: PlannedPart,
+        source: &PageSource,
+        cache: Option<&Arc<dyn ReadCache>>,
         unpacker: &mut Unpacker<'_>,
     ) -> Result<(), FormatError> {
-        let rows: u64 = part.runs.iter().map(|run| run.end - run.start).sum();
-        let batch_rows = usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.min(BATCH_ROWS));
-        let constants = self.constants(part);
-        let columns = self.columns_to_read(part);
-        for batch in self.reader(part.index, columns, source, batch_rows, Some(part.selection()))? {
-            let batch = batch.map_err(|source| parquet_error(READING)(source.into()))?;
+        let Some(group) = self.groups.get(part.group) else { return Ok(()) };
+        let constants = self.constants(group, &part.runs);
+        let end = part.runs.last().map_or(0, |run| run.end);
+        let first = part.runs.first().map_or(end, |run| run.start) / SLAB_ROWS * SLAB_ROWS;
+        for start in (first..end).step_by(SLAB_ROWS as usize) {
+            let slab = start..start + SLAB_ROWS;
+            let runs: Vec<Range<u64>> = within(&part.runs, &slab).collect();
+            if runs.is_empty() {
+                continue;
+            }
+            let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+            for (column, leaves) in &mut part.columns {
+                let Some(field) = self.parquet.schema().fields().get(*column) else { continue };
+                for leaf in leaves.iter_mut() {
+                    self.load_pages(part.group, leaf, &slab, source, cache)?;
+                }
+                let leaves: Vec<LeafPages<'_>> =
+                    leaves.iter().map(|leaf| self.leaf_pages(leaf, &slab)).collect();
+                fields.push(Arc::clone(field));
+                arrays.push(read_column(field, &leaves, &runs).map_err(parquet_error(READING))?);
+            }
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+                .map_err(|source| parquet_error(READING)(source.into()))?;
             unpacker.push(&batch, &constants)?;
         }
         Ok(())
     }
+
+    /// Has the leaf's dictionary and its pages with rows of the slab in memory, and no pages before.
+    fn load_pages(
+        &self,
+        group: usize,
+        leaf: &mut PlannedLeaf,
+        slab: &Range<u64>,
+        source: &PageSource,
+        cache: Option<&Arc<dyn ReadCache>>,
+    ) -> Result<(), FormatError> {
+        for planned in &mut leaf.pages {
+            let is_behind = planned.place.rows.as_ref().is_some_and(|rows| rows.end <= slab.start);
+            let is_ahead = planned.place.rows.as_ref().is_some_and(|rows| rows.start >= slab.end);
+            if is_behind {
+                planned.page = None;
+            } else if planned.page.is_none() && !is_ahead {
+                let (page, fetched) =
+                    source.load(group, leaf.leaf, &planned.place.range).map_err(parquet_error(READING))?;
+                let descriptor = self.parquet.parquet_schema().column(leaf.leaf);
+                let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
+                if let Some(cache) = cache {
+                    cache.insert_page(self.meta.id, planned.place.range.start, page.without(&fetched));
+                }
+                planned.page = Some(page);
+            }
+        }
+        Ok(())
+    }
+
+    fn leaf_pages<'p>(&'p self, leaf: &'p PlannedLeaf, slab: &Range<u64>) -> LeafPages<'p> {
+        let pages = leaf.pages.iter().filter_map(|planned| {
+            let rows =
+                planned.place.rows.clone().filter(|rows| rows.end > slab.start && rows.start < slab.end)?;
+            Some((planned.page.as_ref()?.data()?, rows))
+        });
+        let dictionary = leaf.pages.first().filter(|planned| planned.place.rows.is_none());
+        LeafPages {
+            descriptor: self.parquet.parquet_schema().column(leaf.leaf),
+            dictionary: dictionary.and_then(|planned| planned.page.as_ref()?.dictionary()),
+            pages: pages.collect(),
+        }
+    }
+}
+
+/// Of runs in order what lies within a range.
+fn within<'r>(runs: &'r [Range<u64>], range: &'r Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'r> {
+    let first = runs.partition_point(|run| run.end <= range.start);
+    let runs = runs.iter().skip(first).take_while(|run| run.start < range.end);
+    runs.map(|run| run.start.max(range.start)..run.end.min(range.end))
 }
 
 /// In order, as few as there may be.
@@ -345,13 +404,20 @@ impl RowGroupReader {
         fetched: (Range<u64>, Bytes),
         batch_rows: usize,
     ) -> Result<Self, FormatError> {
-        let source = Arc::new(segment.page_source(vec![fetched], HashMap::new(), None)?);
+        let source = Arc::new(segment.page_source(vec![fetched])?);
         let columns = segment.parquet.schema().fields().iter().enumerate();
-        let columns = columns
+        let columns: Vec<usize> = columns
             .filter(|(_, field)| ![schema::TENANT, schema::SERVICE_NAME].contains(&field.name().as_str()))
             .map(|(column, _)| column)
             .collect();
-        let reader = segment.reader(index, columns, &source, batch_rows, None)?;
+        let schema = segment.parquet.parquet_schema();
+        let columns = ProjectionMask::roots(schema, columns);
+        let pages = GroupPages { source: Arc::clone(&source), group: index };
+        let reader = parquet_to_arrow_field_levels(schema, columns, Some(segment.parquet.schema().fields()))
+            .and_then(|levels| {
+                ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, None)
+            })
+            .map_err(parquet_error(READING))?;
         Ok(Self { segment, reader })
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use tracelake_format::segment::{CachedPage, ReadCache};
 use tracelake_model::Resource;
 use ulid::Ulid;
@@ -16,9 +17,6 @@ type Place = (Ulid, u64);
 /// What an entry takes beside its bytes, roughly.
 const ENTRY_BYTES: usize = 128;
 
-/// The cache makes room now and then, after some dozen blocks: at once after one of this size.
-const LARGE_BYTES: usize = 256 << 10;
-
 /// Of a budget, the part for resources: a store has hundreds, of a KB each.
 const RESOURCES_SHARE: u64 = 16;
 
@@ -28,29 +26,59 @@ enum Block {
     Directory(Bytes),
 }
 
-/// Blocks and resources. Cheap to clone.
+/// What a block takes.
 #[derive(Debug, Clone)]
+struct BlockBytes;
+
+impl Weighter<Place, Block> for BlockBytes {
+    fn weight(&self, _: &Place, block: &Block) -> u64 {
+        let bytes = match block {
+            Block::Page(page) => page.heap_bytes(),
+            Block::Directory(bytes) => bytes.len(),
+        };
+        (bytes + ENTRY_BYTES) as u64
+    }
+}
+
+/// What a resource takes, with the text that it was.
+#[derive(Debug, Clone)]
+struct ResourceBytes;
+
+impl Weighter<Arc<str>, Arc<Resource>> for ResourceBytes {
+    fn weight(&self, text: &Arc<str>, resource: &Arc<Resource>) -> u64 {
+        (text.len() + resource.heap_bytes() + ENTRY_BYTES) as u64
+    }
+}
+
+/// Blocks and resources. A lookup asks for some hundred pages: what an answer costs counts here.
+#[derive(Debug)]
 pub(super) struct BlockCache {
-    blocks: Cache<Place, Block, RandomState>,
-    resources: Cache<Arc<str>, Arc<Resource>, RandomState>,
+    blocks: Cache<Place, Block, BlockBytes, RandomState>,
+    resources: Cache<Arc<str>, Arc<Resource>, ResourceBytes, RandomState>,
 }
 
 impl BlockCache {
     pub(super) fn new(bytes_max: u64) -> Self {
-        let weight = |bytes: usize| u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
+        /// Of an entry, to know how many there will be, roughly.
+        const USUAL_BYTES: u64 = 4_096;
         let resources_max = bytes_max / RESOURCES_SHARE;
-        let blocks = Cache::builder().max_capacity(bytes_max - resources_max).weigher(move |_, block| {
-            weight(match block {
-                Block::Page(page) => page.heap_bytes(),
-                Block::Directory(bytes) => bytes.len(),
-            })
-        });
-        let resources = Cache::builder().max_capacity(resources_max).weigher(
-            move |text: &Arc<str>, resource: &Arc<Resource>| weight(text.len() + resource.heap_bytes()),
-        );
+        let blocks_max = bytes_max - resources_max;
+        let entries = |bytes: u64| usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
         Self {
-            blocks: blocks.build_with_hasher(RandomState::default()),
-            resources: resources.build_with_hasher(RandomState::default()),
+            blocks: Cache::with(
+                entries(blocks_max),
+                blocks_max,
+                BlockBytes,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+            resources: Cache::with(
+                entries(resources_max),
+                resources_max,
+                ResourceBytes,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 
@@ -65,9 +93,9 @@ impl BlockCache {
         self.blocks.insert((segment, offset), Block::Directory(bytes.clone()));
     }
 
-    /// Bytes of all blocks and resources, as far as they are counted by now.
+    /// Bytes of all blocks and resources.
     pub(super) fn bytes(&self) -> u64 {
-        self.blocks.weighted_size() + self.resources.weighted_size()
+        self.blocks.weight() + self.resources.weight()
     }
 }
 
@@ -80,11 +108,7 @@ impl ReadCache for BlockCache {
     }
 
     fn insert_page(&self, segment: Ulid, offset: u64, page: CachedPage) {
-        let is_large = page.heap_bytes() > LARGE_BYTES;
         self.blocks.insert((segment, offset), Block::Page(page));
-        if is_large {
-            self.blocks.run_pending_tasks();
-        }
     }
 
     fn resource(&self, text: &str) -> Option<Arc<Resource>> {

@@ -1,0 +1,405 @@
+//! Some rows of one column of a row group as an Arrow array, from the pages that have them.
+//!
+//! The Parquet crate does the same, and does it well for whole row groups. For the thirty rows of a trace
+//! its readers, made anew for each of some seventy columns, cost several times what is read; here a page's
+//! other rows are passed over without a reader being made.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::types::{
+    ArrowPrimitiveType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int32Array,
+    ListArray, PrimitiveArray, StringArray, StructArray,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, Field, TimeUnit};
+use parquet::basic::Encoding;
+use parquet::column::page::Page;
+use parquet::errors::ParquetError;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::packed::Hybrid;
+use super::page::invalid;
+use super::page_values::{Dictionary, Layout, PageValues, Taken};
+
+/// From this definition level on an element of a list is there: the list is, and it is not empty.
+const ELEMENT_LEVEL: u32 = 2;
+
+/// The pages of a leaf that have rows of the runs, in order, and its dictionary.
+#[derive(Debug)]
+pub(super) struct LeafPages<'p> {
+    pub(super) descriptor: ColumnDescPtr,
+    pub(super) dictionary: Option<&'p Dictionary>,
+    /// Data pages, and their rows, counted within the row group.
+    pub(super) pages: Vec<(&'p Page, Range<u64>)>,
+}
+
+/// The rows of the runs, which are in order and counted as the pages' rows are.
+///
+/// # Errors
+/// If the pages are not of such a column, or contradict themselves.
+pub(super) fn read_column(
+    field: &Field,
+    leaves: &[LeafPages<'_>],
+    runs: &[Range<u64>],
+) -> Result<ArrayRef, ParquetError> {
+    let rows = usize::try_from(runs.iter().map(|run| run.end - run.start).sum::<u64>()).unwrap_or(usize::MAX);
+    let DataType::List(element) = field.data_type() else {
+        let [leaf] = leaves else { return Err(invalid("is of a column with another number of leaves")) };
+        let cells = read_leaf(leaf, field, runs)?;
+        return if cells.valid.len() == rows { cells.finish(field.data_type()) } else { Err(lost_rows()) };
+    };
+    let DataType::Struct(fields) = element.data_type() else {
+        return Err(invalid("is of a list that Tracelake does not write"));
+    };
+    if fields.len() != leaves.len() {
+        return Err(invalid("is of a list with another number of leaves"));
+    }
+    let mut lists: Option<Lists> = None;
+    let mut arrays = Vec::with_capacity(leaves.len());
+    for (field, leaf) in fields.iter().zip(leaves) {
+        let mut cells = read_leaf(leaf, field, runs)?;
+        let of_leaf = cells.lists.take().unwrap_or_default();
+        if of_leaf.valid.len() != rows || lists.as_ref().is_some_and(|lists| *lists != of_leaf) {
+            return Err(lost_rows());
+        }
+        lists = Some(of_leaf);
+        arrays.push(cells.finish(field.data_type())?);
+    }
+    let Lists { ends, valid } = lists.unwrap_or_default();
+    let elements = StructArray::try_new(fields.clone(), arrays, None)?;
+    let offsets = OffsetBuffer::new(std::iter::once(0).chain(ends).collect());
+    let nulls = NullBuffer::from(valid);
+    Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(elements), Some(nulls))?))
+}
+
+fn lost_rows() -> ParquetError {
+    invalid("has other rows than its index says")
+}
+
+fn read_leaf(leaf: &LeafPages<'_>, field: &Field, runs: &[Range<u64>]) -> Result<Cells, ParquetError> {
+    let descriptor = &leaf.descriptor;
+    let layout = Layout::of(descriptor.physical_type(), descriptor.type_length())?;
+    let is_nested = descriptor.max_rep_level() > 0;
+    let levels_max = u32::try_from(descriptor.max_def_level()).unwrap_or(0);
+    let expected = if is_nested { ELEMENT_LEVEL } else { 0 } + u32::from(field.is_nullable());
+    if levels_max != expected || descriptor.max_rep_level() > 1 {
+        return Err(invalid("is of a column with another nesting"));
+    }
+    let mut cells = Cells::new(layout, field.data_type(), is_nested);
+    for (page, rows) in &leaf.pages {
+        let mut page = OpenPage::new(page, layout, levels_max, is_nested, leaf.dictionary)?;
+        let after = runs.partition_point(|run| run.end <= rows.start);
+        let mut at = rows.start;
+        for run in runs.iter().skip(after).take_while(|run| run.start < rows.end) {
+            let (start, end) = (run.start.max(rows.start), run.end.min(rows.end));
+            page.skip((start - at) as usize)?;
+            page.take((end - start) as usize, &mut cells, leaf.dictionary)?;
+            at = end;
+        }
+    }
+    Ok(cells)
+}
+
+/// A data page whose first rows may have been taken already.
+struct OpenPage<'p> {
+    levels: Levels<'p>,
+    levels_max: u32,
+    values: PageValues<'p>,
+}
+
+enum Levels<'p> {
+    /// Each row has a value.
+    None,
+    /// A level a row.
+    Flat(Hybrid<'p>),
+    /// As many as there are elements, and one for each row without any: repetition and definition.
+    Nested { repetition: Vec<u8>, definition: Vec<u8>, at: usize },
+}
+
+impl<'p> OpenPage<'p> {
+    fn new(
+        page: &'p Page,
+        layout: Layout,
+        levels_max: u32,
+        is_nested: bool,
+        dictionary: Option<&'p Dictionary>,
+    ) -> Result<Self, ParquetError> {
+        let Page::DataPage { buf, num_values, encoding, def_level_encoding, rep_level_encoding, .. } = page
+        else {
+            return Err(invalid("is not a data page of version 1"));
+        };
+        let mut rest: &[u8] = buf;
+        let width = u32::BITS - levels_max.leading_zeros();
+        let levels = if is_nested {
+            let repetition = all(&mut levels(&mut rest, *rep_level_encoding, 1)?, *num_values)?;
+            let definition = all(&mut levels(&mut rest, *def_level_encoding, width)?, *num_values)?;
+            Levels::Nested { repetition, definition, at: 0 }
+        } else if levels_max > 0 {
+            Levels::Flat(levels(&mut rest, *def_level_encoding, width)?)
+        } else {
+            Levels::None
+        };
+        let values = PageValues::new(rest, *encoding, layout, dictionary)?;
+        Ok(Self { levels, levels_max, values })
+    }
+
+    fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
+        let values = match &mut self.levels {
+            _ if rows == 0 => 0,
+            Levels::None => rows,
+            Levels::Flat(levels) => levels.count(rows, self.levels_max)?,
+            Levels::Nested { repetition, definition, at } => {
+                let levels = next_rows(repetition, at, rows)?;
+                let definition = definition.get(levels).unwrap_or_default();
+                definition.iter().filter(|level| u32::from(**level) == self.levels_max).count()
+            }
+        };
+        self.values.skip(values)
+    }
+
+    fn take(
+        &mut self,
+        rows: usize,
+        cells: &mut Cells,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<(), ParquetError> {
+        let before = cells.valid.len();
+        match &mut self.levels {
+            Levels::None => cells.valid.resize(before + rows, true),
+            Levels::Flat(levels) => {
+                let max = self.levels_max;
+                levels.each(rows, |level| cells.valid.push(level == max))?;
+            }
+            Levels::Nested { repetition, definition, at } => {
+                let levels = next_rows(repetition, at, rows)?;
+                let lists = cells.lists.get_or_insert_default();
+                for level in levels {
+                    let (repeated, defined) = (repetition[level] > 0, u32::from(definition[level]));
+                    if !repeated {
+                        lists.ends.push(lists.ends.last().copied().unwrap_or_default());
+                        lists.valid.push(defined > 0);
+                    }
+                    if defined >= ELEMENT_LEVEL {
+                        cells.valid.push(defined == self.levels_max);
+                        if let Some(end) = lists.ends.last_mut() {
+                            *end += 1;
+                        }
+                    }
+                }
+            }
+        }
+        let added = cells.valid.get(before..).unwrap_or_default();
+        let values = added.iter().filter(|valid| **valid).count();
+        let mut added = added.iter();
+        let data = &mut cells.data;
+        self.values.each(values, |value| {
+            added.by_ref().take_while(|valid| !**valid).for_each(|_| data.push_none());
+            data.push(value, dictionary);
+        })?;
+        added.for_each(|_| data.push_none());
+        Ok(())
+    }
+}
+
+/// Levels of a page of version 1, which have their length before them.
+fn levels<'p>(rest: &mut &'p [u8], encoding: Encoding, width: u32) -> Result<Hybrid<'p>, ParquetError> {
+    if encoding != Encoding::RLE {
+        return Err(invalid(&format!("has levels in {encoding}, which Tracelake does not do")));
+    }
+    let split = rest.split_first_chunk::<4>().and_then(|(length, behind)| {
+        behind.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+    });
+    let (levels, behind) = split.ok_or_else(|| invalid("ends within its levels"))?;
+    *rest = behind;
+    Hybrid::new(levels, width)
+}
+
+fn all(levels: &mut Hybrid<'_>, count: u32) -> Result<Vec<u8>, ParquetError> {
+    let mut all = Vec::new();
+    levels.append(count as usize, &mut all)?;
+    Ok(all)
+}
+
+/// The levels of the next rows.
+fn next_rows(repetition: &[u8], at: &mut usize, rows: usize) -> Result<Range<usize>, ParquetError> {
+    let start = *at;
+    for _ in 0..rows {
+        let after = repetition.get(*at + 1..).ok_or_else(lost_rows)?;
+        *at += 1 + after.iter().take_while(|repeated| **repeated > 0).count();
+    }
+    Ok(start..*at)
+}
+
+/// Whose elements are whose.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lists {
+    /// Behind each row's last.
+    ends: Vec<i32>,
+    valid: Vec<bool>,
+}
+
+/// What was read of a leaf: a cell for each row, or for each element.
+#[derive(Debug)]
+struct Cells {
+    data: Data,
+    valid: Vec<bool>,
+    lists: Option<Lists>,
+}
+
+#[derive(Debug)]
+enum Data {
+    Numbers(Vec<i64>),
+    Fixed {
+        bytes: Vec<u8>,
+        width: usize,
+    },
+    Bytes(Texts),
+    /// Places in a dictionary of those that occur.
+    Keys {
+        keys: Vec<i32>,
+        texts: Texts,
+        known: Vec<Option<i32>>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn finish(self) -> Result<(OffsetBuffer<i32>, Buffer), ParquetError> {
+        i32::try_from(self.bytes.len())
+            .map_err(|_| invalid("has more text in a few rows than can be held"))?;
+        let offsets = std::iter::once(0).chain(self.ends.into_iter().map(|end| end as i32));
+        Ok((OffsetBuffer::new(offsets.collect()), Buffer::from_vec(self.bytes)))
+    }
+}
+
+impl Data {
+    #[inline]
+    fn push(&mut self, value: Taken<'_>, dictionary: Option<&Dictionary>) {
+        if let (Self::Keys { keys, texts, known }, Taken::Place(place)) = (&mut *self, value) {
+            let index = place as usize;
+            if index >= known.len() {
+                known.resize(dictionary.map_or(0, Dictionary::len).max(index + 1), None);
+            }
+            let key = *known[index].get_or_insert_with(|| {
+                match dictionary.and_then(|dictionary| dictionary.get(place)) {
+                    Some(Taken::Bytes(bytes)) => texts.push(bytes),
+                    _ => texts.push(&[]),
+                }
+                texts.ends.len() as i32 - 1
+            });
+            keys.push(key);
+            return;
+        }
+        let value = match value {
+            // What it has not is an error that whoever gives the values returns.
+            Taken::Place(place) => dictionary.and_then(|dictionary| dictionary.get(place)),
+            value => Some(value),
+        };
+        match (self, value) {
+            (Self::Numbers(numbers), Some(Taken::Number(number))) => numbers.push(number),
+            (Self::Fixed { bytes, .. }, Some(Taken::Bytes(value))) => bytes.extend_from_slice(value),
+            (Self::Bytes(texts), Some(Taken::Bytes(value))) => texts.push(value),
+            (Self::Keys { keys, texts, .. }, Some(Taken::Bytes(value))) => {
+                keys.push(texts.ends.len() as i32);
+                texts.push(value);
+            }
+            (data, _) => data.push_none(),
+        }
+    }
+
+    #[inline]
+    fn push_none(&mut self) {
+        match self {
+            Self::Numbers(numbers) => numbers.push(0),
+            Self::Fixed { bytes, width } => bytes.resize(bytes.len() + *width, 0),
+            Self::Bytes(texts) => texts.push(&[]),
+            Self::Keys { keys, .. } => keys.push(0),
+        }
+    }
+}
+
+impl Cells {
+    fn new(layout: Layout, data_type: &DataType, is_nested: bool) -> Self {
+        let data = match layout {
+            Layout::Int32 | Layout::Int64 | Layout::Bool => Data::Numbers(Vec::new()),
+            Layout::Fixed(width) => Data::Fixed { bytes: Vec::new(), width },
+            Layout::Bytes if matches!(data_type, DataType::Dictionary(..)) => {
+                Data::Keys { keys: Vec::new(), texts: Texts::default(), known: Vec::new() }
+            }
+            Layout::Bytes => Data::Bytes(Texts::default()),
+        };
+        Self { data, valid: Vec::new(), lists: is_nested.then(Lists::default) }
+    }
+
+    fn finish(self, data_type: &DataType) -> Result<ArrayRef, ParquetError> {
+        let has_null = self.valid.contains(&false);
+        let nulls = has_null.then(|| NullBuffer::from(self.valid));
+        Ok(match (self.data, data_type) {
+            (Data::Numbers(numbers), DataType::Int32) => primitive::<Int32Type>(numbers, nulls, |n| n as i32),
+            (Data::Numbers(numbers), DataType::UInt32) => {
+                primitive::<UInt32Type>(numbers, nulls, |n| n as u32)
+            }
+            (Data::Numbers(numbers), DataType::Int64) => primitive::<Int64Type>(numbers, nulls, |n| n),
+            (Data::Numbers(numbers), DataType::UInt64) => {
+                primitive::<UInt64Type>(numbers, nulls, |n| n as u64)
+            }
+            (Data::Numbers(numbers), DataType::Timestamp(TimeUnit::Nanosecond, None)) => {
+                primitive::<TimestampNanosecondType>(numbers, nulls, |n| n)
+            }
+            (Data::Numbers(numbers), DataType::Float64) => {
+                let floats = numbers.into_iter().map(|bits| f64::from_bits(bits as u64));
+                Arc::new(Float64Array::try_new(floats.collect::<Vec<_>>().into(), nulls)?)
+            }
+            (Data::Numbers(numbers), DataType::Boolean) => {
+                let bits = BooleanBuffer::from_iter(numbers.into_iter().map(|bit| bit != 0));
+                Arc::new(BooleanArray::new(bits, nulls))
+            }
+            (Data::Fixed { bytes, width }, DataType::FixedSizeBinary(size))
+                if usize::try_from(*size) == Ok(width) =>
+            {
+                Arc::new(FixedSizeBinaryArray::try_new(*size, Buffer::from_vec(bytes), nulls)?)
+            }
+            (Data::Bytes(texts), DataType::Utf8) => {
+                let (offsets, bytes) = texts.finish()?;
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            (Data::Bytes(texts), DataType::Binary) => {
+                let (offsets, bytes) = texts.finish()?;
+                Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            (Data::Keys { keys, texts, .. }, DataType::Dictionary(..)) => {
+                let (offsets, bytes) = texts.finish()?;
+                let texts = StringArray::try_new(offsets, bytes, None)?;
+                let keys = Int32Array::try_new(ScalarBuffer::from(keys), nulls)?;
+                Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts))?)
+            }
+            (_, other) => return Err(invalid(&format!("is not of a column of type {other}"))),
+        })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    numbers: Vec<i64>,
+    nulls: Option<NullBuffer>,
+    convert: impl Fn(i64) -> T::Native,
+) -> ArrayRef {
+    let values: Vec<T::Native> = numbers.into_iter().map(convert).collect();
+    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+#[cfg(test)]
+mod tests;
