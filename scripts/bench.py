@@ -15,6 +15,9 @@ Parts:
     lookup   traces by ID, each asked once after other IDs; whether traces read back whole
     compact  all segments merged: its CPU and bytes, and lookups after it
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
+    many     the same traces in 10 and in 1,000 segments: lookups, unknown IDs, memory (only if named)
+    long     90,000 spans/s for ten minutes over a day of event time: backlog, memory, acknowledgements,
+             then lookups and a restart (only if named)
 
 `disk`, `lookup` and `compact` look at what `http` wrote; `latency` takes its rate from it. Standard library
 only; Linux, for /proc.
@@ -41,6 +44,9 @@ from tracelake_server import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
+
+# Minutes each, and therefore not among what is run without a name.
+LONG_PARTS = ["many", "long"]
 
 # What is measured: name, unit, what it should be (None: for information).
 MEASURES = {
@@ -85,6 +91,31 @@ MEASURES = {
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
     "restart_not_whole": ("Restart, traces that do not read back whole", "traces", ("<=", 0)),
+    "many_10_p50_ms": ("10 segments, trace by ID, p50", "ms", None),
+    "many_1000_p50_ms": ("1,000 segments, trace by ID, p50", "ms", None),
+    "many_to_few": ("1,000 segments against 10", "ratio", ("<=", 1.5)),
+    "many_unknown_p50_ms": ("1,000 segments, unknown ID, p50", "ms", ("<=", 0.5)),
+    "many_unknown_reads": ("1,000 segments, unknown IDs that read anything, of 10,000", "lookups", ("<=", 10)),
+    "many_kb_per_segment": ("Memory of a segment that is known: filter and metadata", "KB", None),
+    "long_spans": ("Long run, spans", "spans", (">=", 30_000_000)),
+    "long_spans_per_second": ("Long run, achieved", "spans/s", None),
+    "long_lost": ("Long run, spans lost or rejected", "spans", ("<=", 0)),
+    "long_retries": ("Long run, requests that were slowed down", "requests", ("<=", 0)),
+    "long_ack_p99_ms": ("Long run, ack p99", "ms", ("<=", 150)),
+    "long_waiting_max_first_half": ("Long run, segments that wait to be merged, highest of the first half", "", None),
+    "long_waiting_max_second_half": ("Long run, the same of the second half", "", None),
+    "long_memory_mb_first_half": ("Long run, memory, highest of the first half", "MB", None),
+    "long_memory_mb_second_half": ("Long run, memory, highest of the second half", "MB", None),
+    "long_cpu_seconds": ("Long run, server CPU, settled", "s per million spans", ("<=", 14)),
+    "long_bytes_per_span": ("Long run, settled, segments", "bytes a span", None),
+    "long_amplification": ("Long run, segment bytes written to those that remain", "ratio", ("<=", 2.5)),
+    "long_segments": ("Long run, segments", "", None),
+    "long_lookup_p50_ms": ("Long run, trace by ID, p50", "ms", None),
+    "long_lookup_p95_ms": ("Long run, trace by ID, p95", "ms", None),
+    "long_unknown_p50_ms": ("Long run, unknown ID, p50", "ms", ("<=", 0.5)),
+    "long_not_whole": ("Long run, traces that do not read back whole", "traces", ("<=", 0)),
+    "long_restart_ready_seconds": ("Long run, restart until ready", "s", ("<=", 5)),
+    "long_first_read_p50_ms": ("Long run, the first 100 reads after it, p50", "ms", ("<=", 10)),
 }
 
 
@@ -145,10 +176,10 @@ class Server:
         with urllib.request.urlopen(f"{self.api}/api/v1/status", timeout=5) as answer:
             return json.load(answer)["store"]
 
-    def peak_mb(self):
-        """Peak resident memory so far."""
+    def peak_mb(self, line_of="VmHWM:"):
+        """Peak resident memory so far, or that of now (VmRSS)."""
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(line_of):
                 return int(line.split()[1]) * 1024 / 1e6
         return float("nan")
 
@@ -247,7 +278,8 @@ class Bench:
         if {"http", "latency", "disk", "lookup", "compact"} & parts:
             self.note("http: ingest")
             ids = self.folder / "ids"
-            server = self.start("http")
+            # Lookups are measured without a cache of traces, and so without reading in advance.
+            server = self.start("http", ["--trace-cache-bytes-max", "0"])
             server.wait_ready()
             report, cpu_before, measured = self.ingest("http", server, "http", ids)
             acked = time.monotonic()
@@ -282,7 +314,8 @@ class Bench:
                 result["lookup_not_whole"] = bad + self.check_whole(server, ids, sample, self.args.seed + 1)
             if "compact" in parts:
                 result.update(self.compact(server, ids, report["acked_spans"] / 1e6))
-            server.stop()
+            else:
+                server.stop()
             shutil.rmtree(server.data_dir)
         if "grpc" in parts:
             self.note("grpc: ingest")
@@ -310,7 +343,120 @@ class Bench:
             shutil.rmtree(server.data_dir)
         if "restart" in parts:
             result.update(self.restart())
+        if "many" in parts:
+            result.update(self.many())
+        if "long" in parts:
+            result.update(self.long())
         return result
+
+    def lookups(self, server, ids, seed, unknown=1_000, count=2_000, warmup=200):
+        return self.gen(
+            "--lookup-ids", ids, "--api", server.api, "--lookups", count, "--lookup-warmup", warmup,
+            "--lookup-unknown", unknown, "--seed", seed,
+        )  # fmt: skip
+
+    def many(self):
+        """Nothing is merged; each trace is in one segment."""
+        measured = {}
+        for segments in (10, 1_000):
+            self.note(f"many: {segments} segments")
+            never = ["--flushed-segments-max", "1000000", "--flushed-segments-waiting-max", "1000000"]
+            server = self.start("many", [*never, "--trace-cache-bytes-max", "0"])
+            server.wait_ready()
+            ids = self.folder / "many-ids"
+            with open(ids, "w") as all_ids:
+                for number in range(segments):
+                    part = self.folder / "part-ids"
+                    report = self.gen(
+                        "--spans", self.args.spans // segments, "--seed", self.args.seed + number,
+                        "--endpoint", server.http, "--ids-out", part,
+                    )  # fmt: skip
+                    if report["lost_spans"]:
+                        raise SystemExit(f"many: {report['lost_spans']} spans were lost")
+                    flush = urllib.request.Request(server.api + "/api/v1/flush", method="POST")
+                    urllib.request.urlopen(flush, timeout=60).read()
+                    all_ids.write(part.read_text())
+            store = server.store_status()
+            if store["segments"] < segments:
+                raise SystemExit(f"many: {store['segments']} segments instead of {segments}")
+            lookups = self.lookups(server, ids, self.args.seed)
+            measured[f"many_{segments}_p50_ms"] = lookups["lookup_ms"]["p50"]
+            bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
+            if bad:
+                raise SystemExit(f"many: {bad} traces did not read back whole")
+            if segments == 1_000:
+                before = server.store_status()["reads"]["segments_searched"]
+                unknown = self.lookups(server, ids, self.args.seed + 1, 10_000, 0, 0)
+                measured["many_unknown_p50_ms"] = unknown["unknown_ms"]["p50"]
+                measured["many_unknown_reads"] = server.store_status()["reads"]["segments_searched"] - before
+                kept = store["caches"]["metadata_bytes"] + store["caches"]["filter_bytes"]
+                measured["many_kb_per_segment"] = kept / store["segments"] / 1e3
+            server.stop()
+            shutil.rmtree(server.data_dir)
+        measured["many_to_few"] = measured["many_1000_p50_ms"] / measured["many_10_p50_ms"]
+        return measured
+
+    def long(self):
+        seconds, rate = self.args.long_seconds, self.args.long_rate
+        self.note(f"long: {rate} spans/s for {seconds} s")
+        ids = self.folder / "long-ids"
+        server = self.start("long")
+        server.wait_ready()
+        command = [
+            self.args.binary, "gen", "--json", "--spans", str(seconds * rate), "--rate", str(rate),
+            "--span-of-time", "24h", "--seed", str(self.args.seed), "--endpoint", server.http,
+            "--connections", str(self.args.connections), "--ids-out", str(ids),
+        ]  # fmt: skip
+        sending = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        samples = []
+        while sending.poll() is None:
+            store = server.store_status()
+            samples.append((store["compaction"]["waiting_segments"], server.peak_mb("VmRSS:")))
+            time.sleep(2)
+        report = json.loads(sending.stdout.read())
+        first, second = samples[: len(samples) // 2], samples[len(samples) // 2 :]
+        self.note("long: until everything is merged that is to be")
+        while server.store_status()["memtable_spans"]:
+            time.sleep(1)
+        quiet, cpu = 0, server.cpu_seconds()
+        while quiet < 10:
+            time.sleep(2)
+            now = server.cpu_seconds()
+            quiet, cpu = (quiet + 2 if now - cpu < 0.2 else 0), now
+        store = server.store_status()
+        millions = report["acked_spans"] / 1e6
+        # What is there is what was flushed and written by merges less what they read and replaced.
+        written = store["segment_bytes"] + store["compaction"]["bytes_read"]
+        self.note("long: lookups")
+        lookups = self.lookups(server, ids, self.args.seed)
+        measured = {
+            "long_spans": report["acked_spans"],
+            "long_spans_per_second": report["spans_per_second"],
+            "long_lost": report["lost_spans"] + report["rejected_spans"],
+            "long_retries": report["retries"],
+            "long_ack_p99_ms": report["ack_ms"]["p99"],
+            "long_waiting_max_first_half": max(waiting for waiting, _ in first),
+            "long_waiting_max_second_half": max(waiting for waiting, _ in second),
+            "long_memory_mb_first_half": max(memory for _, memory in first),
+            "long_memory_mb_second_half": max(memory for _, memory in second),
+            "long_cpu_seconds": cpu / millions,
+            "long_bytes_per_span": store["segment_bytes"] / store["segment_rows"],
+            "long_amplification": written / store["segment_bytes"],
+            "long_segments": store["segments"],
+            "long_lookup_p50_ms": lookups["lookup_ms"]["p50"],
+            "long_lookup_p95_ms": lookups["lookup_ms"]["p95"],
+            "long_unknown_p50_ms": lookups["unknown_ms"]["p50"],
+            "long_not_whole": lookups["missing"] + lookups["wrong"] + lookups["partial"],
+        }
+        server.stop()
+        self.note("long: restart")
+        server = self.start("long", keep=True)
+        measured["long_restart_ready_seconds"] = server.wait_ready()
+        reads = self.lookups(server, ids, self.args.seed + 7, 0, 100, 0)
+        measured["long_first_read_p50_ms"] = reads["lookup_ms"]["p50"]
+        server.stop()
+        shutil.rmtree(server.data_dir)
+        return measured
 
     def compact(self, server, ids, millions):
         self.note("compact: all segments")
@@ -328,14 +474,19 @@ class Bench:
             "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed + 2,
         )  # fmt: skip
         bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
+        singles, batch = self.batch(server, ids)
+        sample = self.args.check_traces
+        bad += self.check_whole(server, ids, sample, self.args.seed + 3)
+        server.stop()
+        server = self.start("http", keep=True)
+        server.wait_ready()
         # Few enough to be in the cache together; the first pass fills it.
         for _ in range(2):
             cached = self.gen(
                 "--lookup-ids", ids, "--api", server.api, "--lookups", 300,
                 "--lookup-warmup", 0, "--seed", self.args.seed + 4,
             )  # fmt: skip
-        singles, batch = self.batch(server, ids)
-        sample = self.args.check_traces
+        server.stop()
         return {
             "cached_p50_ms": cached["lookup_ms"]["p50"],
             "singles_ms": singles,
@@ -347,7 +498,7 @@ class Bench:
             "compact_lookup_p50_ms": lookups["lookup_ms"]["p50"],
             "compact_lookup_p95_ms": lookups["lookup_ms"]["p95"],
             "compact_unknown_p50_ms": lookups["unknown_ms"]["p50"],
-            "compact_not_whole": bad + self.check_whole(server, ids, sample, self.args.seed + 3),
+            "compact_not_whole": bad,
         }
 
     def batch(self, server, ids):
@@ -462,14 +613,16 @@ def main():
     parser.add_argument("--restart-spans", type=int, default=1_000_000, help="spans in the log of `restart`")
     parser.add_argument("--check-traces", type=int, default=5_000, help="traces to read back in `lookup`")
     parser.add_argument("--connections", type=int, default=4, help="connections that send")
+    parser.add_argument("--long-seconds", type=int, default=600, help="how long `long` sends")
+    parser.add_argument("--long-rate", type=int, default=90_000, help="spans a second that it sends")
     parser.add_argument("--seed", type=int, default=1, help="of the workload")
     parser.add_argument("--folder", help="where stores go instead of a temporary folder; is kept")
     parser.add_argument("--binary", help="a tracelake that is built already")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args()
     parts = set(args.parts.split(","))
-    if unknown := parts - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if unknown := parts - set(PARTS + LONG_PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS + LONG_PARTS)}")
     args.binary = args.binary or build()
     version = subprocess.run([args.binary, "--version"], stdout=subprocess.PIPE, text=True, check=True)
     folder = pathlib.Path(args.folder or tempfile.mkdtemp(prefix="tracelake-bench-"))

@@ -58,18 +58,31 @@ pub(super) fn read_column(
     if fields.len() != leaves.len() {
         return Err(invalid("is of a list with another number of leaves"));
     }
-    let mut lists: Option<Lists> = None;
+    let mut lists = Lists::default();
     let mut arrays = Vec::with_capacity(leaves.len());
     for (field, leaf) in fields.iter().zip(leaves) {
-        let mut cells = read_leaf(leaf, field, runs)?;
-        let of_leaf = cells.lists.take().unwrap_or_default();
-        if of_leaf.valid.len() != rows || lists.as_ref().is_some_and(|lists| *lists != of_leaf) {
+        let has_same_pages =
+            leaf.pages.iter().map(|(_, rows)| rows).eq(lists.pages.iter().map(|page| &page.rows));
+        let mut cells = if has_same_pages && !field.is_nullable() && !arrays.is_empty() {
+            read_elements(leaf, field, &lists)?
+        } else {
+            read_leaf(leaf, field, runs)?
+        };
+        if let Some(of_leaf) = cells.lists.take() {
+            let is_first = arrays.is_empty();
+            if of_leaf.valid.len() != rows || !is_first && !lists.are_as(&of_leaf) {
+                return Err(lost_rows());
+            }
+            if is_first {
+                lists = of_leaf;
+            }
+        }
+        if cells.valid.len() != lists.ends.last().map_or(0, |end| *end as usize) {
             return Err(lost_rows());
         }
-        lists = Some(of_leaf);
         arrays.push(cells.finish(field.data_type())?);
     }
-    let Lists { ends, valid } = lists.unwrap_or_default();
+    let Lists { ends, valid, .. } = lists;
     let elements = StructArray::try_new(fields.clone(), arrays, None)?;
     let offsets = OffsetBuffer::new(std::iter::once(0).chain(ends).collect());
     let nulls = NullBuffer::from(valid);
@@ -80,7 +93,8 @@ fn lost_rows() -> ParquetError {
     invalid("has other rows than its index says")
 }
 
-fn read_leaf(leaf: &LeafPages<'_>, field: &Field, runs: &[Range<u64>]) -> Result<Cells, ParquetError> {
+/// How a leaf's values lie, whether it is of a list, and its highest definition level.
+fn shape(leaf: &LeafPages<'_>, field: &Field) -> Result<(Layout, bool, u32), ParquetError> {
     let descriptor = &leaf.descriptor;
     let layout = Layout::of(descriptor.physical_type(), descriptor.type_length())?;
     let is_nested = descriptor.max_rep_level() > 0;
@@ -89,15 +103,46 @@ fn read_leaf(leaf: &LeafPages<'_>, field: &Field, runs: &[Range<u64>]) -> Result
     if levels_max != expected || descriptor.max_rep_level() > 1 {
         return Err(invalid("is of a column with another nesting"));
     }
+    Ok((layout, is_nested, levels_max))
+}
+
+/// A leaf of a list that has a value in each element: where they are, another leaf of the list has told.
+fn read_elements(leaf: &LeafPages<'_>, field: &Field, lists: &Lists) -> Result<Cells, ParquetError> {
+    let (layout, is_nested, _) = shape(leaf, field)?;
+    let mut cells = Cells::new(layout, field.data_type(), false);
+    for ((page, _), elements) in leaf.pages.iter().zip(&lists.pages) {
+        let mut page = OpenPage::of_elements(page, layout, is_nested, leaf.dictionary)?;
+        let mut at = 0;
+        for run in &elements.runs {
+            page.skip(run.start - at)?;
+            page.take(run.end - run.start, &mut cells, leaf.dictionary)?;
+            at = run.end;
+        }
+    }
+    Ok(cells)
+}
+
+fn read_leaf(leaf: &LeafPages<'_>, field: &Field, runs: &[Range<u64>]) -> Result<Cells, ParquetError> {
+    let (layout, is_nested, levels_max) = shape(leaf, field)?;
     let mut cells = Cells::new(layout, field.data_type(), is_nested);
     for (page, rows) in &leaf.pages {
         let mut page = OpenPage::new(page, layout, levels_max, is_nested, leaf.dictionary)?;
+        if let Some(lists) = &mut cells.lists {
+            lists.pages.push(ElementsOfPage { rows: rows.clone(), passed: 0, runs: Vec::new() });
+        }
         let after = runs.partition_point(|run| run.end <= rows.start);
         let mut at = rows.start;
         for run in runs.iter().skip(after).take_while(|run| run.start < rows.end) {
             let (start, end) = (run.start.max(rows.start), run.end.min(rows.end));
-            page.skip((start - at) as usize)?;
+            let passed = page.skip((start - at) as usize)?;
+            let before = cells.valid.len();
             page.take((end - start) as usize, &mut cells, leaf.dictionary)?;
+            let taken = cells.valid.len() - before;
+            if let Some(elements) = cells.lists.as_mut().and_then(|lists| lists.pages.last_mut()) {
+                elements.passed += passed;
+                elements.runs.push(elements.passed..elements.passed + taken);
+                elements.passed += taken;
+            }
             at = end;
         }
     }
@@ -147,18 +192,42 @@ impl<'p> OpenPage<'p> {
         Ok(Self { levels, levels_max, values })
     }
 
-    fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
-        let values = match &mut self.levels {
-            _ if rows == 0 => 0,
-            Levels::None => rows,
-            Levels::Flat(levels) => levels.count(rows, self.levels_max)?,
+    /// The page of a leaf that has a value in each element, as a column of its values.
+    fn of_elements(
+        page: &'p Page,
+        layout: Layout,
+        is_nested: bool,
+        dictionary: Option<&'p Dictionary>,
+    ) -> Result<Self, ParquetError> {
+        let Page::DataPage { buf, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
+            return Err(invalid("is not a data page of version 1"));
+        };
+        let mut rest: &[u8] = buf;
+        if is_nested {
+            levels(&mut rest, *rep_level_encoding, 1)?;
+            levels(&mut rest, *def_level_encoding, ELEMENT_LEVEL)?;
+        }
+        let values = PageValues::new(rest, *encoding, layout, dictionary)?;
+        Ok(Self { levels: Levels::None, levels_max: 0, values })
+    }
+
+    /// Passes over rows; gives how many elements they have, or values.
+    fn skip(&mut self, rows: usize) -> Result<usize, ParquetError> {
+        let max = self.levels_max;
+        let (values, elements) = match &mut self.levels {
+            _ if rows == 0 => (0, 0),
+            Levels::None => (rows, rows),
+            Levels::Flat(levels) => (levels.count(rows, max)?, rows),
             Levels::Nested { repetition, definition, at } => {
                 let levels = next_rows(repetition, at, rows)?;
                 let definition = definition.get(levels).unwrap_or_default();
-                definition.iter().filter(|level| u32::from(**level) == self.levels_max).count()
+                let values = definition.iter().filter(|level| u32::from(**level) == max).count();
+                let is_element = |level: &&u8| u32::from(**level) >= ELEMENT_LEVEL;
+                (values, definition.iter().filter(is_element).count())
             }
         };
-        self.values.skip(values)
+        self.values.skip(values)?;
+        Ok(elements)
     }
 
     fn take(
@@ -235,11 +304,26 @@ fn next_rows(repetition: &[u8], at: &mut usize, rows: usize) -> Result<Range<usi
 }
 
 /// Whose elements are whose.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Lists {
     /// Behind each row's last.
     ends: Vec<i32>,
     valid: Vec<bool>,
+    pages: Vec<ElementsOfPage>,
+}
+
+impl Lists {
+    fn are_as(&self, other: &Self) -> bool {
+        self.ends == other.ends && self.valid == other.valid
+    }
+}
+
+/// The elements that were taken of a page, counted within it.
+#[derive(Debug)]
+struct ElementsOfPage {
+    rows: Range<u64>,
+    passed: usize,
+    runs: Vec<Range<usize>>,
 }
 
 /// What was read of a leaf: a cell for each row, or for each element.

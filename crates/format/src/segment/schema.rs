@@ -11,7 +11,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::SegmentWriterOptions;
 use super::columns::{AttributeColumn, AttributeType};
-use super::shapes::{Repetition, Shapes};
+use super::shapes::Shapes;
 use crate::FormatError;
 
 pub(super) const TENANT: &str = "tenant";
@@ -40,7 +40,7 @@ pub(super) const LINKS: &str = "links";
 
 /// The largest dictionary of a column in a row group; beyond it the writer goes on without. A lookup
 /// decodes a dictionary whole.
-pub(super) const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+pub(super) const DICTIONARY_BYTES_MAX: usize = 256 << 10;
 
 /// Never reached: a column that must not go on without its dictionary. Resources, scopes and services
 /// are larger than other texts, and each row refers to one; the writer ends a row group before they
@@ -180,6 +180,7 @@ pub(super) fn properties(
         .set_statistics_truncate_length(Some(STATISTICS_BYTES_MAX));
     for name in [
         TENANT,
+        GENERATION,
         KIND,
         SERVICE_NAME,
         STATUS_CODE,
@@ -195,32 +196,18 @@ pub(super) fn properties(
     for name in [SERVICE_NAME, RESOURCE, SCOPE] {
         builder = builder.set_column_dictionary_page_size_limit(path(&[name]), DICTIONARY_BYTES_UNBOUNDED);
     }
-    for (name, repetition) in
+    for (name, repeats) in
         [(NAME, shapes.name), (STATUS_MESSAGE, shapes.status_message), (TRACE_STATE, shapes.trace_state)]
     {
-        builder = with_dictionary(builder, path(&[name]), repetition);
+        builder = builder.set_column_dictionary_enabled(path(&[name]), repeats);
     }
-    // Random bytes, and what an encoding has made small already: there is little to gain, and a reader
-    // sets up a decompressor for each column that it decodes, which costs it more than the decoding.
-    for name in [
-        TENANT,
-        GENERATION,
-        SPAN_ID,
-        PARENT_SPAN_ID,
-        KIND,
-        START_TIME,
-        DURATION_NANO,
-        STATUS_CODE,
-        FLAGS,
-        DROPPED_ATTRIBUTES,
-        DROPPED_EVENTS,
-        DROPPED_LINKS,
-    ] {
+    // Random bytes, and differences that were packed: there is nothing to gain.
+    for name in [SPAN_ID, DURATION_NANO] {
         builder = builder.set_column_compression(path(&[name]), Compression::UNCOMPRESSED);
     }
-    for name in [GENERATION, START_TIME, DURATION_NANO] {
-        builder = builder.set_column_encoding(path(&[name]), Encoding::DELTA_BINARY_PACKED);
-    }
+    // Starts are left as they are: in the order of traces a difference is as large as a time, and zstd takes
+    // what times have in common.
+    builder = builder.set_column_encoding(path(&[DURATION_NANO]), Encoding::DELTA_BINARY_PACKED);
     for name in [
         GENERATION,
         KIND,
@@ -246,59 +233,37 @@ pub(super) fn properties(
             builder = with_statistics(builder, path.clone());
         }
         builder = match column.kind {
-            AttributeType::String => with_dictionary(builder, path, shape.repetition),
-            AttributeType::Int if shape.repetition != Repetition::Rare => {
-                with_dictionary(builder, path, shape.repetition)
+            AttributeType::String | AttributeType::Int if shape.repeats => {
+                builder.set_column_dictionary_enabled(path, true)
             }
             AttributeType::Int => builder
                 .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
                 .set_column_compression(path, Compression::UNCOMPRESSED),
-            AttributeType::Bool => builder.set_column_compression(path, Compression::UNCOMPRESSED),
             // Doubles hardly repeat bit for bit; zstd takes what they have in common.
-            AttributeType::Double => builder,
+            AttributeType::String | AttributeType::Double | AttributeType::Bool => builder,
         };
     }
     let leaf = |list: &str, leaf: &str| path(&[list, "list", "element", leaf]);
     for (list, name) in [
         (ATTRIBUTES, "key"),
         (ATTRIBUTES, "type"),
+        (ATTRIBUTES, "value"),
         (EVENTS, "name"),
+        (EVENTS, "attributes"),
         (EVENTS, "dropped_attributes_count"),
         (LINKS, "trace_state"),
         (LINKS, "flags"),
+        (LINKS, "attributes"),
         (LINKS, "dropped_attributes_count"),
     ] {
         builder = builder.set_column_dictionary_enabled(leaf(list, name), true);
     }
     builder = builder.set_column_encoding(leaf(EVENTS, "time_unix_nano"), Encoding::DELTA_BINARY_PACKED);
-    for (list, name) in [
-        (ATTRIBUTES, "type"),
-        (EVENTS, "time_unix_nano"),
-        (EVENTS, "dropped_attributes_count"),
-        (LINKS, "flags"),
-        (LINKS, "dropped_attributes_count"),
-    ] {
-        builder = builder.set_column_compression(leaf(list, name), Compression::UNCOMPRESSED);
-    }
     // One leaf of each list tells which pages have nothing.
     for (list, name) in [(ATTRIBUTES, "type"), (EVENTS, "time_unix_nano"), (LINKS, "flags")] {
         builder = with_statistics(builder, leaf(list, name));
     }
     Ok(builder.build())
-}
-
-fn with_dictionary(
-    builder: WriterPropertiesBuilder,
-    path: ColumnPath,
-    repetition: Repetition,
-) -> WriterPropertiesBuilder {
-    match repetition {
-        Repetition::Rare => builder,
-        Repetition::Common => builder.set_column_dictionary_enabled(path, true),
-        Repetition::Few => builder
-            .set_column_dictionary_enabled(path.clone(), true)
-            .set_column_compression(path, Compression::UNCOMPRESSED),
-    }
 }
 
 fn with_statistics(builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {

@@ -6,23 +6,12 @@ use tracelake_model::{SpanView, ValueRef};
 
 use super::columns::{AttributeColumn, AttributeCounts};
 use super::rows::{BatchTables, NO_SLOT};
-use super::schema::DICTIONARY_BYTES_MAX;
-
-/// How far a dictionary is of use for a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repetition {
-    /// Most values are distinct.
-    Rare,
-    /// A dictionary saves bytes, but is large or might not hold all values.
-    Common,
-    /// A dictionary holds all values in a few kilobytes.
-    Few,
-}
 
 /// An attribute column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ColumnShape {
-    pub(super) repetition: Repetition,
+    /// Whether a dictionary saves bytes.
+    pub(super) repeats: bool,
     /// Few rows have one.
     pub(super) is_sparse: bool,
 }
@@ -30,9 +19,10 @@ pub(super) struct ColumnShape {
 /// The columns of a file that differ from file to file.
 #[derive(Debug, Clone)]
 pub(super) struct Shapes {
-    pub(super) name: Repetition,
-    pub(super) status_message: Repetition,
-    pub(super) trace_state: Repetition,
+    /// Whether a dictionary saves bytes.
+    pub(super) name: bool,
+    pub(super) status_message: bool,
+    pub(super) trace_state: bool,
     /// In the order of the attribute columns.
     pub(super) attributes: Vec<ColumnShape>,
 }
@@ -64,13 +54,13 @@ impl Shapes {
             }
         }
         let shape = |(sample, column): (&Sample<'_>, &AttributeColumn)| ColumnShape {
-            repetition: sample.repetition(),
+            repeats: sample.repeats(),
             is_sparse: counts.get(column).saturating_mul(SPARSE_ROWS_PER_VALUE) < counts.rows(),
         };
         Self {
-            name: name.repetition(),
-            status_message: status_message.repetition(),
-            trace_state: trace_state.repetition(),
+            name: name.repeats(),
+            status_message: status_message.repeats(),
+            trace_state: trace_state.repeats(),
             attributes: attributes.iter().zip(columns).map(shape).collect(),
         }
     }
@@ -81,16 +71,13 @@ impl Shapes {
 struct Sample<'a> {
     values: usize,
     texts: HashSet<&'a str>,
-    text_bytes: usize,
     ints: HashSet<i64>,
 }
 
 impl<'a> Sample<'a> {
     fn add_text(&mut self, text: &'a str) {
         self.values += 1;
-        if self.texts.insert(text) {
-            self.text_bytes += text.len() + size_of::<u32>();
-        }
+        self.texts.insert(text);
     }
 
     fn add(&mut self, value: ValueRef<'a>) {
@@ -104,25 +91,10 @@ impl<'a> Sample<'a> {
         }
     }
 
-    fn repetition(&self) -> Repetition {
+    /// Fewer than half of the values are distinct, or so few that it does not matter. A row group has more rows
+    /// than the sample, and repeats more.
+    fn repeats(&self) -> bool {
         let distinct = self.texts.len() + self.ints.len();
-        let bytes = self.text_bytes + size_of::<i64>() * self.ints.len();
-        if bytes <= SMALL_BYTES_MAX && (distinct < 16 || self.mostly_repeats(distinct)) {
-            Repetition::Few
-        } else if self.mostly_repeats(distinct) {
-            Repetition::Common
-        } else {
-            Repetition::Rare
-        }
-    }
-
-    /// Fewer than 30 % of the values are distinct: above that a dictionary's decoding costs a lookup
-    /// more than its bytes are worth.
-    fn mostly_repeats(&self, distinct: usize) -> bool {
-        distinct * 10 < self.values * 3
+        distinct < 16 || distinct * 2 < self.values
     }
 }
-
-/// A sample's dictionary that is small. A row group has more rows than the sample and therefore more
-/// values: a quarter of the room leaves enough for them.
-const SMALL_BYTES_MAX: usize = DICTIONARY_BYTES_MAX / 4;

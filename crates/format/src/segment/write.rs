@@ -54,7 +54,7 @@ pub struct SegmentWriterOptions {
 
 impl Default for SegmentWriterOptions {
     fn default() -> Self {
-        Self { row_group_rows: 16_384, page_rows: 2_048, zstd_level: 1 }
+        Self { row_group_rows: 32_768, page_rows: 4_096, zstd_level: 1 }
     }
 }
 
