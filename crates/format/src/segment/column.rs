@@ -37,7 +37,12 @@ pub(super) struct LeafPages<'p> {
     pub(super) pages: Vec<(&'p Page, Range<u64>)>,
 }
 
-/// The rows of the runs, which are in order and counted as the pages' rows are.
+/// Elements of lists that are read together: each takes some bytes of every leaf.
+const ELEMENTS_MAX: usize = 1 << 22;
+
+/// The rows of the runs, which are in order and counted as the pages' rows are; none if a leaf of them has more
+/// than `text_bytes_max` of text, or there are very many elements: then fewer rows are to be read at once. A
+/// dictionary can have a few bytes for each of thousands of rows stand for a whole stack trace.
 ///
 /// # Errors
 /// If the pages are not of such a column, or contradict themselves.
@@ -45,12 +50,17 @@ pub(super) fn read_column(
     field: &Field,
     leaves: &[LeafPages<'_>],
     runs: &[Range<u64>],
-) -> Result<ArrayRef, ParquetError> {
+    text_bytes_max: usize,
+) -> Result<Option<ArrayRef>, ParquetError> {
     let rows = usize::try_from(runs.iter().map(|run| run.end - run.start).sum::<u64>()).unwrap_or(usize::MAX);
     let DataType::List(element) = field.data_type() else {
         let [leaf] = leaves else { return Err(invalid("is of a column with another number of leaves")) };
-        let cells = read_leaf(leaf, field, runs)?;
-        return if cells.valid.len() == rows { cells.finish(field.data_type()) } else { Err(lost_rows()) };
+        let cells = read_leaf(leaf, field, runs, text_bytes_max)?;
+        return match cells {
+            cells if cells.is_too_large => Ok(None),
+            cells if cells.valid.len() != rows => Err(lost_rows()),
+            cells => cells.finish(field.data_type()).map(Some),
+        };
     };
     let DataType::Struct(fields) = element.data_type() else {
         return Err(invalid("is of a list that Tracelake does not write"));
@@ -61,13 +71,15 @@ pub(super) fn read_column(
     let mut lists = Lists::default();
     let mut arrays = Vec::with_capacity(leaves.len());
     for (field, leaf) in fields.iter().zip(leaves) {
-        let has_same_pages =
-            leaf.pages.iter().map(|(_, rows)| rows).eq(lists.pages.iter().map(|page| &page.rows));
-        let mut cells = if has_same_pages && !field.is_nullable() && !arrays.is_empty() {
-            read_elements(leaf, field, &lists)?
+        let is_same = !arrays.is_empty() && !field.is_nullable() && lists.levels_are_those_of(leaf);
+        let mut cells = if is_same {
+            read_elements(leaf, field, &lists, text_bytes_max)?
         } else {
-            read_leaf(leaf, field, runs)?
+            read_leaf(leaf, field, runs, text_bytes_max)?
         };
+        if cells.is_too_large {
+            return Ok(None);
+        }
         if let Some(of_leaf) = cells.lists.take() {
             let is_first = arrays.is_empty();
             if of_leaf.valid.len() != rows || !is_first && !lists.are_as(&of_leaf) {
@@ -86,7 +98,7 @@ pub(super) fn read_column(
     let elements = StructArray::try_new(fields.clone(), arrays, None)?;
     let offsets = OffsetBuffer::new(std::iter::once(0).chain(ends).collect());
     let nulls = NullBuffer::from(valid);
-    Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(elements), Some(nulls))?))
+    Ok(Some(Arc::new(ListArray::try_new(Arc::clone(element), offsets, Arc::new(elements), Some(nulls))?)))
 }
 
 fn lost_rows() -> ParquetError {
@@ -106,12 +118,19 @@ fn shape(leaf: &LeafPages<'_>, field: &Field) -> Result<(Layout, bool, u32), Par
     Ok((layout, is_nested, levels_max))
 }
 
-/// A leaf of a list that has a value in each element: where they are, another leaf of the list has told.
-fn read_elements(leaf: &LeafPages<'_>, field: &Field, lists: &Lists) -> Result<Cells, ParquetError> {
-    let (layout, is_nested, _) = shape(leaf, field)?;
-    let mut cells = Cells::new(layout, field.data_type(), false);
+/// A leaf of a list that has a value in each element: where they are, another leaf with the same levels has told.
+fn read_elements<'p>(
+    leaf: &LeafPages<'p>,
+    field: &Field,
+    lists: &Lists<'p>,
+    text_bytes_max: usize,
+) -> Result<Cells<'p>, ParquetError> {
+    let (layout, ..) = shape(leaf, field)?;
+    let mut cells = Cells::new(layout, field.data_type(), false, text_bytes_max);
     for ((page, _), elements) in leaf.pages.iter().zip(&lists.pages) {
-        let mut page = OpenPage::of_elements(page, layout, is_nested, leaf.dictionary)?;
+        let (_, values, encoding) = split_levels(page)?;
+        let values = PageValues::new(values, encoding, layout, leaf.dictionary)?;
+        let mut page = OpenPage { levels: Levels::None, levels_max: 0, values };
         let mut at = 0;
         for run in &elements.runs {
             page.skip(run.start - at)?;
@@ -122,14 +141,21 @@ fn read_elements(leaf: &LeafPages<'_>, field: &Field, lists: &Lists) -> Result<C
     Ok(cells)
 }
 
-fn read_leaf(leaf: &LeafPages<'_>, field: &Field, runs: &[Range<u64>]) -> Result<Cells, ParquetError> {
+fn read_leaf<'p>(
+    leaf: &LeafPages<'p>,
+    field: &Field,
+    runs: &[Range<u64>],
+    text_bytes_max: usize,
+) -> Result<Cells<'p>, ParquetError> {
     let (layout, is_nested, levels_max) = shape(leaf, field)?;
-    let mut cells = Cells::new(layout, field.data_type(), is_nested);
+    let mut cells = Cells::new(layout, field.data_type(), is_nested, text_bytes_max);
     for (page, rows) in &leaf.pages {
-        let mut page = OpenPage::new(page, layout, levels_max, is_nested, leaf.dictionary)?;
         if let Some(lists) = &mut cells.lists {
-            lists.pages.push(ElementsOfPage { rows: rows.clone(), passed: 0, runs: Vec::new() });
+            let (levels, ..) = split_levels(page)?;
+            lists.pages.push(ElementsOfPage { rows: rows.clone(), levels, passed: 0, runs: Vec::new() });
         }
+        let rows_of_page = rows.end - rows.start;
+        let mut page = OpenPage::new(page, rows_of_page, layout, levels_max, is_nested, leaf.dictionary)?;
         let after = runs.partition_point(|run| run.end <= rows.start);
         let mut at = rows.start;
         for run in runs.iter().skip(after).take_while(|run| run.start < rows.end) {
@@ -168,6 +194,7 @@ enum Levels<'p> {
 impl<'p> OpenPage<'p> {
     fn new(
         page: &'p Page,
+        rows: u64,
         layout: Layout,
         levels_max: u32,
         is_nested: bool,
@@ -182,7 +209,13 @@ impl<'p> OpenPage<'p> {
         let levels = if is_nested {
             let repetition = all(&mut levels(&mut rest, *rep_level_encoding, 1)?, *num_values)?;
             let definition = all(&mut levels(&mut rest, *def_level_encoding, width)?, *num_values)?;
+            let begun = repetition.iter().filter(|repeated| **repeated == 0).count();
+            if begun as u64 != rows || repetition.first().is_some_and(|repeated| *repeated > 0) {
+                return Err(lost_rows());
+            }
             Levels::Nested { repetition, definition, at: 0 }
+        } else if u64::from(*num_values) != rows {
+            return Err(lost_rows());
         } else if levels_max > 0 {
             Levels::Flat(levels(&mut rest, *def_level_encoding, width)?)
         } else {
@@ -190,25 +223,6 @@ impl<'p> OpenPage<'p> {
         };
         let values = PageValues::new(rest, *encoding, layout, dictionary)?;
         Ok(Self { levels, levels_max, values })
-    }
-
-    /// The page of a leaf that has a value in each element, as a column of its values.
-    fn of_elements(
-        page: &'p Page,
-        layout: Layout,
-        is_nested: bool,
-        dictionary: Option<&'p Dictionary>,
-    ) -> Result<Self, ParquetError> {
-        let Page::DataPage { buf, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
-            return Err(invalid("is not a data page of version 1"));
-        };
-        let mut rest: &[u8] = buf;
-        if is_nested {
-            levels(&mut rest, *rep_level_encoding, 1)?;
-            levels(&mut rest, *def_level_encoding, ELEMENT_LEVEL)?;
-        }
-        let values = PageValues::new(rest, *encoding, layout, dictionary)?;
-        Ok(Self { levels: Levels::None, levels_max: 0, values })
     }
 
     /// Passes over rows; gives how many elements they have, or values.
@@ -233,10 +247,14 @@ impl<'p> OpenPage<'p> {
     fn take(
         &mut self,
         rows: usize,
-        cells: &mut Cells,
+        cells: &mut Cells<'_>,
         dictionary: Option<&Dictionary>,
     ) -> Result<(), ParquetError> {
         let before = cells.valid.len();
+        cells.is_too_large |= before + rows > ELEMENTS_MAX;
+        if cells.is_too_large {
+            return Ok(());
+        }
         match &mut self.levels {
             Levels::None => cells.valid.resize(before + rows, true),
             Levels::Flat(levels) => {
@@ -245,6 +263,10 @@ impl<'p> OpenPage<'p> {
             }
             Levels::Nested { repetition, definition, at } => {
                 let levels = next_rows(repetition, at, rows)?;
+                cells.is_too_large |= before + levels.len() > ELEMENTS_MAX;
+                if cells.is_too_large {
+                    return Ok(());
+                }
                 let lists = cells.lists.get_or_insert_default();
                 for level in levels {
                     let (repeated, defined) = (repetition[level] > 0, u32::from(definition[level]));
@@ -270,6 +292,7 @@ impl<'p> OpenPage<'p> {
             data.push(value, dictionary);
         })?;
         added.for_each(|_| data.push_none());
+        cells.is_too_large |= matches!(data, Data::Bytes(texts) if texts.is_too_large);
         Ok(())
     }
 }
@@ -287,7 +310,24 @@ fn levels<'p>(rest: &mut &'p [u8], encoding: Encoding, width: u32) -> Result<Hyb
     Hybrid::new(levels, width)
 }
 
+/// The levels of a page of a list, as they are, and its values with their encoding.
+fn split_levels(page: &Page) -> Result<(&[u8], &[u8], Encoding), ParquetError> {
+    let Page::DataPage { buf, encoding, def_level_encoding, rep_level_encoding, .. } = page else {
+        return Err(invalid("is not a data page of version 1"));
+    };
+    let mut rest: &[u8] = buf;
+    levels(&mut rest, *rep_level_encoding, 1)?;
+    levels(&mut rest, *def_level_encoding, 1)?;
+    let levels = buf.get(..buf.len() - rest.len()).unwrap_or_default();
+    Ok((levels, rest, *encoding))
+}
+
 fn all(levels: &mut Hybrid<'_>, count: u32) -> Result<Vec<u8>, ParquetError> {
+    /// Far more than the writer puts into a page; a few bytes of a page can say that it has billions.
+    const LEVELS_MAX: u32 = 1 << 26;
+    if count > LEVELS_MAX {
+        return Err(invalid(&format!("has {count} levels")));
+    }
     let mut all = Vec::new();
     levels.append(count as usize, &mut all)?;
     Ok(all)
@@ -305,33 +345,45 @@ fn next_rows(repetition: &[u8], at: &mut usize, rows: usize) -> Result<Range<usi
 
 /// Whose elements are whose.
 #[derive(Debug, Default)]
-struct Lists {
+struct Lists<'p> {
     /// Behind each row's last.
     ends: Vec<i32>,
     valid: Vec<bool>,
-    pages: Vec<ElementsOfPage>,
+    pages: Vec<ElementsOfPage<'p>>,
 }
 
-impl Lists {
+impl Lists<'_> {
     fn are_as(&self, other: &Self) -> bool {
         self.ends == other.ends && self.valid == other.valid
+    }
+
+    /// Whether another leaf has the same levels in pages of the same rows.
+    fn levels_are_those_of(&self, leaf: &LeafPages<'_>) -> bool {
+        let is_same = |(known, (page, rows)): (&ElementsOfPage<'_>, &(&Page, Range<u64>))| {
+            known.rows == *rows && split_levels(page).is_ok_and(|(levels, ..)| levels == known.levels)
+        };
+        self.pages.len() == leaf.pages.len() && self.pages.iter().zip(&leaf.pages).all(is_same)
     }
 }
 
 /// The elements that were taken of a page, counted within it.
 #[derive(Debug)]
-struct ElementsOfPage {
+struct ElementsOfPage<'p> {
     rows: Range<u64>,
+    /// As they are in the page.
+    levels: &'p [u8],
     passed: usize,
     runs: Vec<Range<usize>>,
 }
 
 /// What was read of a leaf: a cell for each row, or for each element.
 #[derive(Debug)]
-struct Cells {
+struct Cells<'p> {
     data: Data,
     valid: Vec<bool>,
-    lists: Option<Lists>,
+    lists: Option<Lists<'p>>,
+    /// Then nothing else means anything.
+    is_too_large: bool,
 }
 
 #[derive(Debug)]
@@ -350,15 +402,25 @@ enum Data {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Texts {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    bytes_max: usize,
+    is_too_large: bool,
 }
 
 impl Texts {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), bytes_max, is_too_large: false }
+    }
+
     fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if bytes.len() > self.bytes_max.saturating_sub(self.bytes.len()) {
+            self.is_too_large = true;
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
         self.ends.push(self.bytes.len());
     }
 
@@ -374,22 +436,24 @@ impl Data {
     #[inline]
     fn push(&mut self, value: Taken<'_>, dictionary: Option<&Dictionary>) {
         if let (Self::Keys { keys, texts, known }, Taken::Place(place)) = (&mut *self, value) {
-            let index = place as usize;
-            if index >= known.len() {
-                known.resize(dictionary.map_or(0, Dictionary::len).max(index + 1), None);
+            if known.is_empty() {
+                known.resize(dictionary.map_or(0, Dictionary::len), None);
             }
-            let key = *known[index].get_or_insert_with(|| {
-                match dictionary.and_then(|dictionary| dictionary.get(place)) {
-                    Some(Taken::Bytes(bytes)) => texts.push(bytes),
-                    _ => texts.push(&[]),
-                }
-                texts.ends.len() as i32 - 1
+            let key = known.get_mut(place as usize).map(|key| {
+                *key.get_or_insert_with(|| {
+                    match dictionary.and_then(|dictionary| dictionary.get(place)) {
+                        Some(Taken::Bytes(bytes)) => texts.push(bytes),
+                        _ => texts.push(&[]),
+                    }
+                    texts.ends.len() as i32 - 1
+                })
             });
-            keys.push(key);
+            // What the dictionary has not is an error that whoever gives the values returns.
+            keys.push(key.unwrap_or_default());
             return;
         }
         let value = match value {
-            // What it has not is an error that whoever gives the values returns.
+            // The same.
             Taken::Place(place) => dictionary.and_then(|dictionary| dictionary.get(place)),
             value => Some(value),
         };
@@ -416,17 +480,18 @@ impl Data {
     }
 }
 
-impl Cells {
-    fn new(layout: Layout, data_type: &DataType, is_nested: bool) -> Self {
+impl Cells<'_> {
+    fn new(layout: Layout, data_type: &DataType, is_nested: bool, text_bytes_max: usize) -> Self {
         let data = match layout {
             Layout::Int32 | Layout::Int64 | Layout::Bool => Data::Numbers(Vec::new()),
             Layout::Fixed(width) => Data::Fixed { bytes: Vec::new(), width },
             Layout::Bytes if matches!(data_type, DataType::Dictionary(..)) => {
-                Data::Keys { keys: Vec::new(), texts: Texts::default(), known: Vec::new() }
+                // Each text once: no more than the dictionary has.
+                Data::Keys { keys: Vec::new(), texts: Texts::new(usize::MAX), known: Vec::new() }
             }
-            Layout::Bytes => Data::Bytes(Texts::default()),
+            Layout::Bytes => Data::Bytes(Texts::new(text_bytes_max)),
         };
-        Self { data, valid: Vec::new(), lists: is_nested.then(Lists::default) }
+        Self { data, valid: Vec::new(), lists: is_nested.then(Lists::default), is_too_large: false }
     }
 
     fn finish(self, data_type: &DataType) -> Result<ArrayRef, ParquetError> {

@@ -85,6 +85,9 @@ impl<'p> Hybrid<'p> {
                 let value = self.bytes.get(self.at..self.at + len).ok_or_else(ends_early)?;
                 self.at += len;
                 let value = value.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+                if u64::from(value) >> width != 0 {
+                    return Err(invalid(&format!("has {value} where there are {width} bits")));
+                }
                 Run::Same { value, left: count }
             } else {
                 let bit = self.at * 8;

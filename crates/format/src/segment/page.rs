@@ -95,10 +95,10 @@ impl PageHeader {
         let mut field = 0;
         while let Some(wire) = reader.field(&mut field)? {
             match field {
-                2 => uncompressed = Some(reader.int()?),
-                3 => compressed = Some(reader.int()?),
-                5 => kind = Some(Self::read_kind(reader, false)?),
-                7 => kind = Some(Self::read_kind(reader, true)?),
+                2 if wire::is_int(wire) => uncompressed = Some(reader.int()?),
+                3 if wire::is_int(wire) => compressed = Some(reader.int()?),
+                5 if wire == wire::STRUCT => kind = Some(Self::read_kind(reader, false)?),
+                7 if wire == wire::STRUCT => kind = Some(Self::read_kind(reader, true)?),
                 _ => reader.skip(wire, SKIP_DEPTH_MAX)?,
             }
         }
@@ -118,11 +118,11 @@ impl PageHeader {
         let mut field = 0;
         while let Some(wire) = reader.field(&mut field)? {
             match (field, is_dictionary) {
-                (1, _) => values = Some(reader.int()?),
-                (2, _) => encoding = Some(read_encoding(reader)?),
-                (3, false) => definition = read_encoding(reader)?,
-                (4, false) => repetition = read_encoding(reader)?,
-                (3, true) => is_sorted = wire == wire::TRUE,
+                (1, _) if wire::is_int(wire) => values = Some(reader.int()?),
+                (2, _) if wire::is_int(wire) => encoding = Some(read_encoding(reader)?),
+                (3, false) if wire::is_int(wire) => definition = read_encoding(reader)?,
+                (4, false) if wire::is_int(wire) => repetition = read_encoding(reader)?,
+                (3, true) if wire <= wire::FALSE => is_sorted = wire == wire::TRUE,
                 _ => reader.skip(wire, SKIP_DEPTH_MAX)?,
             }
         }
@@ -160,6 +160,11 @@ mod wire {
     pub(super) const DOUBLE: u8 = 7;
     pub(super) const BINARY: u8 = 8;
     pub(super) const STRUCT: u8 = 12;
+
+    /// 16, 32 and 64 bits.
+    pub(super) fn is_int(wire: u8) -> bool {
+        (4..=6).contains(&wire)
+    }
 }
 
 /// Thrift's compact protocol, as far as a header needs it.

@@ -21,16 +21,18 @@ use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
 
 /// Ranges with less than this between them are read as one: on an object store a request costs more than
-/// the bytes, and a lookup's pages lie within one row group of about a megabyte.
+/// the bytes, and a lookup's pages lie within one row group of about 1.4 MB.
 const GAP_BYTES_MAX: u64 = 64 << 10;
 
-/// Rows with fewer than this between them are read as one run. Where runs are this far apart, the Parquet
-/// reader skips pages instead of decoding what is between, which was not fetched.
+/// Rows with fewer than this between them are read as one run: decoding a few more is cheaper than beginning anew.
 const GAP_ROWS_MAX: u64 = 256;
 
 /// Rows decoded at once; bounds what a large range holds beside its spans. Pages have a power of two of rows, as
 /// a rule, so that few lie in two slabs.
 const SLAB_ROWS: u64 = 4_096;
+
+/// Text of one leaf of a slab: one that is above it is decoded in parts.
+const SLAB_TEXT_BYTES_MAX: usize = 32 << 20;
 
 const READING: &str = "reading a segment's rows";
 
@@ -266,7 +268,8 @@ impl OpenSegment {
         })
     }
 
-    /// Slab by slab, so that a large range takes little beside its spans.
+    /// Slab by slab, so that a large range takes little beside its spans. A slab with very much text is taken in
+    /// parts.
     fn decode_part(
         &self,
         mut part: PlannedPart,
@@ -276,30 +279,56 @@ impl OpenSegment {
     ) -> Result<(), FormatError> {
         let Some(group) = self.groups.get(part.group) else { return Ok(()) };
         let constants = self.constants(group, &part.runs);
-        let end = part.runs.last().map_or(0, |run| run.end);
-        let first = part.runs.first().map_or(end, |run| run.start) / SLAB_ROWS * SLAB_ROWS;
-        for start in (first..end).step_by(SLAB_ROWS as usize) {
-            let slab = start..start + SLAB_ROWS;
+        let (mut rows_at_once, mut start) = (SLAB_ROWS, 0);
+        while let Some(run) = part.runs.get(part.runs.partition_point(|run| run.end <= start)) {
+            start = start.max(run.start);
+            let behind = (start / SLAB_ROWS + 1) * SLAB_ROWS;
+            let slab = start..behind.min(start + rows_at_once);
             let runs: Vec<Range<u64>> = within(&part.runs, &slab).collect();
-            if runs.is_empty() {
-                continue;
-            }
-            let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-            for (column, leaves) in &mut part.columns {
-                let Some(field) = self.parquet.schema().fields().get(*column) else { continue };
-                for leaf in leaves.iter_mut() {
-                    self.load_pages(part.group, leaf, &slab, source, cache)?;
+            match self.decode_slab(&mut part, &slab, &runs, source, cache)? {
+                Some(batch) => unpacker.push(&batch, &constants)?,
+                None if slab.end - slab.start > 1 => {
+                    rows_at_once = (slab.end - slab.start) / 2;
+                    continue;
                 }
-                let leaves: Vec<LeafPages<'_>> =
-                    leaves.iter().map(|leaf| self.leaf_pages(leaf, &slab)).collect();
-                fields.push(Arc::clone(field));
-                arrays.push(read_column(field, &leaves, &runs).map_err(parquet_error(READING))?);
+                None => {
+                    let detail = format!("row {start} of a row group has more than can be held");
+                    return Err(FormatError::damaged(WHAT, detail));
+                }
             }
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-                .map_err(|source| parquet_error(READING)(source.into()))?;
-            unpacker.push(&batch, &constants)?;
+            start = slab.end;
+            if start == behind {
+                rows_at_once = SLAB_ROWS;
+            }
         }
         Ok(())
+    }
+
+    /// The rows of a slab; none if they are too much to be read at once.
+    fn decode_slab(
+        &self,
+        part: &mut PlannedPart,
+        slab: &Range<u64>,
+        runs: &[Range<u64>],
+        source: &PageSource,
+        cache: Option<&Arc<dyn ReadCache>>,
+    ) -> Result<Option<RecordBatch>, FormatError> {
+        // What the offsets of an Arrow array can say.
+        let text_bytes_max = if slab.end - slab.start > 1 { SLAB_TEXT_BYTES_MAX } else { i32::MAX as usize };
+        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+        for (column, leaves) in &mut part.columns {
+            let Some(field) = self.parquet.schema().fields().get(*column) else { continue };
+            for leaf in leaves.iter_mut() {
+                self.load_pages(part.group, leaf, slab, source, cache)?;
+            }
+            let leaves: Vec<LeafPages<'_>> = leaves.iter().map(|leaf| self.leaf_pages(leaf, slab)).collect();
+            let array = read_column(field, &leaves, runs, text_bytes_max).map_err(parquet_error(READING))?;
+            let Some(array) = array else { return Ok(None) };
+            fields.push(Arc::clone(field));
+            arrays.push(array);
+        }
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
+        batch.map(Some).map_err(|source| parquet_error(READING)(source.into()))
     }
 
     /// Has the leaf's dictionary and its pages with rows of the slab in memory, and no pages before.

@@ -1,7 +1,11 @@
 //! What goes in comes out, bit for bit.
 
-use tracelake_format::segment::{AttributeColumn, AttributeColumns, AttributeType};
-use tracelake_model::{SpanBatch, TenantId};
+use std::sync::Arc;
+
+use tracelake_format::segment::{AttributeColumn, AttributeColumns, AttributeType, SegmentWriterOptions};
+use tracelake_model::{
+    Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId, ValueRef,
+};
 
 use crate::random::{Odd, seed};
 use crate::support::{columns, fetch, open, same_spans, small, tenant, write};
@@ -74,5 +78,35 @@ fn any_range_of_rows_reads_alone() {
         let expected = (start..end).map(|row| all.span(row as usize));
         assert!(expected.zip(rows.spans()).all(|(a, b)| a.is_duplicate_of(&b)), "{start} to {end}");
         assert_eq!(rows.len() as u64, end - start);
+    }
+}
+
+/// A dictionary makes one stack trace on thousands of rows small on disk, and large when it is decoded.
+#[test]
+fn rows_with_much_text_that_repeats_are_read_in_parts() {
+    let stack = "at shop.Checkout.place(Checkout.java:97)\n".repeat(400);
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let (key, exception) = (builder.known_term("exception.stacktrace"), builder.known_term("exception"));
+    for number in 1..=3_000u64 {
+        builder.push_text(Owner::Event, key, &stack);
+        builder.finish_event(number, exception, 0);
+        let trace = TraceId::from_bytes(&u128::from(number / 10 + 1).to_be_bytes()).expect("not zero");
+        let span = SpanId::from_bytes(&number.to_be_bytes()).expect("not zero");
+        builder.finish_span(SpanScalars { resource, scope, ..SpanScalars::new(trace, span) });
+    }
+    let tenants = vec![(tenant("default"), vec![builder.finish()])];
+    let segment = write(&tenants, &AttributeColumns::default(), &SegmentWriterOptions::default());
+    assert!(segment.bytes.len() < 1 << 20, "{} bytes", segment.bytes.len());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    for rows in [0..3_000, 1_000..2_999, 7..8] {
+        let read = opened.decode_rows(rows.clone(), fetch(&opened, &segment.bytes, rows.clone()));
+        let read = read.expect("own bytes");
+        assert_eq!(read.len() as u64, rows.end - rows.start);
+        for span in read.spans() {
+            let event = span.events().next().expect("one");
+            assert_eq!(event.attributes().next(), Some(("exception.stacktrace", ValueRef::Text(&stack))));
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! What reading segments keeps in memory: pages after decompression, blocks of trace directories, and
 //! resources, each within a budget of bytes. Segments are immutable, so nothing here is ever stale.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 use tracelake_format::segment::{CachedPage, ReadCache};
 use tracelake_model::Resource;
 use ulid::Ulid;
@@ -50,6 +51,32 @@ impl Weighter<Arc<str>, Arc<Resource>> for ResourceBytes {
     }
 }
 
+/// A cache is divided by as many locks as give each of them so much, and no more: an entry must fit into one.
+const SHARD_BYTES: u64 = 8 << 20;
+
+/// Of an entry, to know how many there will be, roughly.
+const USUAL_BYTES: u64 = 4_096;
+
+fn cache<K, V, W>(bytes_max: u64, weighter: W) -> Cache<K, V, W, RandomState>
+where
+    K: Eq + Hash,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let (entries, hasher, lifecycle) =
+        (count(bytes_max / USUAL_BYTES), RandomState::default(), DefaultLifecycle::default());
+    let options = OptionsBuilder::new()
+        .shards(count((bytes_max / SHARD_BYTES).clamp(1, 64)))
+        .estimated_items_capacity(entries)
+        .weight_capacity(bytes_max)
+        .build();
+    match options {
+        Ok(options) => Cache::with_options(options, weighter, hasher, lifecycle),
+        Err(_) => Cache::with(entries, bytes_max, weighter, hasher, lifecycle),
+    }
+}
+
 /// Blocks and resources. A lookup asks for some hundred pages: what an answer costs counts here.
 #[derive(Debug)]
 pub(super) struct BlockCache {
@@ -59,26 +86,10 @@ pub(super) struct BlockCache {
 
 impl BlockCache {
     pub(super) fn new(bytes_max: u64) -> Self {
-        /// Of an entry, to know how many there will be, roughly.
-        const USUAL_BYTES: u64 = 4_096;
         let resources_max = bytes_max / RESOURCES_SHARE;
-        let blocks_max = bytes_max - resources_max;
-        let entries = |bytes: u64| usize::try_from(bytes / USUAL_BYTES).unwrap_or(usize::MAX);
         Self {
-            blocks: Cache::with(
-                entries(blocks_max),
-                blocks_max,
-                BlockBytes,
-                RandomState::default(),
-                DefaultLifecycle::default(),
-            ),
-            resources: Cache::with(
-                entries(resources_max),
-                resources_max,
-                ResourceBytes,
-                RandomState::default(),
-                DefaultLifecycle::default(),
-            ),
+            blocks: cache(bytes_max - resources_max, BlockBytes),
+            resources: cache(resources_max, ResourceBytes),
         }
     }
 
