@@ -15,7 +15,6 @@ Parts:
     lookup   traces by ID, each asked once after other IDs; whether traces read back whole
     compact  all segments merged: its CPU and bytes, and lookups after it
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
-    many     the same traces in 10 and in 1,000 segments: lookups, unknown IDs, memory (only if named)
     long     90,000 spans/s for ten minutes over a day of event time: backlog, memory, acknowledgements,
              then lookups and a restart (only if named)
 
@@ -46,7 +45,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
 
 # Minutes each, and therefore not among what is run without a name.
-LONG_PARTS = ["many", "long"]
+LONG_PARTS = ["long"]
 
 # What is measured: name, unit, what it should be (None: for information).
 MEASURES = {
@@ -91,12 +90,6 @@ MEASURES = {
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
     "restart_not_whole": ("Restart, traces that do not read back whole", "traces", ("<=", 0)),
-    "many_10_p50_ms": ("10 segments, trace by ID, p50", "ms", None),
-    "many_1000_p50_ms": ("1,000 segments, trace by ID, p50", "ms", None),
-    "many_to_few": ("1,000 segments against 10", "ratio", ("<=", 1.5)),
-    "many_unknown_p50_ms": ("1,000 segments, unknown ID, p50", "ms", ("<=", 0.5)),
-    "many_unknown_reads": ("1,000 segments, unknown IDs that read anything, of 10,000", "lookups", ("<=", 10)),
-    "many_kb_per_segment": ("Memory of a segment that is known: filter and metadata", "KB", None),
     "long_spans": ("Long run, spans", "spans", (">=", 30_000_000)),
     "long_spans_per_second": ("Long run, achieved", "spans/s", None),
     "long_lost": ("Long run, spans lost or rejected", "spans", ("<=", 0)),
@@ -343,8 +336,6 @@ class Bench:
             shutil.rmtree(server.data_dir)
         if "restart" in parts:
             result.update(self.restart())
-        if "many" in parts:
-            result.update(self.many())
         if "long" in parts:
             result.update(self.long())
         return result
@@ -354,47 +345,6 @@ class Bench:
             "--lookup-ids", ids, "--api", server.api, "--lookups", count, "--lookup-warmup", warmup,
             "--lookup-unknown", unknown, "--seed", seed,
         )  # fmt: skip
-
-    def many(self):
-        """Nothing is merged; each trace is in one segment."""
-        measured = {}
-        for segments in (10, 1_000):
-            self.note(f"many: {segments} segments")
-            never = ["--flushed-segments-max", "1000000", "--flushed-segments-waiting-max", "1000000"]
-            server = self.start("many", [*never, "--trace-cache-bytes-max", "0"])
-            server.wait_ready()
-            ids = self.folder / "many-ids"
-            with open(ids, "w") as all_ids:
-                for number in range(segments):
-                    part = self.folder / "part-ids"
-                    report = self.gen(
-                        "--spans", self.args.spans // segments, "--seed", self.args.seed + number,
-                        "--endpoint", server.http, "--ids-out", part,
-                    )  # fmt: skip
-                    if report["lost_spans"]:
-                        raise SystemExit(f"many: {report['lost_spans']} spans were lost")
-                    flush = urllib.request.Request(server.api + "/api/v1/flush", method="POST")
-                    urllib.request.urlopen(flush, timeout=60).read()
-                    all_ids.write(part.read_text())
-            store = server.store_status()
-            if store["segments"] < segments:
-                raise SystemExit(f"many: {store['segments']} segments instead of {segments}")
-            lookups = self.lookups(server, ids, self.args.seed)
-            measured[f"many_{segments}_p50_ms"] = lookups["lookup_ms"]["p50"]
-            bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
-            if bad:
-                raise SystemExit(f"many: {bad} traces did not read back whole")
-            if segments == 1_000:
-                before = server.store_status()["reads"]["segments_searched"]
-                unknown = self.lookups(server, ids, self.args.seed + 1, 10_000, 0, 0)
-                measured["many_unknown_p50_ms"] = unknown["unknown_ms"]["p50"]
-                measured["many_unknown_reads"] = server.store_status()["reads"]["segments_searched"] - before
-                kept = store["caches"]["metadata_bytes"] + store["caches"]["filter_bytes"]
-                measured["many_kb_per_segment"] = kept / store["segments"] / 1e3
-            server.stop()
-            shutil.rmtree(server.data_dir)
-        measured["many_to_few"] = measured["many_1000_p50_ms"] / measured["many_10_p50_ms"]
-        return measured
 
     def long(self):
         seconds, rate = self.args.long_seconds, self.args.long_rate
