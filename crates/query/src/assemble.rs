@@ -23,7 +23,7 @@ pub struct TraceLimits {
 }
 
 /// The spans of one trace, or as many as the limits allowed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TraceSpans {
     batches: Vec<Arc<SpanBatch>>,
     /// (batch, row), by start and span ID.

@@ -152,23 +152,22 @@ fn read_leaf<'p>(
     for (page, rows) in &leaf.pages {
         if let Some(lists) = &mut cells.lists {
             let (levels, ..) = split_levels(page)?;
-            lists.pages.push(ElementsOfPage { rows: rows.clone(), levels, passed: 0, runs: Vec::new() });
+            lists.pages.push(ElementsOfPage { rows: rows.clone(), levels, runs: Vec::new() });
         }
         let rows_of_page = rows.end - rows.start;
         let mut page = OpenPage::new(page, rows_of_page, layout, levels_max, is_nested, leaf.dictionary)?;
         let after = runs.partition_point(|run| run.end <= rows.start);
-        let mut at = rows.start;
+        let (mut at, mut elements) = (rows.start, 0);
         for run in runs.iter().skip(after).take_while(|run| run.start < rows.end) {
             let (start, end) = (run.start.max(rows.start), run.end.min(rows.end));
-            let passed = page.skip((start - at) as usize)?;
+            elements += page.skip((start - at) as usize)?;
             let before = cells.valid.len();
             page.take((end - start) as usize, &mut cells, leaf.dictionary)?;
             let taken = cells.valid.len() - before;
-            if let Some(elements) = cells.lists.as_mut().and_then(|lists| lists.pages.last_mut()) {
-                elements.passed += passed;
-                elements.runs.push(elements.passed..elements.passed + taken);
-                elements.passed += taken;
+            if let Some(of_page) = cells.lists.as_mut().and_then(|lists| lists.pages.last_mut()) {
+                of_page.runs.push(elements..elements + taken);
             }
+            elements += taken;
             at = end;
         }
     }
@@ -372,7 +371,6 @@ struct ElementsOfPage<'p> {
     rows: Range<u64>,
     /// As they are in the page.
     levels: &'p [u8],
-    passed: usize,
     runs: Vec<Range<usize>>,
 }
 
@@ -448,12 +446,13 @@ impl Data {
                     texts.ends.len() as i32 - 1
                 })
             });
-            // What the dictionary has not is an error that whoever gives the values returns.
+            // A place beyond the dictionary: `PageValues::each` returns the error.
             keys.push(key.unwrap_or_default());
             return;
         }
         let value = match value {
-            // The same.
+            // Of a place beyond the dictionary nothing is pushed but a none, before `PageValues::each` returns the
+            // error.
             Taken::Place(place) => dictionary.and_then(|dictionary| dictionary.get(place)),
             value => Some(value),
         };
