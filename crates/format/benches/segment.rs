@@ -33,7 +33,8 @@ fn slice(file: &Bytes, range: Range<u64>) -> Bytes {
 
 fn lookup(segment: &OpenSegment, file: &Bytes, tenant: &TenantId, id: &TraceId) -> SpanBatch {
     let range = segment.directory_block_range(tenant, id).expect("a block");
-    let entry = segment.find_trace(&slice(file, range), tenant, id).expect("own bytes").expect("there");
+    let block = segment.directory_block(&range, &slice(file, range.clone())).expect("own bytes");
+    let entry = segment.find_trace(&block, tenant, id).expect("own bytes").expect("there");
     let ranges = segment.ranges_for_rows(entry.row_range());
     let fetched = ranges.into_iter().map(|range| (range.clone(), slice(file, range))).collect();
     segment.decode_trace(&entry, fetched).expect("own bytes")

@@ -8,6 +8,7 @@
 mod check;
 mod column;
 pub mod columns;
+mod decode;
 mod directory;
 mod filter;
 #[doc(hidden)]
@@ -19,8 +20,9 @@ mod packed;
 mod page;
 mod page_values;
 mod pages;
-mod read;
+mod plan;
 mod residual;
+mod row_group;
 mod rows;
 mod schema;
 mod shapes;
@@ -29,12 +31,14 @@ mod unpack;
 mod write;
 
 pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeType};
-pub use directory::{RootSpan, TraceEntry};
+pub use decode::Decoding;
+pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
 pub use filter::TraceFilter;
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
 pub use pages::{CachedPage, ReadCache};
-pub use read::{RowGroupReader, RowsPlan};
+pub use plan::RowsPlan;
+pub use row_group::RowGroupReader;
 pub use rows::{BatchTables, RowRef};
 pub use write::{
     Generations, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source, WrittenSegment,

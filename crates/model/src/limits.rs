@@ -262,6 +262,14 @@ limits! {
     STORE_HEDGE_MILLISECONDS: "milliseconds" = 300,
         "several times what a store that is well takes; few reads are slower, and for them two tries are faster",
         "nothing: of two answers the first is taken";
+    /// Parts of a segment's file on a disk that are read as one if no more than this lies between them.
+    LOCAL_GAP_BYTES_MAX: "bytes" = 4 << 10,
+        "what is in the kernel's memory costs its copy, not its request",
+        "nothing";
+    /// The same on an object store.
+    BUCKET_GAP_BYTES_MAX: "bytes" = 64 << 10,
+        "a request costs more than these bytes; a lookup's pages lie within one row group of some 1.4 MB",
+        "nothing";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some hundred KB a segment; beyond it footers are read again",

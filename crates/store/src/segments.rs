@@ -3,6 +3,7 @@
 
 mod cache;
 mod filters;
+mod helpers;
 mod reads;
 pub mod report;
 
@@ -17,13 +18,14 @@ use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WrittenSegment,
+    Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WrittenSegment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
 
 use self::cache::BlockCache;
 use self::filters::{Filters, Known};
+use self::helpers::Helpers;
 use self::reads::RangeReader;
 use self::report::{ReadReport, add, add_time};
 use crate::StoreError;
@@ -53,6 +55,10 @@ pub struct ReadOptions {
     pub block_cache_bytes_max: u64,
     /// A read that takes longer is begun a second time; none: never.
     pub hedge_after: Option<Duration>,
+    /// Ranges of a file with at most so many bytes between them are read as one.
+    pub gap_bytes_max: u64,
+    /// Threads that help lookups to decode what they have read.
+    pub decode_helpers_max: usize,
 }
 
 impl Default for ReadOptions {
@@ -62,6 +68,9 @@ impl Default for ReadOptions {
             filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
             block_cache_bytes_max: limits::BLOCK_CACHE_BYTES_MAX,
             hedge_after: None,
+            gap_bytes_max: limits::LOCAL_GAP_BYTES_MAX,
+            // Whoever looks up a trace decodes, too.
+            decode_helpers_max: std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1),
         }
     }
 }
@@ -75,6 +84,7 @@ pub struct Segments {
     blocks: Arc<BlockCache>,
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
+    helpers: Helpers,
 }
 
 /// What is kept in memory of segments.
@@ -119,12 +129,17 @@ impl Segments {
             .max_capacity(options.metadata_cache_bytes_max)
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
         Self {
-            reader: RangeReader { object_store, hedge_after: options.hedge_after },
+            reader: RangeReader {
+                object_store,
+                hedge_after: options.hedge_after,
+                gap_bytes_max: options.gap_bytes_max,
+            },
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
             totals: Arc::default(),
             failed: Arc::default(),
+            helpers: Helpers::new(options.decode_helpers_max),
         }
     }
 
@@ -245,8 +260,8 @@ impl Segments {
         let found = match segment.directory_block_range(tenant, trace_id) {
             None => None,
             Some(range) => {
-                let parse = |block: &Bytes| segment.find_trace(block, tenant, trace_id);
-                self.directory_block(entry, range, parse, report).await?
+                let block = self.directory_block(entry, &segment, range, report).await?;
+                segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?
             }
         };
         add_time(&report.directory_us, since);
@@ -276,9 +291,11 @@ impl Segments {
         }
         let mut located = Vec::with_capacity(trace_ids.len());
         for (range, trace_ids) in wanted.into_values() {
-            let parse = |block: &Bytes| segment.traces_of(&range, block);
-            let traces = self.directory_block(entry, range.clone(), parse, report).await?;
-            located.extend(traces.into_iter().filter(|trace| trace_ids.contains(&trace.trace_id)));
+            let block = self.directory_block(entry, &segment, range, report).await?;
+            for trace_id in trace_ids {
+                let found = segment.find_trace(&block, tenant, &trace_id);
+                located.extend(found.map_err(|error| damaged(entry, error))?);
+            }
         }
         located.sort_by_key(|trace| trace.first_row);
         add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);
@@ -338,13 +355,15 @@ impl Segments {
         add(&report.pages, pages as u64);
         add(&report.pages_cached, cached as u64);
         let fetched = self.reader.ranges(entry, plan.ranges(), report).await?;
-        let fetched: Vec<(Range<u64>, Bytes)> = plan.ranges().iter().cloned().zip(fetched).collect();
         add_time(&report.fetch_us, since);
         let since = Instant::now();
+        let decoding = Decoding::new(segment, plan, fetched).map(Arc::new);
+        let decoding = decoding.map_err(|error| damaged(entry, error))?;
+        self.helpers.help(&decoding);
         let decoded = if rows <= INLINE_ROWS_MAX {
-            segment.decode_plan(plan, fetched)
+            decoding.finish()
         } else {
-            tokio::task::spawn_blocking(move || segment.decode_plan(plan, fetched))
+            tokio::task::spawn_blocking(move || decoding.finish())
                 .await
                 .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
         };
@@ -354,24 +373,24 @@ impl Segments {
         Ok(ReadRows { batch, runs })
     }
 
-    /// What `parse` finds in a block of the directory. It checks the block, so what it has taken is kept.
-    async fn directory_block<T>(
+    async fn directory_block(
         &self,
         entry: &SegmentEntry,
+        segment: &OpenSegment,
         range: Range<u64>,
-        parse: impl FnOnce(&Bytes) -> Result<T, FormatError>,
         report: &ReadReport,
-    ) -> Result<T, StoreError> {
+    ) -> Result<Arc<DirectoryBlock>, StoreError> {
         add(&report.directory_blocks, 1);
         let (id, start) = (entry.meta.id, range.start);
         if let Some(block) = self.blocks.directory(id, start) {
             add(&report.directory_blocks_cached, 1);
-            return parse(&block).map_err(|error| damaged(entry, error));
+            return Ok(block);
         }
-        let block = self.reader.range(entry, range, report).await?;
-        let parsed = parse(&block).map_err(|error| damaged(entry, error))?;
+        let bytes = self.reader.range(entry, range.clone(), report).await?;
+        let block = segment.directory_block(&range, &bytes).map_err(|error| damaged(entry, error))?;
+        let block = Arc::new(block);
         self.blocks.insert_directory(id, start, &block);
-        Ok(parsed)
+        Ok(block)
     }
 
     /// The segment's metadata, from memory or from its tail.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracelake_model::TraceId;
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
 
-use super::directory::{Block, TraceEntry, decode_block};
+use super::directory::{Block, DirectoryBlock, TraceEntry};
 use super::filter::TraceFilter;
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
@@ -96,8 +96,8 @@ impl Check<'_> {
     /// Compares a block's entries with the rows; returns how many traces it lists.
     fn block(&mut self, block: &Block, part: &SegmentTenant, filter: Option<&TraceFilter>) -> u64 {
         let Some(bytes) = self.bytes(&block.range()) else { return 0 };
-        let entries = match decode_block(block, &bytes, |_| true) {
-            Ok(entries) => entries,
+        let entries: Vec<TraceEntry> = match DirectoryBlock::decode(block, &bytes) {
+            Ok(block) => block.entries().collect(),
             Err(error) => {
                 self.say(error.to_string());
                 return 0;

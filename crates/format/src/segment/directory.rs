@@ -11,7 +11,7 @@ use tracelake_model::hash::trace_hash;
 
 use crate::FormatError;
 
-pub(super) use block::decode_block;
+pub use block::DirectoryBlock;
 pub(super) use build::DirectoryBuilder;
 
 const MAGIC: [u8; 4] = *b"TLDI";

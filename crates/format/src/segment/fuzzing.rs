@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
 
-use super::directory::{Block, DirectoryIndex, decode_block};
+use super::directory::{Block, DirectoryBlock, DirectoryIndex};
 use super::filter::TraceFilter;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::open::OpenSegment;
@@ -33,7 +33,9 @@ pub fn segment_open(data: &[u8]) {
             len: bytes.len() as u32,
             crc32c: crc32c::crc32c(bytes),
         };
-        drop(decode_block(&block, bytes, |_| true));
+        if let Ok(block) = DirectoryBlock::decode(&block, bytes) {
+            assert_eq!(block.entries().count(), traces as usize);
+        }
     }
     open_tail(data);
 }

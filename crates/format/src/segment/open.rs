@@ -12,7 +12,7 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 use tracelake_model::{TenantId, TraceId};
 
 use super::columns::AttributeColumn;
-use super::directory::{Block, DirectoryIndex, TraceEntry, decode_block};
+use super::directory::{Block, DirectoryBlock, DirectoryIndex, TraceEntry};
 use super::meta::{Section, SegmentMeta};
 use super::{Description, FORMAT_VERSION, METADATA_KEY, WHAT, parquet_error, schema};
 use crate::FormatError;
@@ -178,31 +178,33 @@ impl OpenSegment {
 
     /// The directory block that lists the trace, if any can.
     pub fn directory_block_range(&self, tenant: &TenantId, trace_id: &TraceId) -> Option<Range<u64>> {
-        self.block_of(tenant, trace_id).map(|(block, _)| block.range())
+        let (ordinal, _) = self.meta.tenant(tenant)?;
+        self.directory.block_of(u32::try_from(ordinal).ok()?, trace_id).map(Block::range)
     }
 
     /// The trace's entry in the block of [`directory_block_range`](Self::directory_block_range); `None`
     /// if the segment has nothing of it.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if the bytes are not that block.
+    /// [`FormatError::Damaged`] if the block gives it rows of another tenant.
     pub fn find_trace(
         &self,
-        block_bytes: &[u8],
+        block: &DirectoryBlock,
         tenant: &TenantId,
         trace_id: &TraceId,
     ) -> Result<Option<TraceEntry>, FormatError> {
-        let Some((block, rows)) = self.block_of(tenant, trace_id) else { return Ok(None) };
-        let entries = decode_block(block, block_bytes, |listed| listed == trace_id)?;
-        let Some(entry) = entries.into_iter().next() else { return Ok(None) };
+        let (Some((_, part)), Some(entry)) = (self.meta.tenant(tenant), block.find(trace_id)) else {
+            return Ok(None);
+        };
         let range = entry.row_range();
-        if range.start < rows.start || range.end > rows.end {
+        if range.start < part.first_row || range.end > part.first_row.saturating_add(part.rows) {
             return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
         }
         Ok(Some(entry))
     }
 
-    /// The directory blocks of a tenant, in order of rows, for [`traces_of`](Self::traces_of).
+    /// The directory blocks of a tenant, in order of rows, for
+    /// [`directory_block`](Self::directory_block).
     pub fn directory_block_ranges(&self, tenant: &TenantId) -> Vec<Range<u64>> {
         let ordinal = self.meta.tenant(tenant).map(|(ordinal, _)| ordinal as u32);
         self.directory
@@ -213,25 +215,22 @@ impl OpenSegment {
             .collect()
     }
 
-    /// All traces of a directory block, in order of rows.
+    /// A directory block, from its bytes.
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if the bytes are not of a block at that place.
-    pub fn traces_of(
+    pub fn directory_block(
         &self,
         block_range: &Range<u64>,
         block_bytes: &[u8],
-    ) -> Result<Vec<TraceEntry>, FormatError> {
-        let block = self.directory.blocks().iter().find(|block| block.range() == *block_range);
+    ) -> Result<DirectoryBlock, FormatError> {
+        let blocks = self.directory.blocks();
+        // Blocks lie in the file in the order of their rows.
+        let at = blocks.partition_point(|block| block.offset < block_range.start);
+        let block = blocks.get(at).filter(|block| block.range() == *block_range);
         let block =
             block.ok_or_else(|| FormatError::damaged(WHAT, "has no directory block at that place"))?;
-        decode_block(block, block_bytes, |_| true)
-    }
-
-    fn block_of(&self, tenant: &TenantId, trace_id: &TraceId) -> Option<(&Block, Range<u64>)> {
-        let (ordinal, part) = self.meta.tenant(tenant)?;
-        let block = self.directory.block_of(u32::try_from(ordinal).ok()?, trace_id)?;
-        Some((block, part.first_row..part.first_row.saturating_add(part.rows)))
+        DirectoryBlock::decode(block, block_bytes)
     }
 }
 

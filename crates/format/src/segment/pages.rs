@@ -102,7 +102,7 @@ impl CachedPage {
     }
 }
 
-/// The parts of a file that were fetched and verified.
+/// The parts of a file that were fetched.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FetchedParts {
     /// By offset, without overlap.
@@ -125,13 +125,23 @@ impl FetchedParts {
 /// Where the pages of one read come from.
 #[derive(Debug)]
 pub(super) struct PageSource {
-    pub(super) metadata: Arc<ParquetMetaData>,
-    pub(super) fetched: FetchedParts,
-    pub(super) decoder: Mutex<PageDecoder>,
+    metadata: Arc<ParquetMetaData>,
+    fetched: FetchedParts,
+    /// Those that no thread is using.
+    decoders: Mutex<Vec<PageDecoder>>,
 }
 
 impl PageSource {
-    /// A page, and the bytes that it was made of.
+    pub(super) fn new(metadata: Arc<ParquetMetaData>, fetched: FetchedParts) -> Self {
+        Self { metadata, fetched, decoders: Mutex::default() }
+    }
+
+    /// Bytes of the file, as they are there.
+    pub(super) fn fetched(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
+        self.fetched.bytes(range)
+    }
+
+    /// A page, and the bytes that it was made of, which were verified before.
     pub(super) fn load(
         &self,
         group: usize,
@@ -141,8 +151,11 @@ impl PageSource {
         let chunk = self.metadata.row_group(group).column(leaf);
         let bytes = self.fetched.bytes(range)?;
         let bytes_max = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
-        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let decoders = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = decoders().pop();
+        let mut decoder = idle.map_or_else(PageDecoder::new, Ok)?;
         let page = decoder.decode(&bytes, chunk.compression(), bytes_max)?;
+        decoders().push(decoder);
         Ok((page, bytes))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracelake_format::segment::TraceFilter;
+use tracelake_format::segment::{Decoding, SegmentWriterOptions, TraceFilter};
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
 use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
 
@@ -42,6 +42,56 @@ fn each_trace_is_found_with_exactly_its_spans() {
             let read = opened.decode_trace(&entry, fetched).expect("own bytes");
             assert!(same_spans(spans.iter().copied(), read.spans()), "{tenant} {id}");
         }
+    }
+}
+
+#[test]
+fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
+    let seed = seed();
+    let mut odd = Odd::new(seed, 700);
+    let tenants = vec![(tenant("one"), vec![odd.batch(2_000)])];
+    // One row group and one slab, so that columns are shared; several of each, so that they are not.
+    for options in [SegmentWriterOptions::default(), small()] {
+        let segment = write(&tenants, &columns(&tenants), &options);
+        let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+        let mut shared = 0;
+        for (first, last) in [(0, 2_000), (0, 1), (17, 40), (63, 64), (60, 70), (1_999, 2_000)] {
+            let alone = opened.decode_rows(first..last, fetch(&opened, &segment.bytes, first..last));
+            let alone = alone.expect("own bytes");
+            let plan = opened.plan_rows(std::slice::from_ref(&(first..last)), None);
+            let decoding =
+                Decoding::new(&opened, plan, fetch(&opened, &segment.bytes, first..last)).expect("own bytes");
+            shared += decoding.shared_columns();
+            let together = std::thread::scope(|scope| {
+                scope.spawn(|| decoding.work());
+                scope.spawn(|| decoding.work());
+                decoding.finish()
+            });
+            let together = together.expect("own bytes");
+            assert!(same_spans(alone.spans(), together.spans()), "{first} to {last}");
+            assert!(decoding.finish().is_err(), "what is gone is missing, not empty");
+        }
+        assert_ne!(shared, 0);
+    }
+}
+
+#[test]
+fn a_damaged_page_is_an_error_whoever_decodes_it() {
+    let tenants = two_tenants(seed());
+    let segment = write(&tenants, &columns(&tenants), &SegmentWriterOptions::default());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    let mut fetched = fetch(&opened, &segment.bytes, 0..10);
+    for part in 0..fetched.len() {
+        let (range, whole) = fetched[part].clone();
+        let mut damaged = whole.to_vec();
+        damaged[whole.len() / 2] ^= 1;
+        fetched[part] = (range.clone(), damaged.into());
+        let plan = opened.plan_rows(std::slice::from_ref(&(0..10)), None);
+        let decoding = Decoding::new(&opened, plan, fetched.clone()).expect("all there");
+        decoding.work();
+        let error = decoding.finish().expect_err("damaged").to_string();
+        assert!(error.contains("checksum"), "{error}");
+        fetched[part] = (range, whole);
     }
 }
 
@@ -100,9 +150,9 @@ fn rows_are_in_the_documented_order() {
             .into_iter()
             .flat_map(|range| {
                 let bytes = segment.bytes.slice(range.start as usize..range.end as usize);
-                opened.traces_of(&range, &bytes).expect("own bytes")
+                let block = opened.directory_block(&range, &bytes).expect("own bytes");
+                block.entries().map(|entry| entry.trace_id).collect::<Vec<_>>()
             })
-            .map(|entry| entry.trace_id)
             .collect();
         let mut ids: Vec<_> = keys.iter().map(|key| key.1).collect();
         ids.dedup();

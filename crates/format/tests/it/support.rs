@@ -62,7 +62,7 @@ pub(crate) fn find(
     id: &TraceId,
 ) -> Result<Option<TraceEntry>, FormatError> {
     let Some(range) = segment.directory_block_range(tenant, id) else { return Ok(None) };
-    segment.find_trace(&slice(file, &range), tenant, id)
+    segment.find_trace(&segment.directory_block(&range, &slice(file, &range))?, tenant, id)
 }
 
 /// Filter, directory, rows: what a lookup does.

@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    AttributeColumns, OpenSegment, RowGroupReader, SegmentPlan, SegmentWriterOptions,
+    AttributeColumns, OpenSegment, RowGroupReader, SegmentPlan, SegmentWriterOptions, TraceEntry,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId};
 use ulid::Ulid;
@@ -273,11 +273,10 @@ fn sample_traces(
     let step = blocks.len().div_ceil(SAMPLED_BLOCKS).max(1);
     for block in blocks.into_iter().step_by(step) {
         let bytes = env.runtime.block_on(env.segments.read_range(entry, block.clone()))?;
-        let entries = segment.traces_of(&block, &bytes).map_err(|error| damaged(entry, error))?;
+        let block = segment.directory_block(&block, &bytes).map_err(|error| damaged(entry, error))?;
         // One of few blocks speaks for more rows.
-        traces.extend(
-            entries.iter().map(|trace| (trace.start_unix_nano_min, trace.rows.saturating_mul(step as u64))),
-        );
+        let rows = |trace: &TraceEntry| trace.rows.saturating_mul(step as u64);
+        traces.extend(block.entries().map(|trace| (trace.start_unix_nano_min, rows(&trace))));
     }
     Ok(())
 }

@@ -185,6 +185,18 @@ impl Root {
         Ok((file, metadata))
     }
 
+    /// Opens an object if that takes no look at the disk, and it is there: none in every other case.
+    #[cfg(target_os = "linux")]
+    pub(super) fn open_resident(&self, location: &Path) -> Option<OwnedFd> {
+        use rustix::fs::ResolveFlags;
+
+        self.split(location).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let location: &str = location.as_ref();
+        rustix::fs::openat2(&self.dir, location, flags, Mode::empty(), resolve).ok()
+    }
+
     /// A new temporary name; `make` creates the file by that name.
     pub(super) fn temp<T>(
         self: &Arc<Self>,

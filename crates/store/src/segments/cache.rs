@@ -4,11 +4,10 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
-use tracelake_format::segment::{CachedPage, ReadCache};
+use tracelake_format::segment::{CachedPage, DirectoryBlock, ReadCache};
 use tracelake_model::Resource;
 use ulid::Ulid;
 
@@ -24,7 +23,7 @@ const RESOURCES_SHARE: u64 = 16;
 #[derive(Debug, Clone)]
 enum Block {
     Page(CachedPage),
-    Directory(Bytes),
+    Directory(Arc<DirectoryBlock>),
 }
 
 /// What a block takes.
@@ -35,7 +34,7 @@ impl Weighter<Place, Block> for BlockBytes {
     fn weight(&self, _: &Place, block: &Block) -> u64 {
         let bytes = match block {
             Block::Page(page) => page.heap_bytes(),
-            Block::Directory(bytes) => bytes.len(),
+            Block::Directory(block) => block.heap_bytes(),
         };
         (bytes + ENTRY_BYTES) as u64
     }
@@ -93,15 +92,15 @@ impl BlockCache {
         }
     }
 
-    pub(super) fn directory(&self, segment: Ulid, offset: u64) -> Option<Bytes> {
+    pub(super) fn directory(&self, segment: Ulid, offset: u64) -> Option<Arc<DirectoryBlock>> {
         match self.blocks.get(&(segment, offset)) {
-            Some(Block::Directory(bytes)) => Some(bytes),
+            Some(Block::Directory(block)) => Some(block),
             _ => None,
         }
     }
 
-    pub(super) fn insert_directory(&self, segment: Ulid, offset: u64, bytes: &Bytes) {
-        self.blocks.insert((segment, offset), Block::Directory(bytes.clone()));
+    pub(super) fn insert_directory(&self, segment: Ulid, offset: u64, block: &Arc<DirectoryBlock>) {
+        self.blocks.insert((segment, offset), Block::Directory(Arc::clone(block)));
     }
 
     /// Bytes of all blocks and resources.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{Either, select};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use tracelake_format::manifest::SegmentEntry;
 
 use super::report::{ReadReport, add};
@@ -21,6 +21,8 @@ pub(super) struct RangeReader {
     pub(super) object_store: Arc<dyn ObjectStore>,
     /// None: never twice, as on a disk of one's own.
     pub(super) hedge_after: Option<Duration>,
+    /// Ranges with at most this between them are read as one.
+    pub(super) gap_bytes_max: u64,
 }
 
 impl RangeReader {
@@ -31,28 +33,40 @@ impl RangeReader {
         range: Range<u64>,
         report: &ReadReport,
     ) -> Result<Bytes, StoreError> {
-        let path = Path::from(entry.path.as_str());
-        add(&report.range_reads, 1);
-        add(&report.bytes_read, range.end.saturating_sub(range.start));
-        let read = || self.object_store.get_range(&path, range.clone());
-        self.hedged(read, report).await.map_err(|source| unreadable(entry, source))
+        let read = self.ranges(entry, &[range], report).await?;
+        Ok(read.into_iter().next().map(|(_, bytes)| bytes).unwrap_or_default())
     }
 
-    /// Ranges of a segment's file.
+    /// Ranges of a segment's file, which are in order, and what lies between those that are near each other.
     pub(super) async fn ranges(
         &self,
         entry: &SegmentEntry,
         ranges: &[Range<u64>],
         report: &ReadReport,
-    ) -> Result<Vec<Bytes>, StoreError> {
+    ) -> Result<Vec<(Range<u64>, Bytes)>, StoreError> {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
+        let ranges = self.merged(ranges);
         let path = Path::from(entry.path.as_str());
         add(&report.range_reads, ranges.len() as u64);
         add(&report.bytes_read, ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum());
-        let read = || self.object_store.get_ranges(&path, ranges);
-        self.hedged(read, report).await.map_err(|source| unreadable(entry, source))
+        let read = || self.object_store.get_ranges(&path, &ranges);
+        let read = self.hedged(read, report).await.map_err(|source| unreadable(entry, source))?;
+        Ok(ranges.into_iter().zip(read).collect())
+    }
+
+    fn merged(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end.saturating_add(self.gap_bytes_max) => {
+                    last.end = last.end.max(range.end);
+                }
+                _ => merged.push(range.clone()),
+            }
+        }
+        merged
     }
 
     /// Of two tries the first that succeeds (Dean and Barroso, "The Tail at Scale", 2013).

@@ -1,8 +1,7 @@
 //! One block of the directory, in and out of its bytes.
 
-use std::io::Read;
-
 use tracelake_model::TraceId;
+use zstd::zstd_safe::get_frame_content_size;
 
 use super::{Block, NAME_BYTES_MAX, RootSpan, SERVICES_MAX, TraceEntry, WHAT};
 use crate::FormatError;
@@ -65,106 +64,157 @@ pub(super) fn encode_block(traces: &[Summary], texts: &[Box<str>]) -> Vec<u8> {
     out
 }
 
-/// The block's entries that are wanted. The bytes are verified against the block's checksum first.
-pub(in crate::segment) fn decode_block(
-    block: &Block,
-    bytes: &[u8],
-    is_wanted: impl Fn(&TraceId) -> bool,
-) -> Result<Vec<TraceEntry>, FormatError> {
-    if bytes.len() as u64 != u64::from(block.len) || crc32c::crc32c(bytes) != block.crc32c {
-        return Err(FormatError::damaged(
-            WHAT,
-            format!("checksum of the block at byte {} differs", block.offset),
-        ));
-    }
-    let plain = inflate(bytes, block.traces)?;
-    let mut reader = Reader { rest: &plain };
-    let entries = read_entries(&mut reader, block, is_wanted)?;
-    if !reader.rest.is_empty() {
-        return Err(reader.damaged());
-    }
-    Ok(entries)
+/// A block of the directory as it is kept in memory: decoded once, asked for many traces.
+#[derive(Debug)]
+pub struct DirectoryBlock {
+    /// In order of rows.
+    traces: Box<[Listed]>,
+    /// Of all traces, one after the other, by their place among the texts.
+    services: Box<[u32]>,
+    texts: Box<[Box<str>]>,
 }
 
-/// Inflates step by step: what a damaged block says of its size must not allocate it.
+/// Texts are told by their place; a root's by one more, so that 0 is none.
+#[derive(Debug)]
+struct Listed {
+    trace_id: TraceId,
+    first_row: u64,
+    rows: u64,
+    start: u64,
+    end: u64,
+    errors: u64,
+    root_name: u32,
+    root_service: u32,
+    /// Behind its last.
+    services_end: u32,
+    more_services: bool,
+}
+
+impl DirectoryBlock {
+    /// From a block's bytes, which are verified against its checksum first.
+    pub(in crate::segment) fn decode(block: &Block, bytes: &[u8]) -> Result<Self, FormatError> {
+        if bytes.len() as u64 != u64::from(block.len) || crc32c::crc32c(bytes) != block.crc32c {
+            return Err(FormatError::damaged(
+                WHAT,
+                format!("checksum of the block at byte {} differs", block.offset),
+            ));
+        }
+        let plain = inflate(bytes, block.traces)?;
+        let mut reader = Reader { rest: &plain };
+        let decoded = read_block(&mut reader, block)?;
+        if !reader.rest.is_empty() {
+            return Err(reader.damaged());
+        }
+        Ok(decoded)
+    }
+
+    /// The entry of a trace, if it is listed.
+    pub fn find(&self, trace_id: &TraceId) -> Option<TraceEntry> {
+        self.traces.iter().position(|listed| listed.trace_id == *trace_id).and_then(|at| self.entry(at))
+    }
+
+    /// All entries, in order of rows.
+    pub fn entries(&self) -> impl Iterator<Item = TraceEntry> {
+        (0..self.traces.len()).filter_map(|at| self.entry(at))
+    }
+
+    /// What it keeps in memory.
+    pub fn heap_bytes(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| size_of::<Box<str>>() + text.len()).sum();
+        size_of_val(&*self.traces) + size_of_val(&*self.services) + texts
+    }
+
+    fn entry(&self, at: usize) -> Option<TraceEntry> {
+        let listed = self.traces.get(at)?;
+        let before = at.checked_sub(1).and_then(|before| self.traces.get(before));
+        let services = before.map_or(0, |before| before.services_end as usize)..listed.services_end as usize;
+        let text = |place: u32| self.texts.get(place as usize).cloned();
+        let optional = |code: u32| code.checked_sub(1).and_then(text);
+        Some(TraceEntry {
+            trace_id: listed.trace_id,
+            first_row: listed.first_row,
+            rows: listed.rows,
+            start_unix_nano_min: listed.start,
+            end_unix_nano_max: listed.end,
+            errors: listed.errors,
+            root: optional(listed.root_name)
+                .map(|name| RootSpan { name, service: optional(listed.root_service) }),
+            services: self.services.get(services)?.iter().filter_map(|place| text(*place)).collect(),
+            more_services: listed.more_services,
+        })
+    }
+}
+
+/// What a damaged block says of its size allocates no more than its traces can need.
 fn inflate(bytes: &[u8], traces: u32) -> Result<Vec<u8>, FormatError> {
     let max = u64::from(traces) * (64 + (2 + SERVICES_MAX) * (NAME_BYTES_MAX + 16)) as u64 + 64;
-    let max = max.min(BLOCK_BYTES_MAX);
-    let refused = |error: std::io::Error| FormatError::damaged(WHAT, format!("cannot be inflated: {error}"));
-    let mut plain = Vec::new();
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(refused)?;
-    decoder.take(max + 1).read_to_end(&mut plain).map_err(refused)?;
-    if plain.len() as u64 > max {
+    let size = get_frame_content_size(bytes).ok().flatten();
+    let size = size.ok_or_else(|| FormatError::damaged(WHAT, "a block does not say how large it is"))?;
+    if size > max.min(BLOCK_BYTES_MAX) {
         return Err(FormatError::damaged(WHAT, "a block is larger than its traces can be"));
     }
-    Ok(plain)
+    zstd::bulk::decompress(bytes, usize::try_from(size).unwrap_or(usize::MAX))
+        .map_err(|error| FormatError::damaged(WHAT, format!("cannot be inflated: {error}")))
 }
 
-fn read_entries(
-    reader: &mut Reader<'_>,
-    block: &Block,
-    is_wanted: impl Fn(&TraceId) -> bool,
-) -> Result<Vec<TraceEntry>, FormatError> {
-    let traces = reader.count(16)?;
-    if traces as u64 != u64::from(block.traces) {
+fn read_block(reader: &mut Reader<'_>, block: &Block) -> Result<DirectoryBlock, FormatError> {
+    let count = reader.count(16)?;
+    if count as u64 != u64::from(block.traces) {
         return Err(reader.damaged());
     }
     let texts = reader.count(1)?;
-    let texts: Vec<&str> = (0..texts).map(|_| reader.text()).collect::<Result<_, _>>()?;
-    let ids: Vec<TraceId> = (0..traces)
-        .map(|_| TraceId::from_bytes(reader.take(16)?).ok_or_else(|| reader.damaged()))
-        .collect::<Result<_, _>>()?;
+    let texts: Box<[Box<str>]> =
+        (0..texts).map(|_| reader.text().map(Box::from)).collect::<Result<_, _>>()?;
+    let ids = reader.take(16 * count)?.chunks_exact(16);
     let base = reader.take(8)?.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let rows = reader.varints(traces)?;
-    let starts = reader.varints(traces)?;
-    let spans = reader.varints(traces)?;
-    let errors = reader.varints(traces)?;
-    let root_names = reader.varints(traces)?;
-    let root_services = reader.varints(traces)?;
-    let services = reader.varints(traces)?;
+    let rows = reader.varints(count)?;
+    let starts = reader.varints(count)?;
+    let spans = reader.varints(count)?;
+    let errors = reader.varints(count)?;
+    let root_names = reader.varints(count)?;
+    let root_services = reader.varints(count)?;
+    let listed_services = reader.varints(count)?;
+
+    // Which text there is, so that what is found later has one.
+    let place = |reader: &Reader<'_>, place: u64| {
+        let known = u32::try_from(place).ok().filter(|place| (*place as usize) < texts.len());
+        known.ok_or_else(|| reader.damaged())
+    };
+    let optional = |reader: &Reader<'_>, code: u64| match code.checked_sub(1) {
+        None => Ok(0),
+        Some(text) => place(reader, text).map(|place| place + 1),
+    };
+    let (mut traces, mut services) = (Vec::with_capacity(count), Vec::new());
     let mut first_row = block.first_row;
-    let mut entries = Vec::new();
-    let columns = ids.iter().zip(&rows).zip(&starts).zip(&spans).zip(&errors);
-    let columns = columns.zip(&root_names).zip(&root_services).zip(&services);
-    for (((((((id, rows), start), span), errors), root_name), root_service), services) in columns {
-        let listed = services / 2;
-        if listed > SERVICES_MAX as u64 {
+    let columns = ids.zip(rows).zip(starts).zip(spans).zip(errors);
+    let columns = columns.zip(root_names).zip(root_services).zip(listed_services);
+    for (((((((id, rows), start), span), errors), root_name), root_service), listed) in columns {
+        if listed / 2 > SERVICES_MAX as u64 {
             return Err(reader.damaged());
         }
-        let first = first_row;
-        first_row = first_row.checked_add(*rows).ok_or_else(|| reader.damaged())?;
-        if !is_wanted(id) {
-            reader.skip_varints(listed)?;
-            continue;
+        for _ in 0..listed / 2 {
+            let service = reader.varint()?;
+            services.push(place(reader, service)?);
         }
-        let text = |place: u64| usize::try_from(place).ok().and_then(|place| texts.get(place)).copied();
-        let optional = |code: u64| match code.checked_sub(1) {
-            None => Some(None),
-            Some(place) => text(place).map(|text| Some(Box::<str>::from(text))),
-        };
-        let (Some(root_name), Some(root_service)) = (optional(*root_name), optional(*root_service)) else {
-            return Err(reader.damaged());
-        };
-        let listed = (0..listed)
-            .map(|_| Ok(text(reader.varint()?).ok_or_else(|| reader.damaged())?.into()))
-            .collect::<Result<Vec<Box<str>>, FormatError>>()?;
-        let start = base.checked_add(*start).ok_or_else(|| reader.damaged())?;
-        entries.push(TraceEntry {
-            trace_id: *id,
-            first_row: first,
-            rows: *rows,
-            start_unix_nano_min: start,
-            end_unix_nano_max: start.checked_add_signed(unzigzag(*span)).ok_or_else(|| reader.damaged())?,
-            errors: *errors,
-            root: root_name.map(|name| RootSpan { name, service: root_service }),
-            services: listed,
-            more_services: services % 2 == 1,
+        let start = base.checked_add(start).ok_or_else(|| reader.damaged())?;
+        traces.push(Listed {
+            trace_id: TraceId::from_bytes(id).ok_or_else(|| reader.damaged())?,
+            first_row,
+            rows,
+            start,
+            end: start.checked_add_signed(unzigzag(span)).ok_or_else(|| reader.damaged())?,
+            errors,
+            root_name: optional(reader, root_name)?,
+            root_service: optional(reader, root_service)?,
+            services_end: u32::try_from(services.len()).map_err(|_| reader.damaged())?,
+            more_services: listed % 2 == 1,
         });
+        first_row = first_row.checked_add(rows).ok_or_else(|| reader.damaged())?;
     }
     if first_row.checked_sub(block.first_row) != Some(block.rows) {
         return Err(reader.damaged());
     }
-    Ok(entries)
+    Ok(DirectoryBlock { traces: traces.into(), services: services.into(), texts })
 }
 
 struct Reader<'a> {
@@ -200,10 +250,6 @@ impl<'a> Reader<'a> {
 
     fn varints(&mut self, count: usize) -> Result<Vec<u64>, FormatError> {
         (0..count).map(|_| self.varint()).collect()
-    }
-
-    fn skip_varints(&mut self, count: u64) -> Result<(), FormatError> {
-        (0..count).try_for_each(|_| self.varint().map(drop))
     }
 
     /// A number of things of at least `bytes_min` bytes each, which therefore bounds an allocation.

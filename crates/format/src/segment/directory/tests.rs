@@ -42,6 +42,10 @@ fn bytes_of<'b>(bytes: &'b [u8], block: &Block) -> &'b [u8] {
     &bytes[from..from + block.len as usize]
 }
 
+fn entries(block: &Block, bytes: &[u8]) -> Vec<TraceEntry> {
+    DirectoryBlock::decode(block, bytes_of(bytes, block)).expect("own bytes").entries().collect()
+}
+
 #[test]
 fn each_trace_is_in_the_block_that_the_index_names() {
     let batch = batch(700, "GET /");
@@ -54,7 +58,8 @@ fn each_trace_is_in_the_block_that_the_index_names() {
     for tenant in 0..2 {
         for (row, span) in batch.spans().enumerate() {
             let block = index.block_of(tenant, &span.trace_id()).expect("listed");
-            let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
+            let decoded = DirectoryBlock::decode(block, bytes_of(&bytes, block)).expect("own bytes");
+            let entries: Vec<TraceEntry> = decoded.entries().collect();
             let entry = entries.iter().find(|entry| entry.trace_id == span.trace_id()).expect("in its block");
             assert_eq!(
                 entry.row_range(),
@@ -65,8 +70,8 @@ fn each_trace_is_in_the_block_that_the_index_names() {
                 (i64::MAX as u64, 0, 1)
             );
             assert_eq!(entry.services, [Box::from("shop")]);
-            let alone = decode_block(block, bytes_of(&bytes, block), |id| *id == span.trace_id());
-            assert_eq!(alone.expect("own bytes"), std::slice::from_ref(entry));
+            let alone = decoded.find(&span.trace_id());
+            assert_eq!(alone.as_ref(), Some(entry));
         }
     }
     assert_eq!(index.block_of(2, &batch.span(0).trace_id()), None);
@@ -78,7 +83,7 @@ fn long_names_are_cut_between_characters() {
     let batch = batch(1, &"é".repeat(1_000));
     let (bytes, index) = build(&batch);
     let block = index.blocks().first().expect("one");
-    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
+    let entries = entries(block, &bytes);
     let root = entries.first().and_then(|entry| entry.root.clone()).expect("a root");
     assert_eq!(&*root.name, "é".repeat(128));
 }
@@ -93,7 +98,7 @@ fn services_beyond_the_limit_are_counted_as_more() {
     }
     let (bytes, index) = builder.finish(1_000).expect("small");
     let block = index.blocks().first().expect("one");
-    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
+    let entries = entries(block, &bytes);
     let entry = entries.first().expect("one");
     assert_eq!((entry.services.len(), entry.more_services, entry.rows), (SERVICES_MAX, true, 65));
 }
@@ -110,12 +115,12 @@ fn a_damaged_block_is_refused_whatever_its_checksum_says() {
         let packed = zstd::bulk::compress(&damaged, 1).expect("small");
         let honest = Block { len: packed.len() as u32, crc32c: crc32c::crc32c(&packed), ..block };
         // Either refused, or entries of other values: the checksum is what tells those.
-        drop(decode_block(&honest, &packed, |_| true));
-        assert!(decode_block(&block, &packed, |_| true).is_err(), "byte {byte}");
+        drop(DirectoryBlock::decode(&honest, &packed));
+        assert!(DirectoryBlock::decode(&block, &packed).is_err(), "byte {byte}");
     }
     let bomb = zstd::bulk::compress(&vec![0; 300 << 20], 1).expect("zeros");
     let honest = Block { traces: u32::MAX, len: bomb.len() as u32, crc32c: crc32c::crc32c(&bomb), ..block };
-    assert!(decode_block(&honest, &bomb, |_| true).is_err());
+    assert!(DirectoryBlock::decode(&honest, &bomb).is_err());
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn services_that_are_not_listed_do_not_make_a_block_larger_than_its_readers_expe
     builder.push(0, batch.span(0), Some(&name(3))).expect("small");
     let (bytes, index) = builder.finish(1_000).expect("small");
     let block = &index.blocks()[0];
-    let entries = decode_block(block, bytes_of(&bytes, block), |_| true).expect("own bytes");
+    let entries = entries(block, &bytes);
     assert_eq!((entries[0].services.len(), entries[0].more_services), (SERVICES_MAX, true));
     assert_eq!(entries[0].rows, 1_001);
 }

@@ -7,6 +7,7 @@ async fn outcome(tries: Vec<(u64, Result<u32, ()>)>) -> (Option<u32>, u64) {
     let reader = RangeReader {
         object_store: Arc::new(object_store::memory::InMemory::new()),
         hedge_after: Some(Duration::from_millis(100)),
+        gap_bytes_max: 0,
     };
     let report = ReadReport::default();
     let tries = Mutex::new(tries.into_iter());
@@ -38,4 +39,17 @@ async fn an_error_of_one_try_waits_for_the_other() {
     assert_eq!(outcome(vec![(300, Ok(1)), (10, Err(()))]).await, (Some(1), 1));
     assert_eq!(outcome(vec![(120, Err(())), (300, Ok(2))]).await, (Some(2), 1));
     assert_eq!(outcome(vec![(120, Err(())), (300, Err(()))]).await, (None, 1));
+}
+
+#[test]
+fn ranges_that_are_near_each_other_are_read_as_one() {
+    let merged = |gap_bytes_max, ranges: &[Range<u64>]| {
+        let object_store = Arc::new(object_store::memory::InMemory::new());
+        RangeReader { object_store, hedge_after: None, gap_bytes_max }.merged(ranges)
+    };
+    let ranges = [0..10, 10..20, 25..30, 36..40, 38..39];
+    assert_eq!(merged(0, &ranges), [0..20, 25..30, 36..40]);
+    assert_eq!(merged(5, &ranges), [0..30, 36..40]);
+    assert_eq!(merged(u64::MAX, &ranges), std::slice::from_ref(&(0..40)));
+    assert_eq!(merged(5, &[]), []);
 }

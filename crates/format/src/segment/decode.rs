@@ -1,0 +1,359 @@
+//! From the bytes of a plan its rows.
+//!
+//! Columns do not depend on each other: several threads can decode those of a lookup.
+
+use std::borrow::Borrow;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::Schema;
+use bytes::Bytes;
+use tracelake_model::SpanBatch;
+
+use super::column::{LeafPages, read_column};
+use super::directory::TraceEntry;
+use super::open::{OpenSegment, RowGroup};
+use super::pages::{CachedPage, FetchedParts, PageSource, ReadCache};
+use super::plan::{PlannedColumn, PlannedLeaf, PlannedPart, RowsPlan, hull, uniform_value, within};
+use super::unpack::Unpacker;
+use super::{WHAT, parquet_error};
+use crate::FormatError;
+
+/// Rows decoded at once; bounds what a large range holds beside its spans. Pages have a power of two of rows, as
+/// a rule, so that few lie in two slabs.
+const SLAB_ROWS: u64 = 4_096;
+
+/// Text of one leaf of a slab: one that is above it is decoded in parts.
+const SLAB_TEXT_BYTES_MAX: usize = 32 << 20;
+
+pub(super) const READING: &str = "reading a segment's rows";
+
+/// Rows on their way from bytes to spans: [`finish`](Self::finish) gives them. Beside it any number of threads may
+/// do a part of what it would do, with [`work`](Self::work).
+#[derive(Debug)]
+pub struct Decoding<S> {
+    segment: S,
+    source: PageSource,
+    cache: Option<Arc<dyn ReadCache>>,
+    rows: u64,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// As that of most traces is.
+    OneSlab(SharedSlab),
+    /// One after the other, by whoever finishes: all at once would take memory without a bound.
+    Parts(Mutex<Vec<PlannedPart>>),
+}
+
+#[derive(Debug)]
+struct SharedSlab {
+    group: usize,
+    runs: Vec<Range<u64>>,
+    columns: Vec<Mutex<ColumnOfSlab>>,
+    /// The first column that nobody has begun.
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct ColumnOfSlab {
+    /// None once it has been finished with.
+    planned: Option<PlannedColumn>,
+    decoded: Option<Result<Option<ArrayRef>, FormatError>>,
+}
+
+/// A thread that panicked has left nothing half-done: what has no result is done again.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Behind the last row of the slab that a row is in.
+fn slab_end(row: u64) -> u64 {
+    (row / SLAB_ROWS + 1) * SLAB_ROWS
+}
+
+impl<S: Borrow<OpenSegment>> Decoding<S> {
+    /// Of a plan of this segment, from parts of the file that have the bytes of its [ranges](RowsPlan::ranges).
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if a part has another length than its range.
+    pub fn new(
+        segment: S,
+        mut plan: RowsPlan,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<Self, FormatError> {
+        let source = segment.borrow().page_source(fetched)?;
+        let rows = plan.runs.iter().map(|run| run.end - run.start).sum();
+        let is_one_slab = |part: &mut PlannedPart| {
+            let hull = hull(&part.runs);
+            hull.end <= slab_end(hull.start)
+        };
+        let only = if plan.parts.len() == 1 { plan.parts.pop_if(is_one_slab) } else { None };
+        let work = match only {
+            None => Work::Parts(Mutex::new(plan.parts)),
+            Some(PlannedPart { group, runs, columns }) => {
+                let columns = columns.into_iter();
+                let columns =
+                    columns.map(|column| Mutex::new(ColumnOfSlab { planned: Some(column), decoded: None }));
+                Work::OneSlab(SharedSlab {
+                    group,
+                    runs,
+                    columns: columns.collect(),
+                    next: AtomicUsize::new(0),
+                })
+            }
+        };
+        Ok(Self { segment, source, cache: plan.cache, rows, work })
+    }
+
+    /// How much of it others can do: so many columns.
+    pub fn shared_columns(&self) -> usize {
+        match &self.work {
+            Work::OneSlab(slab) => slab.columns.len(),
+            Work::Parts(_) => 0,
+        }
+    }
+
+    /// Does what nobody has begun, until there is nothing left to begin.
+    pub fn work(&self) {
+        let Work::OneSlab(slab) = &self.work else { return };
+        let hull = hull(&slab.runs);
+        while let Some(column) = slab.columns.get(slab.next.fetch_add(1, Ordering::Relaxed)) {
+            let mut column = lock(column);
+            if column.decoded.is_none()
+                && let Some(planned) = &mut column.planned
+            {
+                let decoded = self.decode_column(slab.group, planned, &hull, &slab.runs);
+                column.decoded = Some(decoded);
+            }
+        }
+    }
+
+    /// The spans of the plan's [runs](RowsPlan::runs), in order. Once: whoever asks again is told that they are
+    /// missing.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if bytes are missing, or what was
+    /// verified cannot be decoded.
+    pub fn finish(&self) -> Result<SpanBatch, FormatError> {
+        let mut unpacker = Unpacker::new(&self.segment.borrow().attribute_columns, self.cache.clone());
+        match &self.work {
+            Work::OneSlab(slab) => {
+                self.work();
+                self.finish_slab(slab, &mut unpacker)?;
+            }
+            Work::Parts(parts) => {
+                for part in std::mem::take(&mut *lock(parts)) {
+                    self.decode_part(part, &mut unpacker)?;
+                }
+            }
+        }
+        let batch = unpacker.finish();
+        if batch.len() as u64 != self.rows {
+            let detail = format!("{} rows were decoded instead of {}", batch.len(), self.rows);
+            return Err(FormatError::damaged(WHAT, detail));
+        }
+        Ok(batch)
+    }
+
+    fn finish_slab(&self, slab: &SharedSlab, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
+        let (mut columns, mut arrays, mut is_too_large) = (Vec::new(), Vec::new(), false);
+        for column in &slab.columns {
+            // Waits for another thread that is at it.
+            let mut column = lock(column);
+            let Some(mut planned) = column.planned.take() else { continue };
+            let decoded = column.decoded.take();
+            let decoded = decoded.unwrap_or_else(|| {
+                self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs)
+            });
+            match decoded? {
+                Some(array) => arrays.push((planned.column, array)),
+                None => is_too_large = true,
+            }
+            columns.push(planned);
+        }
+        let part = PlannedPart { group: slab.group, runs: slab.runs.clone(), columns };
+        if is_too_large {
+            return self.decode_part(part, unpacker);
+        }
+        let Some(group) = self.segment.borrow().groups.get(slab.group) else { return Ok(()) };
+        unpacker.push(&self.batch(arrays)?, &self.constants(group, &slab.runs))
+    }
+
+    /// Slab by slab, so that a large range takes little beside its spans. A slab with very much text is taken in
+    /// parts.
+    fn decode_part(&self, mut part: PlannedPart, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
+        let Some(group) = self.segment.borrow().groups.get(part.group) else { return Ok(()) };
+        let constants = self.constants(group, &part.runs);
+        let (mut rows_at_once, mut start) = (SLAB_ROWS, 0);
+        while let Some(run) = part.runs.get(part.runs.partition_point(|run| run.end <= start)) {
+            start = start.max(run.start);
+            let slab = start..slab_end(start).min(start + rows_at_once);
+            let runs: Vec<Range<u64>> = within(&part.runs, &slab).collect();
+            match self.decode_slab(&mut part, &slab, &runs)? {
+                Some(batch) => unpacker.push(&batch, &constants)?,
+                None if slab.end - slab.start > 1 => {
+                    rows_at_once = (slab.end - slab.start) / 2;
+                    continue;
+                }
+                None => {
+                    let detail = format!("row {start} of a row group has more than can be held");
+                    return Err(FormatError::damaged(WHAT, detail));
+                }
+            }
+            if slab.end == slab_end(start) {
+                rows_at_once = SLAB_ROWS;
+            }
+            start = slab.end;
+        }
+        Ok(())
+    }
+
+    /// The rows of a slab; none if they are too much to be read at once.
+    fn decode_slab(
+        &self,
+        part: &mut PlannedPart,
+        slab: &Range<u64>,
+        runs: &[Range<u64>],
+    ) -> Result<Option<RecordBatch>, FormatError> {
+        let mut arrays = Vec::with_capacity(part.columns.len());
+        for planned in &mut part.columns {
+            let Some(array) = self.decode_column(part.group, planned, slab, runs)? else { return Ok(None) };
+            arrays.push((planned.column, array));
+        }
+        self.batch(arrays).map(Some)
+    }
+
+    fn batch(&self, arrays: Vec<(usize, ArrayRef)>) -> Result<RecordBatch, FormatError> {
+        let fields = self.segment.borrow().parquet.schema().fields();
+        let known =
+            arrays.into_iter().filter_map(|(column, array)| Some((Arc::clone(fields.get(column)?), array)));
+        let (fields, arrays): (Vec<_>, Vec<_>) = known.unzip();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+            .map_err(|source| parquet_error(READING)(source.into()))
+    }
+
+    /// The rows of a slab in one column; none if they are too much to be read at once.
+    fn decode_column(
+        &self,
+        group: usize,
+        planned: &mut PlannedColumn,
+        slab: &Range<u64>,
+        runs: &[Range<u64>],
+    ) -> Result<Option<ArrayRef>, FormatError> {
+        let fields = self.segment.borrow().parquet.schema().fields();
+        let field = fields.get(planned.column);
+        let field =
+            field.ok_or_else(|| FormatError::damaged(WHAT, "a column was planned that it has not"))?;
+        for leaf in &mut planned.leaves {
+            self.load_pages(group, leaf, slab)?;
+        }
+        let leaves: Vec<LeafPages<'_>> =
+            planned.leaves.iter().map(|leaf| self.leaf_pages(leaf, slab)).collect();
+        // One row may have as much as the offsets of an Arrow array can say.
+        let text_bytes_max = if slab.end - slab.start > 1 { SLAB_TEXT_BYTES_MAX } else { i32::MAX as usize };
+        read_column(field, &leaves, runs, text_bytes_max).map_err(parquet_error(READING))
+    }
+
+    /// Has the leaf's dictionary and its pages with rows of the slab in memory, verified, and no pages before.
+    fn load_pages(&self, group: usize, leaf: &mut PlannedLeaf, slab: &Range<u64>) -> Result<(), FormatError> {
+        let segment = self.segment.borrow();
+        for planned in &mut leaf.pages {
+            let is_behind = planned.place.rows.as_ref().is_some_and(|rows| rows.end <= slab.start);
+            let is_ahead = planned.place.rows.as_ref().is_some_and(|rows| rows.start >= slab.end);
+            if is_behind {
+                planned.page = None;
+            } else if planned.page.is_none() && !is_ahead {
+                let blocks = segment.checksums.align(planned.place.range.clone());
+                let bytes = self.source.fetched(&blocks).map_err(parquet_error(READING))?;
+                segment.checksums.verify(blocks.start, &bytes)?;
+                let loaded = self.source.load(group, leaf.leaf, &planned.place.range);
+                let (page, fetched) = loaded.map_err(parquet_error(READING))?;
+                let descriptor = segment.parquet.parquet_schema().column(leaf.leaf);
+                let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
+                if let Some(cache) = &self.cache {
+                    cache.insert_page(segment.meta.id, planned.place.range.start, page.without(&fetched));
+                }
+                planned.page = Some(page);
+            }
+        }
+        Ok(())
+    }
+
+    fn leaf_pages<'p>(&'p self, leaf: &'p PlannedLeaf, slab: &Range<u64>) -> LeafPages<'p> {
+        let pages = leaf.pages.iter().filter_map(|planned| {
+            let rows =
+                planned.place.rows.clone().filter(|rows| rows.end > slab.start && rows.start < slab.end)?;
+            Some((planned.page.as_ref()?.data()?, rows))
+        });
+        let dictionary = leaf.pages.first().filter(|planned| planned.place.rows.is_none());
+        LeafPages {
+            descriptor: self.segment.borrow().parquet.parquet_schema().column(leaf.leaf),
+            dictionary: dictionary.and_then(|planned| planned.page.as_ref()?.dictionary()),
+            pages: pages.collect(),
+        }
+    }
+
+    /// Numbers of columns that need not be read for these rows of a row group.
+    fn constants(&self, group: &RowGroup, runs: &[Range<u64>]) -> Vec<(&str, i32)> {
+        let hull = hull(runs);
+        let fields = self.segment.borrow().parquet.schema().fields().iter().enumerate();
+        fields
+            .filter_map(|(column, field)| {
+                uniform_value(group, column, &hull).flatten().map(|value| (field.name().as_str(), value))
+            })
+            .collect()
+    }
+}
+
+impl OpenSegment {
+    /// The spans of these rows, in order, from the bytes of [`ranges_for_rows`](Self::ranges_for_rows).
+    ///
+    /// # Errors
+    /// As [`Decoding::new`] and [`Decoding::finish`].
+    pub fn decode_rows(
+        &self,
+        rows: Range<u64>,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<SpanBatch, FormatError> {
+        Decoding::new(self, self.plan_rows(&[rows], None), fetched)?.finish()
+    }
+
+    /// The spans of a trace that [`find_trace`](Self::find_trace) found. Never another trace's.
+    ///
+    /// # Errors
+    /// As [`decode_rows`](Self::decode_rows).
+    pub fn decode_trace(
+        &self,
+        entry: &TraceEntry,
+        fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<SpanBatch, FormatError> {
+        let batch = self.decode_rows(entry.row_range(), fetched)?;
+        let others = batch.trace_ids().iter().any(|trace_id| *trace_id != entry.trace_id);
+        if others || batch.len() as u64 != entry.rows {
+            return Err(FormatError::damaged(WHAT, "its directory and rows contradict each other"));
+        }
+        Ok(batch)
+    }
+
+    /// Of parts of the file that have yet to be verified.
+    pub(super) fn page_source(
+        &self,
+        mut fetched: Vec<(Range<u64>, Bytes)>,
+    ) -> Result<PageSource, FormatError> {
+        for (range, bytes) in &fetched {
+            if range.end.checked_sub(range.start) != Some(bytes.len() as u64) {
+                return Err(FormatError::damaged(
+                    WHAT,
+                    format!("the read of {range:?} gave {} bytes", bytes.len()),
+                ));
+            }
+        }
+        fetched.sort_unstable_by_key(|(range, _)| range.start);
+        let parts = fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect();
+        Ok(PageSource::new(Arc::clone(self.parquet.metadata()), FetchedParts { parts }))
+    }
+}
