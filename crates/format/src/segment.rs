@@ -14,6 +14,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
+mod layout;
 pub mod meta;
 mod open;
 mod packed;
@@ -38,7 +39,7 @@ pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
 pub use pages::{CachedPage, ReadCache};
 pub use plan::RowsPlan;
-pub use row_group::RowGroupReader;
+pub use row_group::{RowGroupReader, WholeSegment};
 pub use rows::{BatchTables, RowRef};
 pub use write::{
     Generations, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source, WrittenSegment,

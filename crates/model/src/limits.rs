@@ -267,8 +267,8 @@ limits! {
         "what is in the kernel's memory costs its copy, not its request",
         "nothing";
     /// The same on an object store.
-    BUCKET_GAP_BYTES_MAX: "bytes" = 64 << 10,
-        "a request costs more than these bytes; a lookup's pages lie within one row group of some 1.4 MB",
+    BUCKET_GAP_BYTES_MAX: "bytes" = 1 << 20,
+        "a request takes as long as these bytes; a lookup's pages lie within one row group of some 1.4 MB",
         "nothing";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,

@@ -245,9 +245,6 @@ impl Settings {
         let is_remote = matches!(self.store, Location::Bucket(_));
         let hedge_after = Duration::from_millis(self.store_hedge_milliseconds);
         options.read.hedge_after = (is_remote && !hedge_after.is_zero()).then_some(hedge_after);
-        if is_remote {
-            options.read.gap_bytes_max = limits::BUCKET_GAP_BYTES_MAX;
-        }
         options.retention = self.retention();
         options
     }

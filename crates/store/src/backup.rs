@@ -7,6 +7,7 @@
 mod copy;
 mod error;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -139,7 +140,7 @@ pub async fn backups(from: &Arc<dyn ObjectStore>) -> Result<Vec<BackupName>, Bac
     Ok(names)
 }
 
-/// Makes a store of a backup, the newest if no version is named, in `to`, where nothing is. Its first
+/// Makes a store of a backup, the newest if no version is named, in `to`, where nothing is but segments of it. Its first
 /// entry opens it under a new epoch and a new writer's name, so that no writer of the original can take
 /// it for its own.
 ///
@@ -157,9 +158,13 @@ pub async fn restore(
         None => backups(from).await?.pop().ok_or(BackupError::None)?,
     };
     let backup = read(from, name).await?.ok_or(BackupError::NotThere { version: name.0 })?;
-    let first = to.list(None).try_next().await.map_err(failed(|| "listing the target".to_owned()))?;
-    if let Some(first) = first {
-        return Err(BackupError::NotEmpty { object: first.location.to_string() });
+    // An interrupted restore of it left segments, which are checked like those that are copied.
+    let own: HashSet<&str> = backup.state.segments.iter().map(|entry| entry.path.as_str()).collect();
+    let mut there = to.list(None);
+    while let Some(object) = there.try_next().await.map_err(failed(|| "listing the target".to_owned()))? {
+        if !own.contains(object.location.as_ref()) {
+            return Err(BackupError::NotEmpty { object: object.location.to_string() });
+        }
     }
     for entry in &backup.state.segments {
         let _: Copied = copy(from, to, entry).await?;

@@ -14,6 +14,7 @@ mod upload;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use object_store::{
     PutResult, Result,
 };
 use rustix::buffer::spare_capacity;
-use rustix::fs::AtFlags;
+use rustix::fs::{Advice, AtFlags};
 
 use dir::Root;
 use error::{FileError, STORE};
@@ -36,7 +37,7 @@ use list::object_meta;
 use resident::read_resident;
 use upload::Upload;
 
-pub(crate) use error::sync_failure;
+pub(crate) use error::{is_cut_short, sync_failure};
 pub use error::{is_disk_full, is_surely_without_effect, is_sync_failure};
 pub use lock::{LOCK_FILE, LockError, StoreLock};
 
@@ -240,8 +241,9 @@ impl LocalStore {
         };
         // The disk can be at all of them while the first is waited for. Only a hint: an error says nothing.
         for range in ranges {
-            let len = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
-            let _ = rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::WillNeed);
+            if let Some(len) = range.end.checked_sub(range.start).and_then(NonZeroU64::new) {
+                let _ = rustix::fs::fadvise(&file, range.start, Some(len), Advice::WillNeed);
+            }
         }
         ranges.iter().map(read_range).collect()
     }

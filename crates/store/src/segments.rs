@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WrittenSegment,
+    Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WholeSegment,
+    WrittenSegment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
@@ -29,6 +31,7 @@ use self::helpers::Helpers;
 use self::reads::RangeReader;
 use self::report::{ReadReport, add, add_time};
 use crate::StoreError;
+use crate::local_store::is_cut_short;
 
 /// Segments lie in one folder.
 pub(crate) const SEGMENTS: &str = "segments";
@@ -58,7 +61,7 @@ pub struct ReadOptions {
     /// Ranges of a file with at most so many bytes between them are read as one.
     pub gap_bytes_max: u64,
     /// Threads that help lookups to decode what they have read.
-    pub decode_helpers_max: usize,
+    pub decode_helpers: usize,
 }
 
 impl Default for ReadOptions {
@@ -70,7 +73,7 @@ impl Default for ReadOptions {
             hedge_after: None,
             gap_bytes_max: limits::LOCAL_GAP_BYTES_MAX,
             // Whoever looks up a trace decodes, too.
-            decode_helpers_max: std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1),
+            decode_helpers: std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1),
         }
     }
 }
@@ -127,19 +130,18 @@ impl Segments {
         let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let metadata = Cache::builder()
             .max_capacity(options.metadata_cache_bytes_max)
+            // What merges have replaced was asked for more often than what they wrote: by how often, the new would
+            // be turned away again and again.
+            .eviction_policy(EvictionPolicy::lru())
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
         Self {
-            reader: RangeReader {
-                object_store,
-                hedge_after: options.hedge_after,
-                gap_bytes_max: options.gap_bytes_max,
-            },
+            reader: RangeReader::new(object_store, options.hedge_after, options.gap_bytes_max),
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
             totals: Arc::default(),
             failed: Arc::default(),
-            helpers: Helpers::new(options.decode_helpers_max),
+            helpers: Helpers::new(options.decode_helpers),
         }
     }
 
@@ -165,9 +167,13 @@ impl Segments {
         }
     }
 
-    /// Forgets the filters of segments that are no more.
-    pub(crate) fn retain_filters(&self, is_live: impl Fn(&Ulid) -> bool) {
-        self.filters.retain(is_live);
+    /// Forgets segments that are no more.
+    pub(crate) async fn retain(&self, is_live: impl Fn(&Ulid) -> bool) {
+        self.filters.retain(&is_live);
+        let gone: Vec<Arc<Ulid>> = self.metadata.iter().map(|(id, _)| id).filter(|id| !is_live(id)).collect();
+        for id in gone {
+            self.metadata.invalidate(&*id).await;
+        }
     }
 
     /// Whether reading a segment failed for the first time, for those who would say so each time.
@@ -227,7 +233,7 @@ impl Segments {
     /// A damaged filter allows everything: it only spares a look at the directory, which has checksums of its
     /// own.
     async fn filter(&self, entry: &SegmentEntry, report: &ReadReport) -> Result<Known, StoreError> {
-        let _turn = self.filters.reads.acquire().await;
+        let _turn = self.filters.turn(entry.meta.id).await;
         if let Some(known) = self.filters.get(entry.meta.id) {
             return Ok(known);
         }
@@ -292,10 +298,8 @@ impl Segments {
         let mut located = Vec::with_capacity(trace_ids.len());
         for (range, trace_ids) in wanted.into_values() {
             let block = self.directory_block(entry, &segment, range, report).await?;
-            for trace_id in trace_ids {
-                let found = segment.find_trace(&block, tenant, &trace_id);
-                located.extend(found.map_err(|error| damaged(entry, error))?);
-            }
+            let found = segment.find_traces(&block, tenant, &trace_ids);
+            located.extend(found.map_err(|error| damaged(entry, error))?);
         }
         located.sort_by_key(|trace| trace.first_row);
         add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);
@@ -370,6 +374,8 @@ impl Segments {
         let batch = decoded.map_err(|error| damaged(entry, error))?;
         add(&report.rows_decoded, rows);
         add_time(&report.decode_us, since);
+        // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
+        tokio::task::yield_now().await;
         Ok(ReadRows { batch, runs })
     }
 
@@ -396,6 +402,13 @@ impl Segments {
     /// The segment's metadata, from memory or from its tail.
     pub async fn open(&self, entry: &SegmentEntry) -> Result<Arc<OpenSegment>, StoreError> {
         self.opened(entry, &ReadReport::default()).await
+    }
+
+    /// With all that its footer says, for those who go through all of it; not kept.
+    pub async fn open_whole(&self, entry: &SegmentEntry) -> Result<WholeSegment, StoreError> {
+        let range = OpenSegment::tail_range(&entry.meta);
+        let tail = self.reader.range(entry, range, &ReadReport::default()).await?;
+        WholeSegment::open(&entry.meta, tail).map_err(|error| damaged(entry, error))
     }
 
     async fn opened(
@@ -436,6 +449,10 @@ fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatE
 
 /// The object store did not give what was asked for.
 pub(crate) fn unreadable(entry: &SegmentEntry, source: object_store::Error) -> StoreError {
+    if is_cut_short(&source) {
+        let detail = format!("its file is shorter than the {} bytes that it had", entry.meta.size_bytes);
+        return damaged(entry, FormatError::damaged("segment", detail));
+    }
     StoreError::SegmentRead { segment: entry.path.clone(), source }
 }
 

@@ -99,7 +99,7 @@ impl Tracelake {
             compaction: compaction(&options),
             retention: options.retention.clone(),
             deletion_grace: options.deletion_grace,
-            read: options.read.clone(),
+            read: read_options(&options),
             ..StoreOptions::new(objects, options.data_dir.join(WAL_DIR), rand::random())
         };
         let store = Store::open(store_options).await?;
@@ -277,6 +277,15 @@ pub struct Status {
 /// With retention by age, slices that expire at very different times are not merged: by so many parts of
 /// the shortest age.
 const AGE_PARTS: u32 = 8;
+
+/// What a request costs hangs on where the objects are.
+fn read_options(options: &Options) -> ReadOptions {
+    let mut read = options.read.clone();
+    if matches!(options.place.location, Location::Bucket(_)) {
+        read.gap_bytes_max = read.gap_bytes_max.max(limits::BUCKET_GAP_BYTES_MAX);
+    }
+    read
+}
 
 fn compaction(options: &Options) -> CompactionPolicy {
     let apart = |age: Duration| u64::try_from((age / AGE_PARTS).as_nanos()).unwrap_or(u64::MAX);

@@ -51,9 +51,7 @@ impl OpenPlace {
         let has_own_lock = matches!(place.location, Location::Folder(_));
         let data_dir = data_dir.to_owned();
         let opening = move || open_folders(&data_dir, folder, has_own_lock, missing);
-        let (locks, local) = tokio::task::spawn_blocking(opening)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Internal, "opening the data folder ended unexpectedly"))??;
+        let (locks, local) = on_a_thread(opening).await?;
         let objects: Arc<dyn ObjectStore> = match (local, &place.location) {
             (Some(local), _) => Arc::new(local),
             (None, Location::Bucket(bucket)) => Arc::new(connect(bucket, place).await?),
@@ -63,7 +61,41 @@ impl OpenPlace {
     }
 }
 
-async fn connect(bucket: &Bucket, place: &StorePlace) -> Result<RemoteStore, Error> {
+/// The objects, to be read beside whoever has the store open.
+///
+/// # Errors
+/// If there is no store, or the objects cannot be reached.
+pub(crate) async fn open_to_read(data_dir: &Path, place: &StorePlace) -> Result<Arc<dyn ObjectStore>, Error> {
+    let (folder, of_data_dir) = match &place.location {
+        Location::Bucket(bucket) => return Ok(Arc::new(connect(bucket, place).await?)),
+        Location::Folder(folder) => (folder.clone(), None),
+        Location::DataDir => (data_dir.join(STORE_DIR), Some(data_dir.to_owned())),
+    };
+    on_a_thread(move || {
+        if !folder.is_dir() {
+            let text = match of_data_dir {
+                Some(data_dir) => {
+                    format!("{} holds no store: there is no folder {STORE_DIR} in it", data_dir.display())
+                }
+                None => format!("there is no store in {}: there is no such folder", folder.display()),
+            };
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        Ok(Arc::new(LocalStore::open_existing(&folder).map_err(Error::opening)?) as Arc<dyn ObjectStore>)
+    })
+    .await
+}
+
+/// File-system calls where they may block.
+pub(crate) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Internal, "a task that works on folders ended unexpectedly"))?
+}
+
+pub(crate) async fn connect(bucket: &Bucket, place: &StorePlace) -> Result<RemoteStore, Error> {
     let remote = RemoteStore::new(bucket, place).map_err(Error::opening)?;
     remote.check(bucket, place).await.map_err(Error::opening)?;
     Ok(remote)

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::DateTime;
 use serde::Serialize;
 use tracelake_format::manifest::State;
 use tracelake_format::segment::{SegmentMeta, SegmentTenant};
-use tracelake_model::{TenantId, limits};
+use tracelake_model::{ErrorKind, TenantId, limits};
 use tracelake_store::StoreError;
+use tracelake_store::location::StorePlace;
 use tracelake_store::manifest_log::{ManifestLog, RetryPolicy};
 
-use crate::backup::{on_a_thread, open_store};
+use crate::place::open_to_read;
 use crate::{Error, Tracelake};
 
 /// Whose segments are shown.
@@ -115,32 +115,36 @@ impl Tracelake {
     }
 }
 
-/// As [`Tracelake::segments`], of a store in a folder, which a server may have open.
+/// As [`Tracelake::segments`], of a store that a server may have open.
 ///
 /// # Errors
 /// If there is no store, or its manifest cannot be read.
 pub async fn segments(
     data_dir: &Path,
+    place: &StorePlace,
     whose: &Whose,
     after: Option<&str>,
     limit: u64,
 ) -> Result<SegmentPage, Error> {
-    Ok(page(&load(data_dir).await?, whose, after, limit))
+    Ok(page(&load(data_dir, place).await?, whose, after, limit))
 }
 
-/// As [`Tracelake::partitions`], of a store in a folder, which a server may have open.
+/// As [`Tracelake::partitions`], of a store that a server may have open.
 ///
 /// # Errors
 /// As for [`segments`].
-pub async fn partitions_of(data_dir: &Path, whose: &Whose) -> Result<Partitions, Error> {
-    Ok(partitions(&load(data_dir).await?, whose))
+pub async fn partitions_of(data_dir: &Path, place: &StorePlace, whose: &Whose) -> Result<Partitions, Error> {
+    Ok(partitions(&load(data_dir, place).await?, whose))
 }
 
-async fn load(data_dir: &Path) -> Result<State, Error> {
-    let data_dir = data_dir.to_owned();
-    let store = on_a_thread(move || open_store(&data_dir)).await?;
-    let state = ManifestLog::load(Arc::new(store), RetryPolicy::default()).await;
-    Ok(state.map_err(StoreError::from)?)
+async fn load(data_dir: &Path, place: &StorePlace) -> Result<State, Error> {
+    let store = open_to_read(data_dir, place).await?;
+    let state = ManifestLog::load(store, RetryPolicy::default()).await.map_err(StoreError::from)?;
+    if state.version == 0 {
+        let text = "there is no store where that says: its manifest is empty";
+        return Err(Error::new(ErrorKind::NotFound, text));
+    }
+    Ok(state)
 }
 
 fn page(state: &State, whose: &Whose, after: Option<&str>, limit: u64) -> SegmentPage {

@@ -1,12 +1,13 @@
 //! `tracelake backup`: a consistent copy of a store, made beside the server that has it open.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tracelake::{Options, Tracelake};
+use tracelake::{Location, Options, Tracelake};
+use tracelake_server::StorePlaceArgs;
 
-use super::{API_DEFAULT, require_folder};
+use super::{API_DEFAULT, require_folder, store_options};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
@@ -20,6 +21,8 @@ pub(crate) struct BackupArgs {
     /// The folder of the store; a server on this machine may have it open
     #[arg(long, value_name = "DIR", default_value = "./tracelake-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    place: StorePlaceArgs,
     /// The folder of backups; made if it is not there, added to if it is
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
@@ -33,9 +36,13 @@ pub(crate) struct BackupArgs {
 
 /// Makes a backup. Without a flush before it, that is said, and the exit code is that of a part.
 pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
-    require_folder(&args.data_dir)?;
-    let flushed_by = flush(&args.data_dir, &args.api).await?;
-    let summary = tracelake::back_up(&args.data_dir, &args.to, flushed_by.as_deref()).await?;
+    let options = store_options(&args.data_dir, &args.place)?;
+    let (data_dir, place) = (options.data_dir.clone(), options.place.clone());
+    if place.location == Location::DataDir {
+        require_folder(&data_dir)?;
+    }
+    let flushed_by = flush(options, &args.api).await?;
+    let summary = tracelake::back_up(&data_dir, &place, &args.to, flushed_by.as_deref()).await?;
     if flushed_by.is_some() && !summary.flushed {
         warn("the server that flushed is not the one that has this store open");
     }
@@ -58,10 +65,13 @@ pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
 }
 
 /// Has what is in memory, or only in the WAL, written to segments; by which writer.
-async fn flush(data_dir: &Path, api: &str) -> Result<Option<String>, Failure> {
-    if !tracelake::is_in_use(data_dir).await? {
+async fn flush(options: Options, api: &str) -> Result<Option<String>, Failure> {
+    // Of objects elsewhere, who has them open is not known here: to open them would end that server's.
+    let is_idle =
+        options.place.location == Location::DataDir && !tracelake::is_in_use(&options.data_dir).await?;
+    if is_idle {
         // To open it replays the WAL, and to close it flushes.
-        let store = Tracelake::open(Options::new(data_dir)).await?;
+        let store = Tracelake::open(options).await?;
         let writer = store.writer();
         store.shutdown().await?;
         return Ok(Some(writer));

@@ -1,11 +1,13 @@
 //! `tracelake segments`: the live segments of a store, or the partitions that they make up, as a table.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tracelake::{TenantId, Whose, limits};
+use tracelake::{Location, StorePlace, TenantId, Whose, limits};
+use tracelake_server::StorePlaceArgs;
 
-use super::API_DEFAULT;
+use super::{API_DEFAULT, store_options};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::{grouped, utc_text};
@@ -16,9 +18,11 @@ pub(crate) struct SegmentsArgs {
     /// The API of a running server
     #[arg(long, value_name = "URL", default_value = API_DEFAULT, conflicts_with = "data_dir")]
     api: String,
-    /// Read the manifest in this folder instead; a server may have it open
+    /// Read the manifest in this folder instead, or where --store says; a server may have it open
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<std::path::PathBuf>,
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    place: StorePlaceArgs,
     /// Only what has spans of this tenant, and nothing of others
     #[arg(long, value_name = "NAME")]
     tenant: Option<TenantId>,
@@ -49,20 +53,32 @@ pub(crate) async fn run(args: SegmentsArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// The folder of a store and where its objects are; none if a server is meant.
+fn store(args: &SegmentsArgs) -> Result<Option<(PathBuf, StorePlace)>, Failure> {
+    if args.data_dir.is_none() && !args.place.is_given() {
+        return Ok(None);
+    }
+    let options = store_options(args.data_dir.as_deref().unwrap_or(Path::new("")), &args.place)?;
+    if args.data_dir.is_none() && options.place.location == Location::DataDir {
+        return Err(Failure::Usage("--store or --data-dir says where the store is".to_owned()));
+    }
+    Ok(Some((options.data_dir, options.place)))
+}
+
 fn whose(args: &SegmentsArgs) -> Whose {
     args.tenant.clone().map_or(Whose::All, Whose::Tenant)
 }
 
 /// A whole list, page by page.
 async fn segments(args: &SegmentsArgs) -> Result<Vec<Value>, Failure> {
-    let client = ApiClient::new(&args.api, args.tenant.clone())?;
+    let (client, store) = (ApiClient::new(&args.api, args.tenant.clone())?, store(args)?);
     let mut rows = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = match &args.data_dir {
-            Some(data_dir) => {
-                let limit = limits::SEGMENTS_LISTED_MAX;
-                to_value(&tracelake::segments(data_dir, &whose(args), after.as_deref(), limit).await?)?
+        let page = match &store {
+            Some((data_dir, place)) => {
+                let (whose, limit) = (whose(args), limits::SEGMENTS_LISTED_MAX);
+                to_value(&tracelake::segments(data_dir, place, &whose, after.as_deref(), limit).await?)?
             }
             None => {
                 let after = after.as_deref().map(|after| format!("&after={after}")).unwrap_or_default();
@@ -78,8 +94,10 @@ async fn segments(args: &SegmentsArgs) -> Result<Vec<Value>, Failure> {
 }
 
 async fn partitions(args: &SegmentsArgs) -> Result<Vec<Value>, Failure> {
-    let answer = match &args.data_dir {
-        Some(data_dir) => to_value(&tracelake::partitions_of(data_dir, &whose(args)).await?)?,
+    let answer = match store(args)? {
+        Some((data_dir, place)) => {
+            to_value(&tracelake::partitions_of(&data_dir, &place, &whose(args)).await?)?
+        }
         None => {
             let client = ApiClient::new(&args.api, args.tenant.clone())?;
             client.get_json(&format!("/api/v1/partitions?all={}", args.tenant.is_none())).await?

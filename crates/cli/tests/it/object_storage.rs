@@ -390,6 +390,54 @@ fn a_store_that_cannot_be_used_ends_a_start_with_one_sentence_that_says_what_to_
 }
 
 #[test]
+fn a_bucket_is_listed_backed_up_beside_its_server_and_made_again_of_the_backup() {
+    let Some(bucket) = Bucket::new() else { return };
+    let (seed, _) = seeded();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (backups, data_dir) = (folder.path().join("backups"), folder.path().join("first"));
+    let server = bucket.config(&data_dir, bucket.address()).start();
+    let mut clients = clients(seed);
+    in_parallel(&mut clients, |client| client.send_one(server.addresses));
+    let api = server.api_url();
+    let back_up = ["backup", "--data-dir", arg(&data_dir), "--to", arg(&backups), "--api", &api];
+    let said = run_ok(&bucket, &back_up);
+    assert!(said.contains("1 segments"), "{said}");
+    let listed = run_ok(&bucket, &["segments"]);
+    assert_eq!(listed, crate::harness::run_ok(&["segments", "--api", &api]), "without the server");
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    in_parallel(&mut clients, |client| client.send_one(server.addresses));
+    stop(server);
+
+    // Nobody who could flush: what may be only in the WAL is not in it, and that is said.
+    let silent = ["backup", "--to", arg(&backups), "--api", "http://127.0.0.1:9"];
+    let (code, stdout, stderr) = outcome(&run(&bucket, bucket.address(), &silent));
+    assert_eq!(code, Some(3), "{stdout}{stderr}");
+    assert!(stderr.contains("not flushed"), "{stderr}");
+
+    let restore = ["restore", "--from", arg(&backups)];
+    let (code, stdout, stderr) = outcome(&run(&bucket, bucket.address(), &restore));
+    assert_eq!(code, Some(1), "it is not empty: {stdout}{stderr}");
+    assert!(stderr.contains("is not empty"), "{stderr}");
+    let Some(other) = Bucket::new() else { return };
+    let said = run_ok(&other, &restore);
+    assert!(said.contains("restored version") && said.contains("s3://"), "{said}");
+    let second = folder.path().join("second");
+    let server = other.config(&second, other.address()).start();
+    in_parallel(&mut clients, |client| client.check_all(server.addresses));
+    stop(server);
+    assert_nothing_is_wrong(&other, &second);
+
+    // And as a folder of objects.
+    let url = format!("file://{}", folder.path().join("objects").display());
+    let said = crate::harness::run_ok(&[&restore[..], &["--store", &url]].concat());
+    assert!(said.contains(&format!("into {url}")), "{said}");
+    assert_eq!(crate::harness::run_ok(&["segments", "--store", &url]).lines().count(), 3);
+    let server = Config::new(&folder.path().join("third")).with("store", &url).start();
+    in_parallel(&mut clients, |client| client.check_all(server.addresses));
+    stop(server);
+}
+
+#[test]
 fn a_folder_named_by_a_url_holds_the_objects_of_one_server_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = folder.path().join("elsewhere");

@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -56,6 +56,8 @@ struct SharedSlab {
     columns: Vec<Mutex<ColumnOfSlab>>,
     /// The first column that nobody has begun.
     next: AtomicUsize,
+    /// Whether a column was too much to be read at once: then none is.
+    is_too_large: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                     runs,
                     columns: columns.collect(),
                     next: AtomicUsize::new(0),
+                    is_too_large: AtomicBool::new(false),
                 })
             }
         };
@@ -122,18 +125,21 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         let Work::OneSlab(slab) = &self.work else { return };
         let hull = hull(&slab.runs);
         while let Some(column) = slab.columns.get(slab.next.fetch_add(1, Ordering::Relaxed)) {
+            if slab.is_too_large.load(Ordering::Relaxed) {
+                return;
+            }
             let mut column = lock(column);
             if column.decoded.is_none()
                 && let Some(planned) = &mut column.planned
             {
                 let decoded = self.decode_column(slab.group, planned, &hull, &slab.runs);
+                slab.is_too_large.fetch_or(matches!(decoded, Ok(None)), Ordering::Relaxed);
                 column.decoded = Some(decoded);
             }
         }
     }
 
-    /// The spans of the plan's [runs](RowsPlan::runs), in order. Once: whoever asks again is told that they are
-    /// missing.
+    /// The spans of the plan's [runs](RowsPlan::runs), in order. Once: asking again is an error.
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if bytes are missing, or what was
@@ -160,15 +166,19 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     }
 
     fn finish_slab(&self, slab: &SharedSlab, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
-        let (mut columns, mut arrays, mut is_too_large) = (Vec::new(), Vec::new(), false);
+        let (mut columns, mut arrays) = (Vec::new(), Vec::new());
+        let mut is_too_large = slab.is_too_large.load(Ordering::Relaxed);
         for column in &slab.columns {
             // Waits for another thread that is at it.
             let mut column = lock(column);
-            let Some(mut planned) = column.planned.take() else { continue };
-            let decoded = column.decoded.take();
-            let decoded = decoded.unwrap_or_else(|| {
-                self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs)
-            });
+            let planned = column.planned.take();
+            let mut planned =
+                planned.ok_or_else(|| FormatError::damaged(WHAT, "its rows were asked for twice"))?;
+            let decoded = match column.decoded.take() {
+                _ if is_too_large => Ok(None),
+                Some(decoded) => decoded,
+                None => self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs),
+            };
             match decoded? {
                 Some(array) => arrays.push((planned.column, array)),
                 None => is_too_large = true,
@@ -177,6 +187,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         }
         let part = PlannedPart { group: slab.group, runs: slab.runs.clone(), columns };
         if is_too_large {
+            drop(arrays);
             return self.decode_part(part, unpacker);
         }
         let Some(group) = self.segment.borrow().groups.get(slab.group) else { return Ok(()) };
@@ -228,7 +239,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     }
 
     fn batch(&self, arrays: Vec<(usize, ArrayRef)>) -> Result<RecordBatch, FormatError> {
-        let fields = self.segment.borrow().parquet.schema().fields();
+        let fields = self.segment.borrow().schema.fields();
         let known =
             arrays.into_iter().filter_map(|(column, array)| Some((Arc::clone(fields.get(column)?), array)));
         let (fields, arrays): (Vec<_>, Vec<_>) = known.unzip();
@@ -244,7 +255,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         slab: &Range<u64>,
         runs: &[Range<u64>],
     ) -> Result<Option<ArrayRef>, FormatError> {
-        let fields = self.segment.borrow().parquet.schema().fields();
+        let fields = self.segment.borrow().schema.fields();
         let field = fields.get(planned.column);
         let field =
             field.ok_or_else(|| FormatError::damaged(WHAT, "a column was planned that it has not"))?;
@@ -267,12 +278,19 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             if is_behind {
                 planned.page = None;
             } else if planned.page.is_none() && !is_ahead {
-                let blocks = segment.checksums.align(planned.place.range.clone());
+                let range = &planned.place.range;
+                let blocks = segment.checksums.align(range.clone());
+                if range.start < blocks.start || range.end > blocks.end {
+                    return Err(FormatError::damaged(WHAT, "a page is outside of what its checksums cover"));
+                }
                 let bytes = self.source.fetched(&blocks).map_err(parquet_error(READING))?;
                 segment.checksums.verify(blocks.start, &bytes)?;
-                let loaded = self.source.load(group, leaf.leaf, &planned.place.range);
+                let codec = segment.groups.get(group).and_then(|group| group.layout.codec(leaf.leaf));
+                let codec =
+                    codec.ok_or_else(|| FormatError::damaged(WHAT, "a page was planned that it has not"))?;
+                let loaded = self.source.load(codec, &planned.place.range);
                 let (page, fetched) = loaded.map_err(parquet_error(READING))?;
-                let descriptor = segment.parquet.parquet_schema().column(leaf.leaf);
+                let descriptor = segment.descriptor.column(leaf.leaf);
                 let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
                 if let Some(cache) = &self.cache {
                     cache.insert_page(segment.meta.id, planned.place.range.start, page.without(&fetched));
@@ -291,7 +309,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         });
         let dictionary = leaf.pages.first().filter(|planned| planned.place.rows.is_none());
         LeafPages {
-            descriptor: self.segment.borrow().parquet.parquet_schema().column(leaf.leaf),
+            descriptor: self.segment.borrow().descriptor.column(leaf.leaf),
             dictionary: dictionary.and_then(|planned| planned.page.as_ref()?.dictionary()),
             pages: pages.collect(),
         }
@@ -300,7 +318,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     /// Numbers of columns that need not be read for these rows of a row group.
     fn constants(&self, group: &RowGroup, runs: &[Range<u64>]) -> Vec<(&str, i32)> {
         let hull = hull(runs);
-        let fields = self.segment.borrow().parquet.schema().fields().iter().enumerate();
+        let fields = self.segment.borrow().schema.fields().iter().enumerate();
         fields
             .filter_map(|(column, field)| {
                 uniform_value(group, column, &hull).flatten().map(|value| (field.name().as_str(), value))
@@ -354,6 +372,6 @@ impl OpenSegment {
         }
         fetched.sort_unstable_by_key(|(range, _)| range.start);
         let parts = fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect();
-        Ok(PageSource::new(Arc::clone(self.parquet.metadata()), FetchedParts { parts }))
+        Ok(PageSource::new(FetchedParts { parts }))
     }
 }

@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 48;
 const WHAT: &str = "trace directory";
 
-/// Traces a block: at some 40 bytes each, one lookup reads and inflates 10 KB.
+/// Traces a block: at some 40 bytes each, a lookup reads and inflates 10 KB at most.
 const BLOCK_TRACES: usize = 256;
 
 /// Services listed of one trace; it keeps an entry small whatever is sent.
@@ -143,6 +143,7 @@ impl DirectoryIndex {
         let in_order = blocks.is_sorted_by(|a, b| {
             (a.tenant, a.first_hash) < (b.tenant, b.first_hash)
                 && a.first_row.checked_add(a.rows) == Some(b.first_row)
+                && a.range().end <= b.offset
         });
         if !in_order {
             return Err(damaged("its blocks are not in order"));

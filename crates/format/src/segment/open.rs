@@ -1,19 +1,25 @@
 //! An open segment: its Parquet metadata, directory index and checksums, verified and checked against
-//! each other. It answers where a trace and its bytes are; `read` decodes them.
+//! each other. It answers where a trace and its bytes are; `plan` and `decode` read them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+use parquet::schema::types::SchemaDescPtr;
 use tracelake_model::{TenantId, TraceId};
 
 use super::columns::AttributeColumn;
 use super::directory::{Block, DirectoryBlock, DirectoryIndex, TraceEntry};
-use super::meta::{Section, SegmentMeta};
+use super::layout::GroupLayout;
+use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::{Description, FORMAT_VERSION, METADATA_KEY, WHAT, parquet_error, schema};
 use crate::FormatError;
 use crate::checksum::ChecksumTable;
@@ -23,7 +29,9 @@ use crate::checksum::ChecksumTable;
 pub struct OpenSegment {
     pub(super) meta: SegmentMeta,
     pub(super) attribute_columns: Vec<AttributeColumn>,
-    pub(super) parquet: ArrowReaderMetadata,
+    /// What the columns are read as.
+    pub(super) schema: SchemaRef,
+    pub(super) descriptor: SchemaDescPtr,
     pub(super) directory: DirectoryIndex,
     pub(super) checksums: ChecksumTable,
     pub(super) groups: Vec<RowGroup>,
@@ -36,6 +44,7 @@ pub struct OpenSegment {
 #[derive(Debug)]
 pub(super) struct RowGroup {
     pub(super) rows: Range<u64>,
+    pub(super) layout: GroupLayout,
     /// By column: the rows of the group in pages that need not be read, in order.
     pub(super) uniform: Vec<Vec<UniformRows>>,
 }
@@ -78,6 +87,14 @@ impl OpenSegment {
     /// [`FormatError::Damaged`] if a checksum differs or the file is not the one that `meta` describes;
     /// [`FormatError::Version`] if a newer build wrote it.
     pub fn open(meta: &SegmentMeta, tail: Bytes) -> Result<Self, FormatError> {
+        Self::open_whole(meta, tail).map(|(segment, _)| segment)
+    }
+
+    /// And what the footer says, which is not kept otherwise.
+    pub(super) fn open_whole(
+        meta: &SegmentMeta,
+        tail: Bytes,
+    ) -> Result<(Self, ParquetMetaData), FormatError> {
         if meta.format_version > FORMAT_VERSION {
             return Err(FormatError::Version {
                 what: WHAT,
@@ -106,13 +123,14 @@ impl OpenSegment {
         }
         let metadata = parse_parquet(&tail, meta.size_bytes)?;
         let attribute_columns = described(meta, &metadata)?;
-        Self::assemble(meta.clone(), attribute_columns, metadata, directory, checksums)
+        let segment = Self::assemble(meta.clone(), attribute_columns, &metadata, directory, checksums)?;
+        Ok((segment, metadata))
     }
 
     fn assemble(
         meta: SegmentMeta,
         attribute_columns: Vec<AttributeColumn>,
-        metadata: ParquetMetaData,
+        metadata: &ParquetMetaData,
         directory: DirectoryIndex,
         checksums: ChecksumTable,
     ) -> Result<Self, FormatError> {
@@ -135,25 +153,36 @@ impl OpenSegment {
         if !same_names || leaves.len() != expected.fields().len() {
             return Err(FormatError::damaged(WHAT, "its columns are not those that it describes"));
         }
-        let groups = row_groups(&meta, &metadata, &leaves)?;
-        // The column index has done its service: its bounds of values would be most of what is kept.
-        let metadata = metadata.into_builder().set_column_index(None).build();
+        let groups = row_groups(&meta, metadata, &leaves)?;
+        // The schema that was written: resources are read as a dictionary, of which a row is a number,
+        // not as a copy of the text for each row. Whether the file's columns can be read so is checked here.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(expected);
+        let footer = FileMetaData::clone(metadata.file_metadata());
+        let footer = Arc::new(ParquetMetaData::new(footer, Vec::new()));
+        let schema = ArrowReaderMetadata::try_new(footer, options)
+            .map(|read| Arc::clone(read.schema()))
+            .map_err(parquet_error("reading a segment's schema"))?;
+        let of_group = |group: &RowGroup| {
+            let uniform =
+                group.uniform.iter().map(|uniform| size_of_val(uniform) + size_of_val(uniform.as_slice()));
+            size_of::<RowGroup>() + group.layout.heap_bytes() + uniform.sum::<usize>()
+        };
         let heap_bytes = size_of::<Self>()
-            + metadata.memory_size()
             + directory.heap_bytes()
             + checksums.heap_bytes()
             + 2 * 256 * leaves.len()
-            + groups
-                .iter()
-                .flat_map(|group| &group.uniform)
-                .map(|uniform| size_of_val(uniform) + size_of_val(uniform.as_slice()))
-                .sum::<usize>();
-        // The schema that was written: resources are read as a dictionary, of which a row is a number,
-        // not as a copy of the text for each row.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(expected);
-        let parquet = ArrowReaderMetadata::try_new(Arc::new(metadata), options)
-            .map_err(parquet_error("reading a segment's schema"))?;
-        Ok(Self { meta, attribute_columns, parquet, directory, checksums, groups, leaves, heap_bytes })
+            + groups.iter().map(of_group).sum::<usize>();
+        Ok(Self {
+            meta,
+            attribute_columns,
+            schema,
+            descriptor,
+            directory,
+            checksums,
+            groups,
+            leaves,
+            heap_bytes,
+        })
     }
 
     /// What the manifest says of it.
@@ -193,18 +222,35 @@ impl OpenSegment {
         tenant: &TenantId,
         trace_id: &TraceId,
     ) -> Result<Option<TraceEntry>, FormatError> {
-        let (Some((_, part)), Some(entry)) = (self.meta.tenant(tenant), block.find(trace_id)) else {
-            return Ok(None);
-        };
-        let range = entry.row_range();
-        if range.start < part.first_row || range.end > part.first_row.saturating_add(part.rows) {
-            return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
-        }
-        Ok(Some(entry))
+        block.find(trace_id).map(|entry| self.of_tenant(entry, tenant)).transpose()
     }
 
-    /// The directory blocks of a tenant, in order of rows, for
-    /// [`directory_block`](Self::directory_block).
+    /// As [`find_trace`](Self::find_trace), of many.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_traces(
+        &self,
+        block: &DirectoryBlock,
+        tenant: &TenantId,
+        trace_ids: &HashSet<TraceId>,
+    ) -> Result<Vec<TraceEntry>, FormatError> {
+        let wanted = block.entries().filter(|entry| trace_ids.contains(&entry.trace_id));
+        wanted.map(|entry| self.of_tenant(entry, tenant)).collect()
+    }
+
+    fn of_tenant(&self, entry: TraceEntry, tenant: &TenantId) -> Result<TraceEntry, FormatError> {
+        let range = entry.row_range();
+        let is_its = |(_, part): (usize, &SegmentTenant)| {
+            range.start >= part.first_row && range.end <= part.first_row.saturating_add(part.rows)
+        };
+        if self.meta.tenant(tenant).is_none_or(|part| !is_its(part)) {
+            return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
+        }
+        Ok(entry)
+    }
+
+    /// The directory blocks of a tenant, in order of rows, for [`directory_block`](Self::directory_block).
     pub fn directory_block_ranges(&self, tenant: &TenantId) -> Vec<Range<u64>> {
         let ordinal = self.meta.tenant(tenant).map(|(ordinal, _)| ordinal as u32);
         self.directory
@@ -299,27 +345,14 @@ fn row_groups(
         let rows = u64::try_from(group.num_rows()).map_err(|_| damaged())?;
         let end = next_row.checked_add(rows).ok_or_else(damaged)?;
         let offsets = metadata.offset_index().and_then(|indexes| indexes.get(index)).ok_or_else(damaged)?;
-        if offsets.len() != group.num_columns() {
-            return Err(damaged());
-        }
-        for (offsets, column) in offsets.iter().zip(group.columns()) {
-            let pages = offsets.page_locations();
-            let in_order = pages.is_sorted_by(|a, b| {
-                a.first_row_index < b.first_row_index
-                    && a.offset.checked_add(a.compressed_page_size.into()).is_some_and(|end| end <= b.offset)
-            });
-            let valid = pages.first().is_some_and(|page| page.first_row_index == 0 && page.offset >= 0)
-                && pages.last().is_some_and(|page| (page.first_row_index as u64) < rows)
-                && pages.iter().all(|page| page.compressed_page_size >= 0)
-                && column.dictionary_page_offset().is_none_or(|offset| offset >= 0)
-                && column.data_page_offset() >= 0
-                && column.compressed_size() >= 0;
-            if !in_order || !valid {
-                return Err(damaged());
-            }
-        }
-        let uniform = leaves.iter().map(|leaves| uniform_rows(metadata, index, group, leaves)).collect();
-        groups.push(RowGroup { rows: next_row..end, uniform });
+        let layout = GroupLayout::of(group, offsets).ok_or_else(damaged)?;
+        let uniform = leaves.iter().map(|leaves| {
+            let mut uniform = uniform_rows(metadata, index, group, leaves);
+            uniform.shrink_to_fit();
+            uniform
+        });
+        let uniform = uniform.collect();
+        groups.push(RowGroup { rows: next_row..end, layout, uniform });
         next_row = end;
     }
     if next_row != meta.rows {

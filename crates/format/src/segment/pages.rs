@@ -15,6 +15,7 @@ use parquet::schema::types::ColumnDescriptor;
 use tracelake_model::Resource;
 use ulid::Ulid;
 
+use super::layout::{ChunkCodec, GroupLayout};
 use super::page::{PageDecoder, invalid};
 use super::page_values::{Dictionary, Layout};
 
@@ -125,36 +126,29 @@ impl FetchedParts {
 /// Where the pages of one read come from.
 #[derive(Debug)]
 pub(super) struct PageSource {
-    metadata: Arc<ParquetMetaData>,
     fetched: FetchedParts,
     /// Those that no thread is using.
     decoders: Mutex<Vec<PageDecoder>>,
 }
 
 impl PageSource {
-    pub(super) fn new(metadata: Arc<ParquetMetaData>, fetched: FetchedParts) -> Self {
-        Self { metadata, fetched, decoders: Mutex::default() }
+    pub(super) fn new(fetched: FetchedParts) -> Self {
+        Self { fetched, decoders: Mutex::default() }
     }
 
-    /// Bytes of the file, as they are there.
+    /// Bytes of the file, not verified.
     pub(super) fn fetched(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
         self.fetched.bytes(range)
     }
 
     /// A page, and the bytes that it was made of, which were verified before.
-    pub(super) fn load(
-        &self,
-        group: usize,
-        leaf: usize,
-        range: &Range<u64>,
-    ) -> Result<(Page, Bytes), ParquetError> {
-        let chunk = self.metadata.row_group(group).column(leaf);
+    pub(super) fn load(&self, codec: ChunkCodec, range: &Range<u64>) -> Result<(Page, Bytes), ParquetError> {
         let bytes = self.fetched.bytes(range)?;
-        let bytes_max = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
+        let bytes_max = usize::try_from(codec.uncompressed_bytes).unwrap_or(usize::MAX);
         let decoders = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = decoders().pop();
         let mut decoder = idle.map_or_else(PageDecoder::new, Ok)?;
-        let page = decoder.decode(&bytes, chunk.compression(), bytes_max)?;
+        let page = decoder.decode(&bytes, codec.compression, bytes_max)?;
         decoders().push(decoder);
         Ok((page, bytes))
     }
@@ -168,54 +162,32 @@ pub(super) struct PagePlace {
     pub(super) rows: Option<Range<u64>>,
 }
 
-/// The pages of a column chunk, in order, the dictionary first.
-pub(super) fn page_places(
-    metadata: &ParquetMetaData,
-    group: usize,
-    leaf: usize,
-) -> impl Iterator<Item = PagePlace> {
-    let offsets = metadata.offset_index().and_then(|indexes| indexes.get(group)?.get(leaf));
-    let group = metadata.row_group(group);
-    let group_rows = group.num_rows() as u64;
-    let chunk = group.column(leaf);
-    let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()) as u64;
-    let pages = offsets.map(|offsets| offsets.page_locations().as_slice()).unwrap_or_default();
-    let first = pages.first().map(|first| first.offset as u64).filter(|first| *first > start);
-    let dictionary = first.map(|first| PagePlace { range: start..first, rows: None });
-    let first_rows = pages.iter().skip(1).map(|page| page.first_row_index as u64).chain([group_rows]);
-    let pages = pages.iter().zip(first_rows).map(|(page, rows_end)| {
-        let start = page.offset as u64;
-        PagePlace {
-            range: start..start + page.compressed_page_size as u64,
-            rows: Some(page.first_row_index as u64..rows_end),
-        }
-    });
-    dictionary.into_iter().chain(pages)
-}
-
 /// One row group.
-pub(super) struct GroupPages {
+pub(super) struct GroupPages<'s> {
     pub(super) source: Arc<PageSource>,
+    pub(super) layout: &'s GroupLayout,
+    pub(super) metadata: &'s ParquetMetaData,
     pub(super) group: usize,
 }
 
-impl RowGroups for GroupPages {
+impl RowGroups for GroupPages<'_> {
     fn num_rows(&self) -> usize {
-        usize::try_from(self.source.metadata.row_group(self.group).num_rows()).unwrap_or(usize::MAX)
+        usize::try_from(self.metadata.row_group(self.group).num_rows()).unwrap_or(usize::MAX)
     }
 
     fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
-        let places = page_places(&self.source.metadata, self.group, leaf).collect();
-        let pages = ChunkPages { source: Arc::clone(&self.source), group: self.group, leaf, places };
+        let codec = self.layout.codec(leaf).ok_or_else(|| invalid("is of a column that is not there"))?;
+        let places = self.layout.pages(leaf).collect();
+        let pages = ChunkPages { source: Arc::clone(&self.source), codec, places };
         Ok(Box::new(OneChunk(Some(pages))))
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(std::iter::once(self.source.metadata.row_group(self.group)))
+        Box::new(std::iter::once(self.metadata.row_group(self.group)))
     }
 
     fn metadata(&self) -> &ParquetMetaData {
-        &self.source.metadata
+        self.metadata
     }
 }
 
@@ -235,8 +207,7 @@ impl PageIterator for OneChunk {}
 
 struct ChunkPages {
     source: Arc<PageSource>,
-    group: usize,
-    leaf: usize,
+    codec: ChunkCodec,
     places: VecDeque<PagePlace>,
 }
 
@@ -251,7 +222,7 @@ impl Iterator for ChunkPages {
 impl PageReader for ChunkPages {
     fn get_next_page(&mut self) -> Result<Option<Page>, ParquetError> {
         let Some(place) = self.places.pop_front() else { return Ok(None) };
-        self.source.load(self.group, self.leaf, &place.range).map(|(page, _)| Some(page))
+        self.source.load(self.codec, &place.range).map(|(page, _)| Some(page))
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>, ParquetError> {

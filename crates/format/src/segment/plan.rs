@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::open::{OpenSegment, RowGroup, UniformRows};
-use super::pages::{CachedPage, PagePlace, ReadCache, page_places};
+use super::pages::{CachedPage, PagePlace, ReadCache};
 use super::schema;
 
 /// Rows with fewer than this between them are read as one run: decoding a few more is cheaper than beginning anew.
@@ -100,7 +100,6 @@ impl OpenSegment {
                 _ => runs.push(range),
             }
         }
-        let metadata = self.parquet.metadata();
         let (mut parts, mut ranges, mut pages, mut pages_cached) = (Vec::new(), Vec::new(), 0, 0);
         for (index, group) in self.groups.iter().enumerate() {
             let first = group.rows.start;
@@ -113,7 +112,7 @@ impl OpenSegment {
             for column in self.columns_to_read(group, &hull(&runs)) {
                 let mut leaves = Vec::new();
                 for leaf in self.leaves.get(column).cloned().into_iter().flatten() {
-                    let places = page_places(metadata, index, leaf);
+                    let places = group.layout.pages(leaf);
                     let places =
                         places.filter(|place| place.rows.as_ref().is_none_or(|rows| overlap(&runs, rows)));
                     let places = places.map(|place| {
@@ -130,22 +129,21 @@ impl OpenSegment {
                 columns.push(PlannedColumn { column, leaves });
             }
             // What takes longest first, so that several who share the work end together.
-            columns.sort_by_key(|column| Reverse(column.bytes()));
+            columns.sort_by_cached_key(|column| Reverse(column.bytes()));
             parts.push(PlannedPart { group: index, runs, columns });
         }
         RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, pages_cached }
     }
 
-    /// The ranges of the file that hold these rows, for
-    /// [`decode_rows`](Self::decode_rows). Rows beyond the
-    /// last are ignored.
+    /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the last
+    /// are ignored.
     pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {
         self.plan_rows(&[rows], None).ranges
     }
 
     /// The columns that have to be read for rows of a row group.
     fn columns_to_read(&self, group: &RowGroup, rows: &Range<u64>) -> Vec<usize> {
-        let fields = self.parquet.schema().fields().iter().enumerate();
+        let fields = self.schema.fields().iter().enumerate();
         fields
             .filter(|(column, field)| {
                 !NOT_READ.contains(&field.name().as_str()) && uniform_value(group, *column, rows).is_none()

@@ -6,40 +6,58 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::metadata::ParquetMetaData;
 use tracelake_model::SpanBatch;
 
 use super::decode::READING;
+use super::meta::SegmentMeta;
 use super::open::OpenSegment;
 use super::pages::GroupPages;
 use super::unpack::{self, Unpacker};
-use super::{parquet_error, schema};
+use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
+
+/// A segment with all that its footer says: what reading row groups takes, and too much to be kept for lookups.
+#[derive(Debug)]
+pub struct WholeSegment {
+    segment: OpenSegment,
+    metadata: ParquetMetaData,
+}
+
+impl WholeSegment {
+    /// From its tail, as [`OpenSegment::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(meta: &SegmentMeta, tail: Bytes) -> Result<Self, FormatError> {
+        let (segment, metadata) = OpenSegment::open_whole(meta, tail)?;
+        Ok(Self { segment, metadata })
+    }
+
+    /// The segment.
+    pub fn segment(&self) -> &OpenSegment {
+        &self.segment
+    }
+}
 
 /// A row group that was fetched whole, for whoever goes through a segment from its first row to its last.
 /// An iterator of batches in order, with the generations of their rows.
 pub struct RowGroupReader {
-    segment: Arc<OpenSegment>,
+    whole: Arc<WholeSegment>,
     reader: ParquetRecordBatchReader,
 }
 
 impl std::fmt::Debug for RowGroupReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowGroupReader").field("segment", &self.segment.meta.id).finish_non_exhaustive()
+        f.debug_struct("RowGroupReader").field("segment", &self.whole.segment.meta.id).finish_non_exhaustive()
     }
 }
 
 impl RowGroupReader {
     /// The bytes of a row group, in whole checksum blocks, and the rows that it has; none beyond the last.
-    pub fn range(segment: &OpenSegment, index: usize) -> Option<(Range<u64>, Range<u64>)> {
-        let group = segment.groups.get(index)?;
-        let columns = segment.parquet.metadata().row_group(index).columns();
-        let start = |column: &ColumnChunkMetaData| {
-            column.dictionary_page_offset().unwrap_or(column.data_page_offset()) as u64
-        };
-        let from = columns.iter().map(start).min()?;
-        let to = columns.iter().map(|column| start(column) + column.compressed_size() as u64).max()?;
-        Some((segment.checksums.align(from..to), group.rows.clone()))
+    pub fn range(whole: &WholeSegment, index: usize) -> Option<(Range<u64>, Range<u64>)> {
+        let group = whole.segment.groups.get(index)?;
+        Some((whole.segment.checksums.align(group.layout.bytes()?), group.rows.clone()))
     }
 
     /// From the bytes of [`range`](Self::range).
@@ -48,27 +66,29 @@ impl RowGroupReader {
     /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if what was verified cannot
     /// be decoded.
     pub fn new(
-        segment: Arc<OpenSegment>,
+        whole: Arc<WholeSegment>,
         index: usize,
         fetched: (Range<u64>, Bytes),
         batch_rows: usize,
     ) -> Result<Self, FormatError> {
+        let WholeSegment { segment, metadata } = &*whole;
         segment.checksums.verify(fetched.0.start, &fetched.1)?;
         let source = Arc::new(segment.page_source(vec![fetched])?);
-        let columns = segment.parquet.schema().fields().iter().enumerate();
-        let columns: Vec<usize> = columns
+        let group = segment.groups.get(index);
+        let group = group.ok_or_else(|| FormatError::damaged(WHAT, "it has no such row group"))?;
+        let fields = segment.schema.fields();
+        let columns = fields.iter().enumerate();
+        let columns = columns
             .filter(|(_, field)| ![schema::TENANT, schema::SERVICE_NAME].contains(&field.name().as_str()))
-            .map(|(column, _)| column)
-            .collect();
-        let schema = segment.parquet.parquet_schema();
-        let columns = ProjectionMask::roots(schema, columns);
-        let pages = GroupPages { source: Arc::clone(&source), group: index };
-        let reader = parquet_to_arrow_field_levels(schema, columns, Some(segment.parquet.schema().fields()))
+            .map(|(column, _)| column);
+        let columns = ProjectionMask::roots(&segment.descriptor, columns);
+        let pages = GroupPages { source, layout: &group.layout, metadata, group: index };
+        let reader = parquet_to_arrow_field_levels(&segment.descriptor, columns, Some(fields))
             .and_then(|levels| {
                 ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, None)
             })
             .map_err(parquet_error(READING))?;
-        Ok(Self { segment, reader })
+        Ok(Self { whole, reader })
     }
 }
 
@@ -79,7 +99,7 @@ impl Iterator for RowGroupReader {
         let rows = self.reader.next()?.map_err(|source| parquet_error(READING)(source.into()));
         Some(rows.and_then(|rows| {
             let generations = unpack::generations(&rows)?;
-            let mut unpacker = Unpacker::new(&self.segment.attribute_columns, None);
+            let mut unpacker = Unpacker::new(&self.whole.segment.attribute_columns, None);
             unpacker.push(&rows, &[])?;
             Ok((unpacker.finish(), generations))
         }))

@@ -61,7 +61,7 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
             let plan = opened.plan_rows(std::slice::from_ref(&(first..last)), None);
             let decoding =
                 Decoding::new(&opened, plan, fetch(&opened, &segment.bytes, first..last)).expect("own bytes");
-            shared += decoding.shared_columns();
+            shared += usize::from(decoding.shared_columns() > 0);
             let together = std::thread::scope(|scope| {
                 scope.spawn(|| decoding.work());
                 scope.spawn(|| decoding.work());
@@ -69,9 +69,9 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
             });
             let together = together.expect("own bytes");
             assert!(same_spans(alone.spans(), together.spans()), "{first} to {last}");
-            assert!(decoding.finish().is_err(), "what is gone is missing, not empty");
+            assert!(decoding.finish().is_err(), "once");
         }
-        assert_ne!(shared, 0);
+        assert_eq!(shared, if options.row_group_rows > 64 { 6 } else { 4 });
     }
 }
 
@@ -91,6 +91,7 @@ fn a_damaged_page_is_an_error_whoever_decodes_it() {
         decoding.work();
         let error = decoding.finish().expect_err("damaged").to_string();
         assert!(error.contains("checksum"), "{error}");
+        decoding.finish().expect_err("once");
         fetched[part] = (range, whole);
     }
 }

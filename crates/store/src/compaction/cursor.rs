@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{OpenSegment, RowGroupReader};
+use tracelake_format::segment::{RowGroupReader, WholeSegment};
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, SpanId, SpanView, TenantId, TraceId};
 
@@ -42,7 +42,7 @@ pub(super) struct Source<'a> {
 #[derive(Debug)]
 pub(super) struct Cursor {
     entry: SegmentEntry,
-    segment: Arc<OpenSegment>,
+    segment: Arc<WholeSegment>,
     /// Where each tenant's rows end, and its place among all.
     tenants: Vec<(u64, u32)>,
     groups_begun: usize,
@@ -61,10 +61,10 @@ impl Cursor {
     pub(super) fn open(
         source: &Source<'_>,
         entry: &SegmentEntry,
+        segment: Arc<WholeSegment>,
         number: u64,
         tenants: &[TenantId],
     ) -> Result<Self, StoreError> {
-        let segment = source.runtime.block_on(source.segments.open(entry))?;
         let parts = entry.meta.tenants.iter();
         let tenants = parts.map(|part| {
             let place = tenants.binary_search(&part.tenant).unwrap_or(tenants.len()) as u32;

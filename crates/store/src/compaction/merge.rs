@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
     AttributeColumns, OpenSegment, RowGroupReader, SegmentPlan, SegmentWriterOptions, TraceEntry,
+    WholeSegment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId};
 use ulid::Ulid;
@@ -77,7 +78,11 @@ pub(crate) fn merge(
     let tenants: BTreeSet<&TenantId> =
         inputs.iter().flat_map(|entry| &entry.meta.tenants).map(|part| &part.tenant).collect();
     let tenants: Vec<TenantId> = tenants.into_iter().cloned().collect();
-    let survey = survey(env, &inputs, columns)?;
+    let mut opened = Vec::with_capacity(inputs.len());
+    for entry in &inputs {
+        opened.push(Arc::new(env.runtime.block_on(env.segments.open_whole(entry))?));
+    }
+    let survey = survey(env, &inputs, &opened, columns)?;
     let rows_expected: u64 = inputs.iter().map(|entry| entry.meta.rows).sum();
     let expired: Vec<bool> = tenants.iter().map(|tenant| expired.contains(tenant)).collect();
     let is_expired = |tenant: u32| expired.get(tenant as usize).copied().unwrap_or(false);
@@ -87,8 +92,8 @@ pub(crate) fn merge(
     let window_rows = (rows_at_once / inputs.len().max(1)).clamp(WINDOW_ROWS.0, WINDOW_ROWS.1);
     let source = Source { runtime: &env.runtime, segments: env.segments, window_rows };
     let mut cursors = Vec::with_capacity(inputs.len());
-    for (number, entry) in inputs.iter().enumerate() {
-        cursors.push(Cursor::open(&source, entry, number as u64, &tenants)?);
+    for (number, (entry, opened)) in inputs.iter().zip(opened).enumerate() {
+        cursors.push(Cursor::open(&source, entry, opened, number as u64, &tenants)?);
     }
     let level = inputs.iter().map(|entry| entry.meta.level).max().unwrap_or(0) + 1;
     let mut sink = Sink {
@@ -227,18 +232,19 @@ struct Survey {
 fn survey(
     env: &MergeEnv<'_>,
     inputs: &[&SegmentEntry],
+    opened: &[Arc<WholeSegment>],
     columns: &AttributeColumns,
 ) -> Result<Survey, StoreError> {
     let mut rows: Vec<SpanBatch> = Vec::new();
     let mut traces: Vec<Sampled> = Vec::new();
     let mut present = BTreeSet::new();
     let rows_of_input = (PLAN_ROWS / inputs.len().max(1)).max(256);
-    for entry in inputs {
+    for (entry, opened) in inputs.iter().zip(opened) {
         (env.between)()?;
-        let segment = env.runtime.block_on(env.segments.open(entry))?;
+        let segment = opened.segment();
         present.extend(segment.attribute_columns().iter().map(|column| column.key.clone()));
-        rows.extend(sample_rows(env, entry, &segment, rows_of_input)?);
-        sample_traces(env, entry, &segment, &mut traces)?;
+        rows.extend(sample_rows(env, entry, opened, rows_of_input)?);
+        sample_traces(env, entry, segment, &mut traces)?;
     }
     let bytes: u64 = inputs.iter().map(|entry| entry.meta.size_bytes).sum();
     let boundaries = boundaries(traces, (bytes + env.slice_bytes / 2) / env.slice_bytes.max(1));
@@ -250,13 +256,13 @@ fn survey(
 fn sample_rows(
     env: &MergeEnv<'_>,
     entry: &SegmentEntry,
-    segment: &Arc<OpenSegment>,
+    opened: &Arc<WholeSegment>,
     rows: usize,
 ) -> Result<Option<SpanBatch>, StoreError> {
-    let middle = segment.row_groups() / 2;
-    let Some((range, _)) = RowGroupReader::range(segment, middle) else { return Ok(None) };
+    let middle = opened.segment().row_groups() / 2;
+    let Some((range, _)) = RowGroupReader::range(opened, middle) else { return Ok(None) };
     let bytes = env.runtime.block_on(env.segments.read_range(entry, range.clone()))?;
-    let mut reader = RowGroupReader::new(Arc::clone(segment), middle, (range, bytes), rows)
+    let mut reader = RowGroupReader::new(Arc::clone(opened), middle, (range, bytes), rows)
         .map_err(|error| damaged(entry, error))?;
     let first = reader.next().transpose().map_err(|error| damaged(entry, error))?;
     Ok(first.map(|(batch, _)| batch))

@@ -7,14 +7,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object_store::path::Path;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::error::{Effect, FileError, SyncFailed};
+use super::lock::LOCK_FILE;
 
 /// Files that are being written. The name is not one that an object can have, and it is one folder,
 /// so that removing what a crash left does not mean walking through everything.
@@ -34,6 +35,7 @@ pub(super) struct Root {
     next_temp: AtomicU64,
     durable_dirs: Mutex<HashSet<String>>,
     sync_failed: OnceLock<SyncFailed>,
+    no_resident_reads: AtomicBool,
 }
 
 /// A file on its way to its name. Removed when dropped.
@@ -71,6 +73,7 @@ impl Root {
             next_temp: AtomicU64::new(0),
             durable_dirs: Mutex::default(),
             sync_failed: OnceLock::new(),
+            no_resident_reads: AtomicBool::new(false),
         })
     }
 
@@ -93,7 +96,8 @@ impl Root {
         let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
         // Path has no empty, "." or ".." segments; this says so where it matters.
         let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-        if !text.split('/').all(plain) || text.split('/').next() == Some(TEMP_DIR) {
+        let is_own = text == LOCK_FILE || text.split('/').next() == Some(TEMP_DIR);
+        if !text.split('/').all(plain) || is_own {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "no object can have this name");
             return Err(self.error("using", text, source));
         }
@@ -186,15 +190,28 @@ impl Root {
     }
 
     /// Opens an object if that takes no look at the disk, and it is there: none in every other case.
-    #[cfg(target_os = "linux")]
     pub(super) fn open_resident(&self, location: &Path) -> Option<OwnedFd> {
-        use rustix::fs::ResolveFlags;
-
+        if self.no_resident_reads.load(Ordering::Relaxed) {
+            return None;
+        }
         self.split(location).ok()?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let location: &str = location.as_ref();
-        rustix::fs::openat2(&self.dir, location, flags, Mode::empty(), resolve).ok()
+        let opened = rustix::fs::openat2(&self.dir, location, flags, Mode::empty(), resolve);
+        opened.inspect_err(|errno| self.resident_read_failed(*errno)).ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn refuses_resident_reads(&self) -> bool {
+        self.no_resident_reads.load(Ordering::Relaxed)
+    }
+
+    /// What the kernel, a sandbox or the file system refuses once it refuses always: it is not tried again.
+    pub(super) fn resident_read_failed(&self, errno: Errno) {
+        if matches!(errno, Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) {
+            self.no_resident_reads.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A new temporary name; `make` creates the file by that name.

@@ -71,6 +71,15 @@ pub fn is_disk_full(error: &object_store::Error) -> bool {
     })
 }
 
+/// Whether a file is shorter than whoever reads it knows it to have been.
+pub(crate) fn is_cut_short(error: &object_store::Error) -> bool {
+    causes(error).any(|cause| {
+        // Of a file: a connection may end early, too, and that says nothing of the object.
+        let file = cause.downcast_ref::<FileError>();
+        file.is_some_and(|error| error.source.kind() == io::ErrorKind::UnexpectedEof)
+    })
+}
+
 /// What the store answers when a folder could not be synced, for tests: at that call, or (`refused`) at
 /// any later one.
 pub(crate) fn sync_failure(refused: bool) -> object_store::Error {

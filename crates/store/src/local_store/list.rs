@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use super::blocking;
 use super::dir::{Root, TEMP_DIR};
 use super::error::FileError;
+use super::lock::LOCK_FILE;
 
 /// Objects from one turn on the blocking pool.
 const BATCH_OBJECTS: usize = 1024;
@@ -86,7 +87,7 @@ impl Folder {
     ) -> Result<Option<Found>, FileError> {
         // A name that no object can have is nobody's object.
         let Ok(name) = name.to_str() else { return Ok(None) };
-        if matches!(name, "." | "..") || (self.path.is_empty() && name == TEMP_DIR) {
+        if matches!(name, "." | "..") || (self.path.is_empty() && [TEMP_DIR, LOCK_FILE].contains(&name)) {
             return Ok(None);
         }
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) };

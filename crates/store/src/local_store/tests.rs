@@ -63,39 +63,50 @@ async fn after_a_failed_sync_nothing_is_written_and_everything_can_be_read() {
 }
 
 /// What the kernel has in memory is read although no thread may block; what it has not waits for one.
-#[cfg(target_os = "linux")]
 #[test]
 fn what_is_in_memory_needs_no_thread_that_may_block() {
-    use std::io::IoSliceMut;
-
     let folder = tempfile::tempdir().expect("a folder");
     let store = LocalStore::open(folder.path()).expect("open");
     let path = Path::from("a/b");
-    let runtime = || tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
-    let runtime = runtime().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build();
+    let runtime = runtime.expect("a runtime");
     runtime.block_on(store.put(&path, "some bytes".into())).expect("put");
-    let file = File::open(folder.path().join("a/b")).expect("a file");
-    let read =
-        rustix::io::preadv2(&file, &mut [IoSliceMut::new(&mut [0])], 0, rustix::io::ReadWriteFlags::NOWAIT);
-    if read == Err(rustix::io::Errno::OPNOTSUPP) {
-        let skipped = "skipped: what_is_in_memory_needs_no_thread_that_may_block: not on this file system";
+    if read_resident(&store.root, &path, &[0..1, 1..2]).is_none() && store.root.refuses_resident_reads() {
+        let skipped = "skipped: what_is_in_memory_needs_no_thread_that_may_block: not on this system";
         writeln!(io::stderr(), "{skipped}").ok();
         return;
     }
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let blocked = runtime.spawn_blocking(move || held.recv());
-    let read = runtime.block_on(store.get_ranges(&path, &[0..4, 5..10])).expect("ranges");
-    assert_eq!(read, ["some", "bytes"]);
+    let read = runtime.block_on(async {
+        tokio::time::timeout(std::time::Duration::from_secs(10), store.get_ranges(&path, &[0..4, 5..10]))
+            .await
+    });
+    assert_eq!(read.expect("nothing is waited for").expect("ranges"), ["some", "bytes"]);
     drop(hold);
     runtime.block_on(blocked).expect("no panic").expect_err("nothing was sent");
-    let root = Root::open(folder.path()).expect("open");
-    let resident = |path: &str, len: u64| read_resident(&root, &Path::from(path), &[0..len, 0..1]);
+    let resident = |path: &str, len: u64| read_resident(&store.root, &Path::from(path), &[0..len, 0..1]);
     assert!(resident("a/b", 10).is_some());
     assert_eq!(resident("a/b", 11), None, "beyond its end");
     assert_eq!(resident("a", 1), None, "a folder");
     std::os::unix::fs::symlink("b", folder.path().join("a/link")).expect("a link");
     assert_eq!(resident("a/link", 1), None, "a link");
     let large = File::create(folder.path().join("a/large")).expect("a file");
-    large.set_len(2 * READ_BYTES).expect("room");
-    assert_eq!(resident("a/large", READ_BYTES), None, "too much");
+    large.set_len(4 << 20).expect("room");
+    assert_eq!(resident("a/large", 2 << 20), None, "too much");
+}
+
+/// Whichever way they are read.
+#[tokio::test]
+async fn ranges_that_a_thread_may_block_for_are_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = LocalStore::open(folder.path()).expect("open");
+    let path = Path::from("a/b");
+    store.put(&path, "some bytes".into()).await.expect("put");
+    let read = |ranges: &[Range<u64>]| LocalStore::get_ranges_blocking(&store.root, &path, ranges);
+    assert_eq!(read(&[5..10, 0..4, 3..3]).expect("ranges"), ["bytes", "some", ""]);
+    for (range, is_cut_short_there) in [(0..11, true), (11..11, true), (0..10, false)] {
+        let outcome = read(&[0..1, range]);
+        assert_eq!(outcome.is_err_and(|error| is_cut_short(&error)), is_cut_short_there);
+    }
 }

@@ -8,12 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use tracelake_format::segment::TraceFilter;
 use ulid::Ulid;
 
 /// Filters read at once, by all requests together.
 const READS_AT_ONCE: usize = 16;
+
+/// Locks that filters share, so that each is read once however many ask: several times the reads at once, so that
+/// few wait for another's.
+const LOCKS: u128 = 64;
 
 /// What is known of a segment's filter.
 #[derive(Debug, Clone)]
@@ -53,12 +57,38 @@ struct Resident {
 pub(super) struct Filters {
     resident: RwLock<Resident>,
     bytes_max: u64,
-    pub(super) reads: Semaphore,
+    reads: Semaphore,
+    locks: Vec<Mutex<()>>,
+}
+
+/// The right to read a filter.
+#[derive(Debug)]
+pub(super) struct Turn<'f> {
+    _one: Option<MutexGuard<'f, ()>>,
+    _of_few: Option<SemaphorePermit<'f>>,
 }
 
 impl Filters {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { resident: RwLock::default(), bytes_max, reads: Semaphore::new(READS_AT_ONCE) }
+        Self {
+            resident: RwLock::default(),
+            bytes_max,
+            reads: Semaphore::new(READS_AT_ONCE),
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Waits until it may be read. Whoever else wanted to may have it in memory by then; where there is no room for
+    /// it nobody waits for the other, as each has to read it anyway.
+    pub(super) async fn turn(&self, segment: Ulid) -> Turn<'_> {
+        let lock = usize::try_from(segment.0 % LOCKS).ok().and_then(|at| self.locks.get(at));
+        let lock = lock.filter(|_| !self.is_full());
+        let one = match lock {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        };
+        // It is never closed.
+        Turn { _one: one, _of_few: self.reads.acquire().await.ok() }
     }
 
     /// Whether the segment may hold the key; none if its filter is not in memory.

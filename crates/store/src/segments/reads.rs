@@ -9,23 +9,37 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::Semaphore;
 use tracelake_format::manifest::SegmentEntry;
 
 use super::report::{ReadReport, add};
 use super::unreadable;
 use crate::StoreError;
 
+/// Second tries at once, by all requests together: where more reads are slow than that, the store is, and twice as
+/// many requests would make it slower.
+const HEDGES_AT_ONCE: usize = 16;
+
 /// Reads segments' files.
 #[derive(Debug, Clone)]
 pub(super) struct RangeReader {
-    pub(super) object_store: Arc<dyn ObjectStore>,
+    object_store: Arc<dyn ObjectStore>,
     /// None: never twice, as on a disk of one's own.
-    pub(super) hedge_after: Option<Duration>,
+    hedge_after: Option<Duration>,
     /// Ranges with at most this between them are read as one.
-    pub(super) gap_bytes_max: u64,
+    gap_bytes_max: u64,
+    hedges: Arc<Semaphore>,
 }
 
 impl RangeReader {
+    pub(super) fn new(
+        object_store: Arc<dyn ObjectStore>,
+        hedge_after: Option<Duration>,
+        gap_bytes_max: u64,
+    ) -> Self {
+        Self { object_store, hedge_after, gap_bytes_max, hedges: Arc::new(Semaphore::new(HEDGES_AT_ONCE)) }
+    }
+
     /// Bytes of a segment's file.
     pub(super) async fn range(
         &self,
@@ -80,6 +94,7 @@ impl RangeReader {
         if let Ok(outcome) = tokio::time::timeout(after, &mut first).await {
             return outcome;
         }
+        let Ok(_permit) = self.hedges.try_acquire() else { return first.await };
         add(&report.hedged_reads, 1);
         match select(first, Box::pin(read())).await {
             Either::Left((Ok(bytes), _)) | Either::Right((Ok(bytes), _)) => Ok(bytes),

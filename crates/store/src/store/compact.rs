@@ -343,7 +343,7 @@ impl Inner {
             let live: HashSet<Ulid> = manifest.segments.iter().map(|entry| entry.meta.id).collect();
             self.flusher.current.set_manifest(manifest);
             let being_written = self.flusher.being_written();
-            self.flusher.segments.retain_filters(|id| live.contains(id) || being_written.contains(id));
+            self.flusher.segments.retain(|id| live.contains(id) || being_written.contains(id)).await;
         }
         let now = self.flusher.options.clock.now_unix_nano();
         let mut replaced = self.compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner);

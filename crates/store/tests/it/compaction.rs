@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tracelake_format::segment::{OpenSegment, RowGroupReader, SegmentWriterOptions};
+use tracelake_format::segment::{OpenSegment, RowGroupReader, SegmentWriterOptions, WholeSegment};
 use tracelake_model::{SpanId, TenantId, TraceId};
 use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::sim::SimFiles;
@@ -112,14 +112,15 @@ impl World {
             let file =
                 self.store.segments().read_range(entry, 0..entry.meta.size_bytes).await.expect("it is there");
             let tail = OpenSegment::tail_range(&entry.meta);
-            let segment = OpenSegment::open(&entry.meta, file.slice(tail.start as usize..tail.end as usize));
-            let segment = Arc::new(segment.expect("it opens"));
+            let whole = WholeSegment::open(&entry.meta, file.slice(tail.start as usize..tail.end as usize));
+            let whole = Arc::new(whole.expect("it opens"));
+            let segment = whole.segment();
             assert_eq!(segment.check(&file), Vec::<String>::new(), "{entry:?}");
             let mut row = 0;
             for group in 0..segment.row_groups() {
-                let (range, _) = RowGroupReader::range(&segment, group).expect("it is there");
+                let (range, _) = RowGroupReader::range(&whole, group).expect("it is there");
                 let bytes = file.slice(range.start as usize..range.end as usize);
-                let reader = RowGroupReader::new(Arc::clone(&segment), group, (range, bytes), 10);
+                let reader = RowGroupReader::new(Arc::clone(&whole), group, (range, bytes), 10);
                 for batch in reader.expect("it opens") {
                     let (batch, generations) = batch.expect("it decodes");
                     for (span, generation) in batch.spans().zip(generations) {

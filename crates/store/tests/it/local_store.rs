@@ -168,6 +168,19 @@ async fn a_pipe_is_no_object_and_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn the_lock_is_no_object() {
+    let (folder, store) = store();
+    let _lock = StoreLock::acquire(&folder.path().join("objects")).expect("nobody has it");
+    assert!(paths(&store).await.is_empty());
+    let lock = Path::from("LOCK");
+    store.get(&lock).await.expect_err("it is none");
+    store.put(&lock, "x".into()).await.expect_err("it is none");
+    store.delete(&lock).await.expect_err("it is none");
+    store.put(&Path::from("a/LOCK"), "x".into()).await.expect("one by that name elsewhere is");
+    assert_eq!(paths(&store).await, ["a/LOCK"]);
+}
+
+#[tokio::test]
 async fn ranges_come_in_the_order_asked_for_and_only_if_they_are_there() {
     let (_folder, store) = store();
     let path = Path::from("a/b");

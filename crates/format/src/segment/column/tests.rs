@@ -17,8 +17,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::segment::layout::GroupLayout;
 use crate::segment::page::PageDecoder;
-use crate::segment::pages::{CachedPage, page_places};
+use crate::segment::pages::CachedPage;
 use crate::segment::schema;
 
 const ROWS: usize = 3_000;
@@ -184,10 +185,10 @@ fn any_rows_of_any_column_are_what_the_parquet_crate_reads() {
         let read = reader.build().expect("whole").next().expect("rows").expect("whole");
         assert_eq!(read.num_rows(), ROWS);
         let mut decoder = PageDecoder::new().expect("memory");
-        let mut pages = Vec::new();
+        let (layout, mut pages) = (GroupLayout::of_first(&metadata), Vec::new());
         for leaf in 0..descriptor.num_columns() {
             let chunk = metadata.row_group(0).column(leaf);
-            let places = page_places(&metadata, 0, leaf).map(|place| {
+            let places = layout.pages(leaf).map(|place| {
                 let len = (place.range.end - place.range.start) as usize;
                 let bytes = file.get_bytes(place.range.start, len).expect("within the file");
                 let page = decoder.decode(&bytes, chunk.compression(), 1 << 24).expect("whole");
@@ -263,7 +264,7 @@ fn pages_that_contradict_themselves_are_errors_or_other_rows() {
             for (at, leaf) in leaves.iter().enumerate() {
                 let chunk = metadata.row_group(0).column(*leaf);
                 let mut pages = Vec::new();
-                for place in page_places(&metadata, 0, *leaf) {
+                for place in GroupLayout::of_first(&metadata).pages(*leaf) {
                     let len = (place.range.end - place.range.start) as usize;
                     let bytes = file.get_bytes(place.range.start, len).expect("within the file");
                     let mut page = decoder.decode(&bytes, chunk.compression(), 1 << 24).expect("whole");

@@ -9,7 +9,7 @@ use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 
 use super::*;
-use crate::segment::pages::page_places;
+use crate::segment::layout::GroupLayout;
 
 fn file(compression: Compression) -> Bytes {
     let rows = 1_000;
@@ -39,7 +39,7 @@ fn pages(file: &Bytes) -> Vec<(Bytes, Compression, Page)> {
     for leaf in 0..2 {
         let mut expected: Box<dyn PageReader> = group.get_column_page_reader(leaf).expect("a column");
         let compression = reader.metadata().row_group(0).column(leaf).compression();
-        for place in page_places(reader.metadata(), 0, leaf) {
+        for place in GroupLayout::of_first(reader.metadata()).pages(leaf) {
             let len = (place.range.end - place.range.start) as usize;
             let bytes = file.get_bytes(place.range.start, len).expect("within the file");
             pages.push((bytes, compression, expected.get_next_page().expect("whole").expect("one more")));

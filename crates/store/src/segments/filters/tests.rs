@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use super::*;
 
 fn damaged(filters: &Filters, id: u128) {
@@ -28,4 +31,32 @@ fn there_is_room_when_a_segment_has_gone() {
     assert_eq!(filters.size(), (0, 0));
     damaged(&filters, 2);
     assert_eq!(filters.may_hold(Ulid(2), 7), Some(true));
+}
+
+async fn reads(filters: &Filters, asking: usize) -> usize {
+    let reads = AtomicUsize::new(0);
+    let asked = (0..asking).map(|_| async {
+        let _turn = filters.turn(Ulid(7)).await;
+        if filters.get(Ulid(7)).is_none() {
+            reads.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            damaged(filters, 7);
+        }
+    });
+    futures::future::join_all(asked).await;
+    reads.into_inner()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_many_ask_for_is_read_once() {
+    assert_eq!(reads(&Filters::new(1 << 20), 50).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_room_nobody_waits_for_another() {
+    let filters = Filters::new(0);
+    damaged(&filters, 1);
+    let began = tokio::time::Instant::now();
+    assert_eq!(reads(&filters, READS_AT_ONCE).await, READS_AT_ONCE);
+    assert_eq!(began.elapsed(), Duration::from_millis(10), "all at once");
 }

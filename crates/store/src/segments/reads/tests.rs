@@ -2,13 +2,14 @@ use std::sync::Mutex;
 
 use super::*;
 
+fn reader(gap_bytes_max: u64) -> RangeReader {
+    let object_store = Arc::new(object_store::memory::InMemory::new());
+    RangeReader::new(object_store, Some(Duration::from_millis(100)), gap_bytes_max)
+}
+
 /// Each try in turn: how long it takes, and what it gives.
 async fn outcome(tries: Vec<(u64, Result<u32, ()>)>) -> (Option<u32>, u64) {
-    let reader = RangeReader {
-        object_store: Arc::new(object_store::memory::InMemory::new()),
-        hedge_after: Some(Duration::from_millis(100)),
-        gap_bytes_max: 0,
-    };
+    let reader = reader(0);
     let report = ReadReport::default();
     let tries = Mutex::new(tries.into_iter());
     let read = || {
@@ -43,13 +44,25 @@ async fn an_error_of_one_try_waits_for_the_other() {
 
 #[test]
 fn ranges_that_are_near_each_other_are_read_as_one() {
-    let merged = |gap_bytes_max, ranges: &[Range<u64>]| {
-        let object_store = Arc::new(object_store::memory::InMemory::new());
-        RangeReader { object_store, hedge_after: None, gap_bytes_max }.merged(ranges)
-    };
+    let merged = |gap_bytes_max, ranges: &[Range<u64>]| reader(gap_bytes_max).merged(ranges);
     let ranges = [0..10, 10..20, 25..30, 36..40, 38..39];
     assert_eq!(merged(0, &ranges), [0..20, 25..30, 36..40]);
     assert_eq!(merged(5, &ranges), [0..30, 36..40]);
     assert_eq!(merged(u64::MAX, &ranges), std::slice::from_ref(&(0..40)));
     assert_eq!(merged(5, &[]), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_throughout_is_not_asked_everything_twice() {
+    let (reader, report) = (reader(0), ReadReport::default());
+    let slow = || async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(())
+    };
+    let reads = (0..100).map(|_| reader.hedged(slow, &report));
+    let outcomes = futures::future::join_all(reads).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(report.counts().hedged_reads, HEDGES_AT_ONCE as u64);
+    reader.hedged(slow, &report).await.expect("it answers");
+    assert_eq!(report.counts().hedged_reads, HEDGES_AT_ONCE as u64 + 1, "permits come back");
 }
