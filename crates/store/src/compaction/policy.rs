@@ -16,6 +16,8 @@ pub struct CompactionPolicy {
     pub slice_bytes: u64,
     /// So many segments of level 0 are merged even if they are small.
     pub flushed_segments_max: usize,
+    /// When so many wait, spans are turned down.
+    pub flushed_segments_waiting_max: u64,
     /// So many slices of about one size are merged, if they are small.
     pub similar_slices_max: usize,
     /// Segments that are merged at once.
@@ -30,6 +32,7 @@ impl Default for CompactionPolicy {
         Self {
             slice_bytes: limits::SLICE_BYTES,
             flushed_segments_max: limits::FLUSHED_SEGMENTS_MAX as usize,
+            flushed_segments_waiting_max: limits::FLUSHED_SEGMENTS_WAITING_MAX,
             similar_slices_max: limits::SIMILAR_SLICES_MAX as usize,
             inputs_max: limits::MERGE_INPUTS_MAX as usize,
             ends_apart_max: u64::MAX,

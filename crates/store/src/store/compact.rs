@@ -15,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tracelake_format::manifest::{Commit, SegmentEntry, State as ManifestState};
-use tracelake_model::{TenantId, limits};
+use tracelake_model::TenantId;
 use ulid::Ulid;
 
 use super::{Inner, Store};
@@ -289,7 +289,7 @@ impl Inner {
     /// Whether so many segments wait to be merged that no more may come.
     pub(super) fn is_backlogged(&self) -> bool {
         let segments = &self.flusher.current.get().manifest.segments;
-        let limit = limits::FLUSHED_SEGMENTS_WAITING_MAX;
+        let limit = self.flusher.options.compaction.flushed_segments_waiting_max;
         segments.len() as u64 >= limit && self.compactor.backlog(segments).0 >= limit
     }
 

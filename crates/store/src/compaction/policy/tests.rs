@@ -26,6 +26,7 @@ fn policy() -> CompactionPolicy {
     CompactionPolicy {
         slice_bytes: 1_000,
         flushed_segments_max: 4,
+        flushed_segments_waiting_max: u64::MAX,
         similar_slices_max: 3,
         inputs_max: 5,
         ends_apart_max: u64::MAX,
