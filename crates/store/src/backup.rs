@@ -140,9 +140,9 @@ pub async fn backups(from: &Arc<dyn ObjectStore>) -> Result<Vec<BackupName>, Bac
     Ok(names)
 }
 
-/// Makes a store of a backup, the newest if no version is named, in `to`, where nothing is but segments of it. Its first
-/// entry opens it under a new epoch and a new writer's name, so that no writer of the original can take
-/// it for its own.
+/// Makes a store of a backup, the newest if no version is named, in `to`, where nothing is but segments of
+/// it. Its first entry opens it under a new epoch and a new writer's name, so that no writer of the original
+/// can take it for its own.
 ///
 /// # Errors
 /// `to` is then no store that can be opened, unless the error came after the manifest was written.

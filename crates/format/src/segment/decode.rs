@@ -288,12 +288,12 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 let codec = segment.groups.get(group).and_then(|group| group.layout.codec(leaf.leaf));
                 let codec =
                     codec.ok_or_else(|| FormatError::damaged(WHAT, "a page was planned that it has not"))?;
-                let loaded = self.source.load(codec, &planned.place.range);
+                let loaded = self.source.load(codec, range);
                 let (page, fetched) = loaded.map_err(parquet_error(READING))?;
                 let descriptor = segment.descriptor.column(leaf.leaf);
                 let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
                 if let Some(cache) = &self.cache {
-                    cache.insert_page(segment.meta.id, planned.place.range.start, page.without(&fetched));
+                    cache.insert_page(segment.meta.id, range.start, page.without(&fetched));
                 }
                 planned.page = Some(page);
             }

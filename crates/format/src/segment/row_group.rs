@@ -31,6 +31,8 @@ impl WholeSegment {
     /// As there.
     pub fn open(meta: &SegmentMeta, tail: Bytes) -> Result<Self, FormatError> {
         let (segment, metadata) = OpenSegment::open_whole(meta, tail)?;
+        // Pages are found by the segment's layout, and bounds of values are most of what a footer takes.
+        let metadata = metadata.into_builder().set_column_index(None).set_offset_index(None).build();
         Ok(Self { segment, metadata })
     }
 

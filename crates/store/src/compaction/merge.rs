@@ -80,6 +80,7 @@ pub(crate) fn merge(
     let tenants: Vec<TenantId> = tenants.into_iter().cloned().collect();
     let mut opened = Vec::with_capacity(inputs.len());
     for entry in &inputs {
+        (env.between)()?;
         opened.push(Arc::new(env.runtime.block_on(env.segments.open_whole(entry))?));
     }
     let survey = survey(env, &inputs, &opened, columns)?;
