@@ -71,7 +71,7 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 
     let tenant = TenantId::default();
-    let ids: Vec<TraceId> = batches.iter().filter_map(|batch| batch.trace_ids().first().copied()).collect();
+    let ids: Vec<TraceId> = batches.iter().filter_map(|batch| batch.trace_ids().next().copied()).collect();
     let mut next = ids.iter().cycle();
     let mut group = criterion.benchmark_group("segment");
     group.bench_function("open", |bencher| {
@@ -106,7 +106,7 @@ fn report_best(
     let tenant = TenantId::default();
     let mut lookups: Vec<f64> = batches
         .iter()
-        .filter_map(|batch| batch.trace_ids().first())
+        .filter_map(|batch| batch.trace_ids().next())
         .map(|id| best(10, &mut || drop(lookup(opened, &segment.bytes, &tenant, id))))
         .collect();
     lookups.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The vocabulary that every other crate of Tracelake shares: identifiers, spans in columns,
+//! The vocabulary that every other crate of Tracelake shares: identifiers, spans in rows,
 //! limits and error kinds.
 //!
 //! It does no I/O, knows no clock and no wire format: what a span *is* stands here, how it
@@ -13,7 +13,9 @@ pub mod resource;
 pub mod tenant;
 pub mod value;
 
-pub use batch::{EventView, LinkView, Owner, SpanBatch, SpanBatchBuilder, SpanScalars, SpanView, TermId};
+pub use batch::{
+    EventView, LinkView, Owner, SpanBatch, SpanBatchBuilder, SpanScalars, SpanView, TermId, bring_near,
+};
 pub use error::ErrorKind;
 pub use id::{ParseIdError, SpanId, TraceId};
 pub use resource::{EntityRef, Resource, Scope};

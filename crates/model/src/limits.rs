@@ -272,7 +272,7 @@ limits! {
         "nothing";
     /// Open segments' metadata kept in memory.
     METADATA_CACHE_BYTES_MAX: "bytes" = 64 << 20,
-        "some hundred KB a segment; beyond it footers are read again",
+        "some 0.4 bytes a span; beyond it footers are read again",
         "nothing: lookups get slower";
     /// Trace-ID filters kept in memory.
     FILTER_CACHE_BYTES_MAX: "bytes" = 64 << 20,

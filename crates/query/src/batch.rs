@@ -282,8 +282,7 @@ impl Worker {
                         continue;
                     }
                 };
-                let ids = found.batch.trace_ids();
-                let same = |row: &u32| ids.get(*row as usize) == Some(&trace_id);
+                let same = |row: &u32| found.batch.trace_ids_from(*row as usize).next() == Some(&trace_id);
                 if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
                     assembler.lacks(unread(&self.store, entry, &other_trace(entry, &trace_id)));
                 } else if !assembler.add_shared(found) {

@@ -226,12 +226,12 @@ impl SegmentCursor {
     }
 
     fn head(&self) -> Option<TraceKey> {
-        self.window.trace_ids().get(self.row).map(key)
+        self.window.trace_ids_from(self.row).next().map(key)
     }
 
     fn take(&mut self, trace: &TraceKey, assembler: &mut Assembler) {
-        let ids = self.window.trace_ids().get(self.row..).unwrap_or_default();
-        let len = ids.iter().take_while(|id| **id == trace.1).count().min(assembler.spans_left());
+        let ids = self.window.trace_ids_from(self.row);
+        let len = ids.take_while(|id| **id == trace.1).count().min(assembler.spans_left());
         let rows = (self.row as u32..(self.row + len) as u32).collect();
         assembler.add(TraceRows { batch: Arc::clone(&self.window), rows });
         self.row += len;
@@ -245,7 +245,7 @@ impl MemtableCursor {
             .iter()
             .enumerate()
             .flat_map(|(batch, spans)| {
-                let ids = spans.trace_ids().iter().enumerate();
+                let ids = spans.trace_ids().enumerate();
                 ids.map(move |(row, id)| (trace_hash(id), *id, batch as u32, row as u32))
             })
             .collect();

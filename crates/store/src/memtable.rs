@@ -152,7 +152,7 @@ impl TenantTable {
         let (runs_before, traces_before) = (self.runs.len(), self.newest_run.len());
         let batch_index = self.batches.len() as u32;
         let mut last: Option<&TraceId> = None;
-        for (row, trace_id) in batch.trace_ids().iter().enumerate() {
+        for (row, trace_id) in batch.trace_ids().enumerate() {
             if last == Some(trace_id) {
                 continue;
             }
@@ -176,8 +176,8 @@ impl TenantTable {
         while let Some(run) = self.runs.get(next as usize) {
             next = run.previous;
             let Some(batch) = self.batches.get(run.batch as usize) else { continue };
-            let rest = batch.trace_ids().get(run.row as usize..).unwrap_or_default();
-            let len = rest.iter().take_while(|other| *other == trace_id).count();
+            let rest = batch.trace_ids_from(run.row as usize);
+            let len = rest.take_while(|other| *other == trace_id).count();
             let taken = len.min(left);
             left -= taken;
             let rows = (run.row..run.row + taken as u32).rev();

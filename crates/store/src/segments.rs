@@ -320,7 +320,7 @@ impl Segments {
         let rows_total = found.rows;
         let rows = found.first_row..found.first_row + rows_total.min(rows_max);
         let batch = self.read_runs(entry, &[rows], report).await?.batch;
-        if batch.trace_ids().iter().any(|other| other != trace_id) {
+        if batch.trace_ids().any(|other| other != trace_id) {
             return Err(other_trace(entry, trace_id));
         }
         Ok(Some(FoundInSegment { batch, rows_total }))

@@ -350,7 +350,7 @@ impl OpenSegment {
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
         let batch = self.decode_rows(entry.row_range(), fetched)?;
-        let others = batch.trace_ids().iter().any(|trace_id| *trace_id != entry.trace_id);
+        let others = batch.trace_ids().any(|trace_id| *trace_id != entry.trace_id);
         if others || batch.len() as u64 != entry.rows {
             return Err(FormatError::damaged(WHAT, "its directory and rows contradict each other"));
         }

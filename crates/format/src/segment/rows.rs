@@ -62,7 +62,6 @@ pub(super) fn sorted(batches: &[&SpanBatch], first_batch: usize) -> Result<Vec<R
         rows.extend(
             batch
                 .trace_ids()
-                .iter()
                 .enumerate()
                 .map(|(row, trace_id)| RowRef::new(trace_hash(trace_id), index, row as u32)),
         );

@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::metadata::KeyValue;
 use tracelake_model::hash::{filter_key, tenant_hash};
-use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
+use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId, bring_near};
 use ulid::Ulid;
 
 use super::columns::{AttributeColumn, AttributeColumns, AttributeCounts};
@@ -61,6 +61,9 @@ impl Default for SegmentWriterOptions {
 /// A row group ends when its encoded pages have this many bytes, far above those of ordinary spans: whoever
 /// goes through a segment reads row groups whole.
 const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// Rows that are brought near at a time: some 25 KB, half of the nearest cache.
+const ROWS_NEAR: usize = 32;
 
 /// A segment's file.
 #[derive(Debug, Clone)]
@@ -254,7 +257,14 @@ impl SegmentWriter {
     ) -> Result<(), FormatError> {
         let ordinal = self.summary.tenant(tenant)?;
         let mut gather = Gather::new(&self.columns);
-        for row in rows {
+        let mut near = Vec::with_capacity(ROWS_NEAR);
+        for (at, row) in rows.iter().enumerate() {
+            if at % ROWS_NEAR == 0 {
+                let next = rows.iter().skip(at).take(ROWS_NEAR);
+                near.clear();
+                near.extend(next.filter_map(|row| Some(sources.get(row.source())?.batch.span(row.row()))));
+                bring_near(&near);
+            }
             let Some(source) = sources.get(row.source()) else { continue };
             let span = source.batch.span(row.row());
             let generation = source.generations.of(row.row());

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::SpanBatch;
-use super::attributes::{AttributeTable, Owner, Tag, pack};
+use super::attribute::{Attribute, Owner, Tag, pack};
 use super::terms::TermId;
 use super::view::{AttributeIter, SpanView};
+use super::{EventRow, LinkRow, SpanBatch, SpanRow};
 use crate::{Resource, Scope, SpanId, TraceId, Value, ValueRef};
 
 /// A text that is not UTF-8.
@@ -197,7 +197,7 @@ impl SpanBatchBuilder {
         } else {
             self.push_text_heap(text)
         };
-        self.table(owner).push(key, Tag::Text, pack(range));
+        self.push(owner, key, Tag::Text, pack(range));
     }
 
     #[inline]
@@ -223,30 +223,30 @@ impl SpanBatchBuilder {
     /// An attribute with an integer.
     #[inline]
     pub fn push_int(&mut self, owner: Owner, key: TermId, value: i64) {
-        self.table(owner).push(key, Tag::Int, value as u64);
+        self.push(owner, key, Tag::Int, value as u64);
     }
 
     /// An attribute with a float.
     #[inline]
     pub fn push_double(&mut self, owner: Owner, key: TermId, value: f64) {
-        self.table(owner).push(key, Tag::Double, value.to_bits());
+        self.push(owner, key, Tag::Double, value.to_bits());
     }
 
     /// An attribute with a truth value.
     #[inline]
     pub fn push_bool(&mut self, owner: Owner, key: TermId, value: bool) {
-        self.table(owner).push(key, Tag::Bool, u64::from(value));
+        self.push(owner, key, Tag::Bool, u64::from(value));
     }
 
     /// An attribute with bytes.
     pub fn push_bytes(&mut self, owner: Owner, key: TermId, value: &[u8]) {
         let range = self.push_byte_heap(value);
-        self.table(owner).push(key, Tag::Bytes, pack(range));
+        self.push(owner, key, Tag::Bytes, pack(range));
     }
 
     /// An attribute whose value was not set.
     pub fn push_empty(&mut self, owner: Owner, key: TermId) {
-        self.table(owner).push(key, Tag::Empty, 0);
+        self.push(owner, key, Tag::Empty, 0);
     }
 
     /// An attribute with a value of any type.
@@ -255,7 +255,7 @@ impl SpanBatchBuilder {
             Value::Array(_) | Value::Map(_) => {
                 self.batch.nested.push(value);
                 let index = self.batch.nested.len() as u64 - 1;
-                self.table(owner).push(key, Tag::Nested, index);
+                self.push(owner, key, Tag::Nested, index);
             }
             value => self.push_ref(owner, key, value.as_ref()),
         }
@@ -267,7 +267,7 @@ impl SpanBatchBuilder {
             ValueRef::Empty => self.push_empty(owner, key),
             ValueRef::Text(text) => {
                 let range = self.push_text_heap(text.as_bytes());
-                self.table(owner).push(key, Tag::Text, pack(range));
+                self.push(owner, key, Tag::Text, pack(range));
             }
             ValueRef::Bool(value) => self.push_bool(owner, key, value),
             ValueRef::Int(value) => self.push_int(owner, key, value),
@@ -279,11 +279,13 @@ impl SpanBatchBuilder {
 
     /// Ends an event of the span being built; its attributes were pushed before.
     pub fn finish_event(&mut self, time_unix_nano: u64, name: TermId, dropped_attributes_count: u32) {
-        let events = &mut self.batch.events;
-        events.time_unix_nano.push(time_unix_nano);
-        events.names.push(name);
-        events.dropped_attributes.push(dropped_attributes_count);
-        events.attributes.finish_owner();
+        let batch = &mut self.batch;
+        batch.events.push(EventRow {
+            time_unix_nano,
+            name,
+            dropped_attributes: dropped_attributes_count,
+            attributes_end: batch.event_attributes.len() as u32,
+        });
     }
 
     /// Ends a link of the span being built; its attributes were pushed before.
@@ -297,56 +299,43 @@ impl SpanBatchBuilder {
     ) {
         let trace_id = self.push_byte_heap(trace_id);
         let span_id = self.push_byte_heap(span_id);
-        let links = &mut self.batch.links;
-        links.trace_ids.push(trace_id);
-        links.span_ids.push(span_id);
-        links.trace_states.push(trace_state);
-        links.flags.push(flags);
-        links.dropped_attributes.push(dropped_attributes_count);
-        links.attributes.finish_owner();
+        let batch = &mut self.batch;
+        batch.links.push(LinkRow {
+            trace_id,
+            span_id,
+            trace_state,
+            flags,
+            dropped_attributes: dropped_attributes_count,
+            attributes_end: batch.link_attributes.len() as u32,
+        });
     }
 
     /// Ends the span.
     #[inline]
     pub fn finish_span(&mut self, span: SpanScalars) {
         let batch = &mut self.batch;
-        batch.trace_ids.push(span.trace_id);
-        batch.span_ids.push(span.span_id);
-        batch.parent_span_ids.push(span.parent_span_id);
-        batch.start_unix_nano.push(span.start_unix_nano);
-        batch.end_unix_nano.push(span.end_unix_nano);
-        batch.kinds.push(span.kind);
-        batch.status_codes.push(span.status_code);
-        batch.flags.push(span.flags);
-        batch.dropped_attributes.push(span.dropped_attributes_count);
-        batch.dropped_events.push(span.dropped_events_count);
-        batch.dropped_links.push(span.dropped_links_count);
-        batch.names.push(span.name);
-        batch.trace_states.push(span.trace_state);
-        batch.status_messages.push(span.status_message);
-        batch.resource_indexes.push(span.resource);
-        batch.scope_indexes.push(span.scope);
-        batch.attributes.finish_owner();
-        batch.events.end.push(batch.events.names.len() as u32);
-        batch.links.end.push(batch.links.flags.len() as u32);
+        batch.spans.push(SpanRow {
+            scalars: span,
+            attributes_end: batch.attributes.len() as u32,
+            events_end: batch.events.len() as u32,
+            links_end: batch.links.len() as u32,
+        });
     }
 
     /// Forgets what was pushed since the last finished span.
     pub fn discard_span(&mut self) {
         let batch = &mut self.batch;
-        batch.attributes.truncate(batch.trace_ids.len());
-        let events = batch.events.end.last().map_or(0, |end| *end as usize);
-        batch.events.time_unix_nano.truncate(events);
-        batch.events.names.truncate(events);
-        batch.events.dropped_attributes.truncate(events);
-        batch.events.attributes.truncate(events);
-        let links = batch.links.end.last().map_or(0, |end| *end as usize);
-        batch.links.trace_ids.truncate(links);
-        batch.links.span_ids.truncate(links);
-        batch.links.trace_states.truncate(links);
-        batch.links.flags.truncate(links);
-        batch.links.dropped_attributes.truncate(links);
-        batch.links.attributes.truncate(links);
+        let (attributes, events, links) = batch
+            .spans
+            .last()
+            .map_or((0, 0, 0), |span| (span.attributes_end, span.events_end, span.links_end));
+        batch.attributes.truncate(attributes as usize);
+        batch.events.truncate(events as usize);
+        batch.links.truncate(links as usize);
+        let event_attributes = batch.events.last().map_or(0, |event| event.attributes_end);
+        batch.event_attributes.truncate(event_attributes as usize);
+        let link_attributes = batch.links.last().map_or(0, |link| link.attributes_end);
+        batch.link_attributes.truncate(link_attributes as usize);
     }
 
     /// Copies a span of another batch. `resource` and `scope` are of this builder.
@@ -400,12 +389,13 @@ impl SpanBatchBuilder {
     }
 
     #[inline]
-    fn table(&mut self, owner: Owner) -> &mut AttributeTable {
-        match owner {
+    fn push(&mut self, owner: Owner, key: TermId, tag: Tag, bits: u64) {
+        let attributes = match owner {
             Owner::Span => &mut self.batch.attributes,
-            Owner::Event => &mut self.batch.events.attributes,
-            Owner::Link => &mut self.batch.links.attributes,
-        }
+            Owner::Event => &mut self.batch.event_attributes,
+            Owner::Link => &mut self.batch.link_attributes,
+        };
+        attributes.push(Attribute::new(key, tag, bits));
     }
 
     /// The batch, in buffers of exactly its size; the builder is empty again.
@@ -444,24 +434,7 @@ impl SpanBatchBuilder {
             return;
         }
         let batch = &mut self.batch;
-        batch.trace_ids.clear();
-        batch.span_ids.clear();
-        batch.parent_span_ids.clear();
-        batch.start_unix_nano.clear();
-        batch.end_unix_nano.clear();
-        batch.kinds.clear();
-        batch.status_codes.clear();
-        batch.flags.clear();
-        batch.dropped_attributes.clear();
-        batch.dropped_events.clear();
-        batch.dropped_links.clear();
-        batch.names.clear();
-        batch.trace_states.clear();
-        batch.status_messages.clear();
-        batch.resource_indexes.clear();
-        batch.scope_indexes.clear();
-        batch.events.end.clear();
-        batch.links.end.clear();
+        batch.spans.clear();
         batch.terms.clear();
         batch.byte_heap.clear();
         batch.nested.clear();

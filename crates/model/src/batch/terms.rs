@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::attribute::TERMS_MAX;
+
 /// A term's number in its batch. [`TermId::EMPTY`] is the empty text in every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TermId(pub(super) u32);
@@ -65,7 +67,10 @@ impl Terms {
         (0..self.end.len() as u32).map(|index| (TermId(index), self.get(TermId(index))))
     }
 
+    /// # Panics
+    /// If there were more than an attribute can name: more texts than can come in one batch.
     pub(super) fn push(&mut self, text: &str) -> TermId {
+        assert!(self.end.len() < TERMS_MAX, "a batch has a bounded number of terms");
         self.text.push_str(text);
         self.end.push(self.text.len() as u32);
         TermId(self.end.len() as u32 - 1)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{KeyValue, ValueRef};
+use crate::{KeyValue, SpanId, ValueRef};
 
 fn ids(n: u8) -> (TraceId, SpanId) {
     (TraceId::from_bytes(&[n; 16]).expect("not zero"), SpanId::from_bytes(&[n; 8]).expect("not zero"))

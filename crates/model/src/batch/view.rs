@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::SpanBatch;
-use super::attributes::{AttributeTable, Tag, unpack};
+use super::attribute::{Attribute, Tag};
+use super::builder::SpanScalars;
 use super::terms::TermId;
+use super::{EventRow, LinkRow, SpanBatch, SpanRow};
 use crate::{Resource, Scope, SpanId, TraceId, ValueRef};
 
 /// A span of a batch.
@@ -32,31 +33,18 @@ pub struct LinkView<'a> {
 #[derive(Clone)]
 pub struct AttributeIter<'a> {
     batch: &'a SpanBatch,
-    table: &'a AttributeTable,
-    range: std::ops::Range<usize>,
+    attributes: std::slice::Iter<'a, Attribute>,
 }
 
 impl<'a> AttributeIter<'a> {
-    /// As the iterator itself, with the key as a term of the batch.
-    pub fn terms(mut self) -> impl Iterator<Item = (TermId, ValueRef<'a>)> {
-        std::iter::from_fn(move || {
-            let index = self.range.next()?;
-            Some((self.table.keys[index], self.value(index)))
-        })
+    pub(super) fn as_slice(&self) -> &'a [Attribute] {
+        self.attributes.as_slice()
     }
 
-    #[inline]
-    fn value(&self, index: usize) -> ValueRef<'a> {
-        let bits = self.table.bits[index];
-        match self.table.tags[index] {
-            Tag::Empty => ValueRef::Empty,
-            Tag::Text => ValueRef::Text(self.batch.text(unpack(bits))),
-            Tag::Bool => ValueRef::Bool(bits != 0),
-            Tag::Int => ValueRef::Int(bits as i64),
-            Tag::Double => ValueRef::Double(f64::from_bits(bits)),
-            Tag::Bytes => ValueRef::Bytes(self.batch.bytes(unpack(bits))),
-            Tag::Nested => ValueRef::Nested(&self.batch.nested[bits as usize]),
-        }
+    /// As the iterator itself, with the key as a term of the batch.
+    pub fn terms(self) -> impl Iterator<Item = (TermId, ValueRef<'a>)> {
+        let Self { batch, attributes } = self;
+        attributes.map(move |attribute| (attribute.key(), batch.value(*attribute)))
     }
 }
 
@@ -65,18 +53,54 @@ impl<'a> Iterator for AttributeIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.range.next()?;
-        Some((self.batch.terms.get(self.table.keys[index]), self.value(index)))
+        let attribute = self.attributes.next()?;
+        Some((self.batch.terms.get(attribute.key()), self.batch.value(*attribute)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.range.size_hint()
+        self.attributes.size_hint()
     }
+}
+
+impl SpanBatch {
+    #[inline]
+    fn value(&self, attribute: Attribute) -> ValueRef<'_> {
+        match attribute.tag() {
+            Tag::Empty => ValueRef::Empty,
+            Tag::Text => ValueRef::Text(self.text(attribute.range())),
+            Tag::Bool => ValueRef::Bool(attribute.bits() != 0),
+            Tag::Int => ValueRef::Int(attribute.bits() as i64),
+            Tag::Double => ValueRef::Double(f64::from_bits(attribute.bits())),
+            Tag::Bytes => ValueRef::Bytes(self.bytes(attribute.range())),
+            Tag::Nested => ValueRef::Nested(&self.nested[attribute.bits() as usize]),
+        }
+    }
+}
+
+/// Those of an owner: from where the owner before it ends.
+#[inline]
+fn owned<T>(all: &[T], before: Option<u32>, end: u32) -> &[T] {
+    &all[before.unwrap_or(0) as usize..end as usize]
 }
 
 impl ExactSizeIterator for AttributeIter<'_> {}
 
 impl<'a> SpanView<'a> {
+    #[inline]
+    pub(super) fn fields(&self) -> &'a SpanRow {
+        &self.batch.spans[self.row]
+    }
+
+    #[inline]
+    fn scalars(&self) -> &'a SpanScalars {
+        &self.fields().scalars
+    }
+
+    #[inline]
+    fn before(&self) -> Option<&'a SpanRow> {
+        self.row.checked_sub(1).map(|before| &self.batch.spans[before])
+    }
+
     /// The batch it belongs to.
     pub fn batch(&self) -> &'a SpanBatch {
         self.batch
@@ -90,31 +114,31 @@ impl<'a> SpanView<'a> {
     /// The trace it belongs to.
     #[inline]
     pub fn trace_id(&self) -> TraceId {
-        self.batch.trace_ids[self.row]
+        self.scalars().trace_id
     }
 
     /// Its own identifier.
     #[inline]
     pub fn span_id(&self) -> SpanId {
-        self.batch.span_ids[self.row]
+        self.scalars().span_id
     }
 
     /// Its parent; none for a root.
     #[inline]
     pub fn parent_span_id(&self) -> Option<SpanId> {
-        self.batch.parent_span_ids[self.row]
+        self.scalars().parent_span_id
     }
 
     /// When it began, in nanoseconds since 1970; at most `i64::MAX`.
     #[inline]
     pub fn start_unix_nano(&self) -> u64 {
-        self.batch.start_unix_nano[self.row]
+        self.scalars().start_unix_nano
     }
 
     /// When it ended, in nanoseconds since 1970, as it came: it may be before the start.
     #[inline]
     pub fn end_unix_nano(&self) -> u64 {
-        self.batch.end_unix_nano[self.row]
+        self.scalars().end_unix_nano
     }
 
     /// From start to end in nanoseconds; 0 if it ends before it starts.
@@ -124,57 +148,57 @@ impl<'a> SpanView<'a> {
 
     /// `SpanKind` as a number; unknown numbers are kept.
     pub fn kind(&self) -> i32 {
-        self.batch.kinds[self.row]
+        self.scalars().kind
     }
 
     /// `Status.code` as a number; 2 is an error, unknown numbers are kept.
     pub fn status_code(&self) -> i32 {
-        self.batch.status_codes[self.row]
+        self.scalars().status_code
     }
 
     /// `Status.message`.
     pub fn status_message(&self) -> &'a str {
-        self.batch.terms.get(self.batch.status_messages[self.row])
+        self.batch.terms.get(self.scalars().status_message)
     }
 
     /// W3C trace flags and what else the field carries.
     pub fn flags(&self) -> u32 {
-        self.batch.flags[self.row]
+        self.scalars().flags
     }
 
     /// The name.
     pub fn name(&self) -> &'a str {
-        self.batch.terms.get(self.batch.names[self.row])
+        self.batch.terms.get(self.scalars().name)
     }
 
     /// W3C trace state.
     pub fn trace_state(&self) -> &'a str {
-        self.batch.terms.get(self.batch.trace_states[self.row])
+        self.batch.terms.get(self.scalars().trace_state)
     }
 
     /// How many attributes the sender left out.
     pub fn dropped_attributes_count(&self) -> u32 {
-        self.batch.dropped_attributes[self.row]
+        self.scalars().dropped_attributes_count
     }
 
     /// How many events the sender left out.
     pub fn dropped_events_count(&self) -> u32 {
-        self.batch.dropped_events[self.row]
+        self.scalars().dropped_events_count
     }
 
     /// How many links the sender left out.
     pub fn dropped_links_count(&self) -> u32 {
-        self.batch.dropped_links[self.row]
+        self.scalars().dropped_links_count
     }
 
     /// Which of [`SpanBatch::resources`].
     pub fn resource_index(&self) -> usize {
-        self.batch.resource_indexes[self.row] as usize
+        self.scalars().resource as usize
     }
 
     /// Which of [`SpanBatch::scopes`].
     pub fn scope_index(&self) -> usize {
-        self.batch.scope_indexes[self.row] as usize
+        self.scalars().scope as usize
     }
 
     /// Its resource.
@@ -190,78 +214,89 @@ impl<'a> SpanView<'a> {
     /// Its attributes.
     #[inline]
     pub fn attributes(&self) -> AttributeIter<'a> {
-        let table = &self.batch.attributes;
-        AttributeIter { batch: self.batch, table, range: table.range(self.row) }
+        let before = self.before().map(|before| before.attributes_end);
+        let attributes = owned(&self.batch.attributes, before, self.fields().attributes_end);
+        AttributeIter { batch: self.batch, attributes: attributes.iter() }
     }
 
     /// Its events.
     pub fn events(&self) -> impl ExactSizeIterator<Item = EventView<'a>> + use<'a> {
-        let (batch, end) = (self.batch, &self.batch.events.end);
-        let start = if self.row == 0 { 0 } else { end[self.row - 1] as usize };
-        (start..end[self.row] as usize).map(move |index| EventView { batch, index })
+        let batch = self.batch;
+        let start = self.before().map_or(0, |before| before.events_end as usize);
+        (start..self.fields().events_end as usize).map(move |index| EventView { batch, index })
     }
 
     /// Its links.
     pub fn links(&self) -> impl ExactSizeIterator<Item = LinkView<'a>> + use<'a> {
-        let (batch, end) = (self.batch, &self.batch.links.end);
-        let start = if self.row == 0 { 0 } else { end[self.row - 1] as usize };
-        (start..end[self.row] as usize).map(move |index| LinkView { batch, index })
+        let batch = self.batch;
+        let start = self.before().map_or(0, |before| before.links_end as usize);
+        (start..self.fields().links_end as usize).map(move |index| LinkView { batch, index })
     }
 }
 
 impl<'a> EventView<'a> {
+    fn fields(&self) -> &'a EventRow {
+        &self.batch.events[self.index]
+    }
+
     /// When it happened, in nanoseconds since 1970; any 64-bit number.
     pub fn time_unix_nano(&self) -> u64 {
-        self.batch.events.time_unix_nano[self.index]
+        self.fields().time_unix_nano
     }
 
     /// The name.
     pub fn name(&self) -> &'a str {
-        self.batch.terms.get(self.batch.events.names[self.index])
+        self.batch.terms.get(self.fields().name)
     }
 
     /// How many attributes the sender left out.
     pub fn dropped_attributes_count(&self) -> u32 {
-        self.batch.events.dropped_attributes[self.index]
+        self.fields().dropped_attributes
     }
 
     /// Its attributes.
     pub fn attributes(&self) -> AttributeIter<'a> {
-        let table = &self.batch.events.attributes;
-        AttributeIter { batch: self.batch, table, range: table.range(self.index) }
+        let before = self.index.checked_sub(1).map(|before| self.batch.events[before].attributes_end);
+        let attributes = owned(&self.batch.event_attributes, before, self.fields().attributes_end);
+        AttributeIter { batch: self.batch, attributes: attributes.iter() }
     }
 }
 
 impl<'a> LinkView<'a> {
+    fn fields(&self) -> &'a LinkRow {
+        &self.batch.links[self.index]
+    }
+
     /// The linked trace, as it came: of any length.
     pub fn trace_id(&self) -> &'a [u8] {
-        self.batch.bytes(self.batch.links.trace_ids[self.index])
+        self.batch.bytes(self.fields().trace_id)
     }
 
     /// The linked span, as it came: of any length.
     pub fn span_id(&self) -> &'a [u8] {
-        self.batch.bytes(self.batch.links.span_ids[self.index])
+        self.batch.bytes(self.fields().span_id)
     }
 
     /// W3C trace state of the linked span.
     pub fn trace_state(&self) -> &'a str {
-        self.batch.terms.get(self.batch.links.trace_states[self.index])
+        self.batch.terms.get(self.fields().trace_state)
     }
 
     /// W3C trace flags of the linked span.
     pub fn flags(&self) -> u32 {
-        self.batch.links.flags[self.index]
+        self.fields().flags
     }
 
     /// How many attributes the sender left out.
     pub fn dropped_attributes_count(&self) -> u32 {
-        self.batch.links.dropped_attributes[self.index]
+        self.fields().dropped_attributes
     }
 
     /// Its attributes.
     pub fn attributes(&self) -> AttributeIter<'a> {
-        let table = &self.batch.links.attributes;
-        AttributeIter { batch: self.batch, table, range: table.range(self.index) }
+        let before = self.index.checked_sub(1).map(|before| self.batch.links[before].attributes_end);
+        let attributes = owned(&self.batch.link_attributes, before, self.fields().attributes_end);
+        AttributeIter { batch: self.batch, attributes: attributes.iter() }
     }
 }
 

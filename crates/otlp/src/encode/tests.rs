@@ -33,8 +33,8 @@ fn all_rows(batch: &SpanBatch) -> Vec<(u32, u32)> {
     (0..batch.len() as u32).map(|row| (0, row)).collect()
 }
 
-fn starts(batch: &SpanBatch) -> &[u64] {
-    batch.start_unix_nano()
+fn starts(batch: &SpanBatch) -> Vec<u64> {
+    batch.spans().map(|span| span.start_unix_nano()).collect()
 }
 
 #[test]

@@ -170,15 +170,15 @@ impl Inner {
         if active.size().tenants >= tenants_max && !active.has_tenant(tenant) {
             return Err(StoreError::TooManyTenants { tenants: tenants_max });
         }
-        let starts = batch.start_unix_nano();
+        let starts = || batch.spans().map(|span| span.start_unix_nano());
         let arrival_unix_nano = self.flusher.options.clock.now_unix_nano();
         let append = Append {
             tenant: tenant.clone(),
             arrival_unix_nano,
             request_hash,
             span_count: batch.len() as u32,
-            start_unix_nano_min: starts.iter().copied().min().unwrap_or_default(),
-            start_unix_nano_max: starts.iter().copied().max().unwrap_or_default(),
+            start_unix_nano_min: starts().min().unwrap_or_default(),
+            start_unix_nano_max: starts().max().unwrap_or_default(),
             payload,
             attached: Pending { tenant: tenant.clone(), batch: Arc::new(batch), arrival_unix_nano, guard },
         };

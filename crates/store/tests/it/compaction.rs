@@ -19,6 +19,7 @@ use tracelake_format::segment::{OpenSegment, RowGroupReader, SegmentWriterOption
 use tracelake_model::{SpanId, TenantId, TraceId};
 use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::sim::SimFiles;
+use tracelake_store::local_store::LocalStore;
 use tracelake_store::{Encoding, Snapshot, Store, StoreOptions};
 
 use crate::support::{TestClock, find, idle};
@@ -28,7 +29,7 @@ const NOW: u64 = 1_760_000_000_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
-    objects: Arc<InMemory>,
+    objects: Arc<dyn ObjectStore>,
     clock: Arc<TestClock>,
     store: Store,
     random: StdRng,
@@ -36,9 +37,12 @@ struct World {
 
 impl World {
     async fn new(policy: CompactionPolicy) -> Self {
+        Self::on(Arc::new(InMemory::new()), policy).await
+    }
+
+    async fn on(objects: Arc<dyn ObjectStore>, policy: CompactionPolicy) -> Self {
         let seed = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         println!("TRACELAKE_TEST_SEED={seed}");
-        let objects = Arc::new(InMemory::new());
         let clock = Arc::new(TestClock(AtomicU64::new(NOW)));
         let options = StoreOptions {
             files: Arc::new(SimFiles::new(seed)),
@@ -46,7 +50,7 @@ impl World {
             compaction: policy,
             // Small, so that small tests have several of each.
             segment_writer: SegmentWriterOptions { row_group_rows: 64, page_rows: 16, zstd_level: 1 },
-            ..StoreOptions::new(Arc::clone(&objects) as _, PathBuf::from("/wal"), seed)
+            ..StoreOptions::new(Arc::clone(&objects), PathBuf::from("/wal"), seed)
         };
         let store = Store::open(options).await.expect("an empty store");
         Self { objects, clock, store, random: StdRng::seed_from_u64(seed) }
@@ -299,4 +303,25 @@ async fn a_segment_that_is_damaged_is_left_out_and_keeps_none_of_the_others() {
     assert!(paths(&after).contains(&victim.path), "what cannot be read stays where it is");
     let kept = world.objects.get(&path).await.expect("in memory").bytes().await.expect("in memory");
     assert_eq!(kept, bytes);
+}
+
+/// A file that lost its end, as one of a disk that was full or a copy that was interrupted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_was_cut_short_is_left_out_and_keeps_none_of_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = Arc::new(LocalStore::open(folder.path()).expect("open"));
+    let mut world = World::on(objects, idle()).await;
+    world.fill(4).await;
+    let victim = world.store.snapshot().manifest.segments[1].clone();
+    let path = folder.path().join(&victim.path);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
+    file.set_len(victim.meta.size_bytes / 2).expect("it is cut");
+    let error = world.store.compact().await.expect_err("one is cut short");
+    assert!(error.to_string().contains(&victim.path), "{error}");
+    let status = world.store.compact().await.expect("the others are merged");
+    assert_eq!((status.unmergeable_segments, status.merges, status.waiting_segments), (1, 1, 0));
+    let after = world.store.snapshot();
+    assert_eq!(after.manifest.segments.len(), 2);
+    assert!(paths(&after).contains(&victim.path), "what cannot be read stays where it is");
+    assert_eq!(std::fs::metadata(&path).expect("it is there").len(), victim.meta.size_bytes / 2);
 }

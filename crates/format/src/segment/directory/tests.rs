@@ -124,6 +124,24 @@ fn a_damaged_block_is_refused_whatever_its_checksum_says() {
 }
 
 #[test]
+fn a_block_is_one_frame_that_says_its_size() {
+    let (bytes, index) = build(&batch(40, "GET /"));
+    let block = *index.blocks().first().expect("some");
+    let packed = bytes_of(&bytes, &block).to_vec();
+    let decode = |bytes: &[u8]| {
+        let honest = Block { len: bytes.len() as u32, crc32c: crc32c::crc32c(bytes), ..block };
+        DirectoryBlock::decode(&honest, bytes).map(|decoded| decoded.entries().count())
+    };
+    assert_eq!(decode(&packed).ok(), Some(40));
+    let plain = zstd::stream::decode_all(&*packed).expect("own bytes");
+    let streamed = zstd::stream::encode_all(&*plain, 1).expect("small");
+    let error = decode(&streamed).expect_err("it does not say its size");
+    assert!(error.to_string().contains("does not say how large"), "{error}");
+    assert!(decode(&[&*packed, &*packed].concat()).is_err(), "two frames");
+    assert!(decode(&[&*packed, b"more"].concat()).is_err(), "what is no frame behind one");
+}
+
+#[test]
 fn services_that_are_not_listed_do_not_make_a_block_larger_than_its_readers_expect() {
     let mut builder = DirectoryBuilder::new();
     let batch = batch(1, "GET /");
