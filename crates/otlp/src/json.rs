@@ -1,4 +1,4 @@
-//! OTLP's JSON: requests read straight into columns, and the parts of a span as lossless text.
+//! OTLP's JSON: requests read straight into a batch, and the parts of a span as lossless text.
 //!
 //! As opentelemetry-proto 1.11 has it: names in lowerCamelCase and no others, trace and span IDs as
 //! hexadecimal digits in either case, other bytes as base64, enums as integers, 64-bit integers as

@@ -1,4 +1,4 @@
-//! OTLP on the wire to columns and back: protobuf and JSON requests become a
+//! OTLP on the wire to spans in memory and back: protobuf and JSON requests become a
 //! [`SpanBatch`](tracelake_model::SpanBatch), spans become protobuf and JSON answers.
 //!
 //! No I/O, no clock, no generated structs. What cannot be read is refused as a whole

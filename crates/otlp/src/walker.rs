@@ -1,4 +1,4 @@
-//! Protobuf bytes of an `ExportTraceServiceRequest` (the same as `TracesData`) straight into columns.
+//! Protobuf bytes of an `ExportTraceServiceRequest` (the same as `TracesData`) straight into a batch.
 //!
 //! It reads what prost would read of the same bytes, whatever they are: fields in any order, the last
 //! of repeated scalars, repeated messages merged, unknown fields skipped, and the same inputs refused.

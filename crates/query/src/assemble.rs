@@ -257,11 +257,11 @@ fn fitting(batch: &SpanBatch, spans: usize, room: usize) -> SpanBatch {
 
 /// What a span adds to a batch, or somewhat more: texts that spans share are counted with each.
 fn span_bytes(span: &SpanView<'_>) -> usize {
-    /// The columns that every span has a value in, rounded up.
-    const COLUMNS: usize = 160;
+    /// A span's row, rounded up.
+    const ROW: usize = 160;
     /// The same of an event, a link, an attribute, and a text's place among the terms.
-    const INNER_COLUMNS: usize = 64;
-    let text = |text: &str| INNER_COLUMNS + text.len();
+    const INNER_ROW: usize = 64;
+    let text = |text: &str| INNER_ROW + text.len();
     let attributes = |attributes: AttributeIter<'_>| -> usize {
         let value = |value: ValueRef<'_>| match value {
             ValueRef::Text(text) => text.len(),
@@ -276,8 +276,7 @@ fn span_bytes(span: &SpanView<'_>) -> usize {
         let ids = link.trace_id().len() + link.span_id().len();
         ids + text(link.trace_state()) + attributes(link.attributes())
     });
-    COLUMNS
-        + text(span.name())
+    ROW + text(span.name())
         + text(span.trace_state())
         + text(span.status_message())
         + attributes(span.attributes())

@@ -29,9 +29,9 @@ const SLICE_TEXT_BYTES_MAX: usize = 32 << 20;
 
 /// The columns of one slice of rows.
 ///
-/// Attributes, events and links are appended as rows come. Everything else is gathered at the end, one
-/// column after the other: rows lie anywhere in memory, and the processor overlaps the misses of a short
-/// loop, not those of a whole row's worth of code.
+/// Attributes, events and links are appended as rows come, which were brought near. Everything else is gathered at
+/// the end, one column after the other: the processor overlaps the misses of a short loop, not those of a whole
+/// row's worth of code.
 #[derive(Debug)]
 pub(super) struct Gather<'a> {
     spans: Vec<SpanView<'a>>,

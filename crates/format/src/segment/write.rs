@@ -62,7 +62,7 @@ impl Default for SegmentWriterOptions {
 /// goes through a segment reads row groups whole.
 const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
 
-/// Rows that are brought near at a time: some 25 KB, half of the nearest cache.
+/// Rows that are brought near at a time: with their texts some 20 KB, half of the nearest cache.
 const ROWS_NEAR: usize = 32;
 
 /// A segment's file.

@@ -112,6 +112,52 @@ fn a_discarded_span_leaves_nothing() {
 }
 
 #[test]
+fn what_was_kept_around_a_discarded_span_keeps_its_own_attributes() {
+    let mut builder = SpanBatchBuilder::new();
+    begin(&mut builder);
+    let key = builder.key(b"n").expect("UTF-8");
+    let events_and_links = |builder: &mut SpanBatchBuilder, first: i64| {
+        for number in first..first + 2 {
+            builder.push_int(Owner::Event, key, number);
+            builder.finish_event(number as u64, TermId::EMPTY, 0);
+            builder.push_int(Owner::Link, key, 10 * number);
+            builder.finish_link(&[1; 16], &[2; 8], TermId::EMPTY, number as u32, 0);
+        }
+    };
+    events_and_links(&mut builder, 1);
+    span_with(&mut builder, 1, &[("kept", Value::Int(1))]);
+    events_and_links(&mut builder, 3);
+    // Of an event and a link that were not finished.
+    builder.push_int(Owner::Event, key, 5);
+    builder.push_int(Owner::Link, key, 50);
+    builder.discard_span();
+    events_and_links(&mut builder, 6);
+    span_with(&mut builder, 2, &[]);
+    let batch = builder.finish();
+    let numbers = |span: SpanView<'_>| -> Vec<(u64, ValueRef<'_>, u32, ValueRef<'_>)> {
+        let only = |mut attributes: AttributeIter<'_>| {
+            assert_eq!(attributes.len(), 1);
+            attributes.next().map_or(i64::MIN, |(_, value)| match value {
+                ValueRef::Int(number) => number,
+                _ => i64::MIN,
+            })
+        };
+        let pairs = span.events().zip(span.links());
+        pairs
+            .map(|(event, link)| {
+                let (of_event, of_link) = (only(event.attributes()), only(link.attributes()));
+                (event.time_unix_nano(), ValueRef::Int(of_event), link.flags(), ValueRef::Int(of_link))
+            })
+            .collect()
+    };
+    let expected = |first: i64| {
+        [first, first + 1].map(|n| (n as u64, ValueRef::Int(n), n as u32, ValueRef::Int(10 * n)))
+    };
+    assert_eq!(numbers(batch.span(0)), expected(1));
+    assert_eq!(numbers(batch.span(1)), expected(6));
+}
+
+#[test]
 fn text_that_is_not_utf8_is_refused() {
     let mut builder = SpanBatchBuilder::new();
     assert_eq!(builder.term(&[0xff]), Err(InvalidUtf8));

@@ -97,7 +97,7 @@ impl<'a> SpanView<'a> {
     }
 
     #[inline]
-    fn before(&self) -> Option<&'a SpanRow> {
+    pub(super) fn before(&self) -> Option<&'a SpanRow> {
         self.row.checked_sub(1).map(|before| &self.batch.spans[before])
     }
 

@@ -1,4 +1,4 @@
-//! One span in JSON, read into the builder, and whether it is kept. An attribute goes to the columns as
+//! One span in JSON, read into the builder, and whether it is kept. An attribute goes to the batch as
 //! soon as its object ends; what the span has once is gathered until its own object does.
 
 use serde::de::{Deserializer, Error, MapAccess};
@@ -223,7 +223,7 @@ impl<'de> Object<'de> for Status<'_, '_, '_> {
     }
 }
 
-/// An array of attributes that go to the columns.
+/// An array of attributes that go to the batch.
 struct Attributes<'p, 't, 's> {
     span: &'p mut Span<'t, 's>,
     owner: Owner,

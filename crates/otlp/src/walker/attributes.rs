@@ -1,5 +1,5 @@
 //! Attributes of spans, events and links. Nearly all are a key and one scalar, in that order: those go
-//! to the columns as they lie in the body. Any other goes through the general, owned form.
+//! to the batch as they lie in the body. Any other goes through the general, owned form.
 
 use tracelake_model::{KeyValue, Owner, Value};
 
