@@ -15,6 +15,7 @@ mod filter;
 pub mod fuzzing;
 mod gather;
 mod layout;
+mod merge;
 pub mod meta;
 mod open;
 mod packed;
@@ -28,6 +29,7 @@ mod rows;
 mod schema;
 mod shapes;
 mod shared_texts;
+mod slice;
 mod unpack;
 mod write;
 
@@ -35,15 +37,14 @@ pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeT
 pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
 pub use filter::TraceFilter;
+pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
 pub use pages::{CachedPage, ReadCache};
 pub use plan::RowsPlan;
 pub use row_group::{RowGroupReader, WholeSegment};
-pub use rows::{BatchTables, RowRef};
 pub use write::{
-    Generations, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source, WrittenSegment,
-    write_segment,
+    SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, WrittenSegment, write_segment,
 };
 
 /// The version of the format that is written, and the newest that is read.

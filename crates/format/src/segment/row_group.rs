@@ -7,13 +7,12 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::ParquetMetaData;
-use tracelake_model::SpanBatch;
 
 use super::decode::READING;
+use super::merge::SegmentRows;
 use super::meta::SegmentMeta;
 use super::open::OpenSegment;
 use super::pages::GroupPages;
-use super::unpack::{self, Unpacker};
 use super::{WHAT, parquet_error, schema};
 use crate::FormatError;
 
@@ -42,8 +41,13 @@ impl WholeSegment {
     }
 }
 
+/// Columns that say what is known: tenants stand in the directory, services in their resources.
+pub(super) fn is_read(column: &str) -> bool {
+    ![schema::TENANT, schema::SERVICE_NAME].contains(&column)
+}
+
 /// A row group that was fetched whole, for whoever goes through a segment from its first row to its last.
-/// An iterator of batches in order, with the generations of their rows.
+/// An iterator of its rows in order.
 pub struct RowGroupReader {
     whole: Arc<WholeSegment>,
     reader: ParquetRecordBatchReader,
@@ -80,9 +84,7 @@ impl RowGroupReader {
         let group = group.ok_or_else(|| FormatError::damaged(WHAT, "it has no such row group"))?;
         let fields = segment.schema.fields();
         let columns = fields.iter().enumerate();
-        let columns = columns
-            .filter(|(_, field)| ![schema::TENANT, schema::SERVICE_NAME].contains(&field.name().as_str()))
-            .map(|(column, _)| column);
+        let columns = columns.filter(|(_, field)| is_read(field.name())).map(|(column, _)| column);
         let columns = ProjectionMask::roots(&segment.descriptor, columns);
         let pages = GroupPages { source, layout: &group.layout, metadata, group: index };
         let reader = parquet_to_arrow_field_levels(&segment.descriptor, columns, Some(fields))
@@ -95,15 +97,10 @@ impl RowGroupReader {
 }
 
 impl Iterator for RowGroupReader {
-    type Item = Result<(SpanBatch, Vec<u64>), FormatError>;
+    type Item = Result<SegmentRows, FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let rows = self.reader.next()?.map_err(|source| parquet_error(READING)(source.into()));
-        Some(rows.and_then(|rows| {
-            let generations = unpack::generations(&rows)?;
-            let mut unpacker = Unpacker::new(&self.whole.segment.attribute_columns, None);
-            unpacker.push(&rows, &[])?;
-            Ok((unpacker.finish(), generations))
-        }))
+        Some(rows.and_then(|rows| SegmentRows::new(Arc::clone(&self.whole), rows)))
     }
 }

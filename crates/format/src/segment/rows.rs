@@ -7,12 +7,13 @@ use tracelake_model::hash::trace_hash;
 use tracelake_model::{Resource, Scope, SpanBatch, SpanView, TenantId};
 use tracelake_otlp::json;
 
+use super::WHAT;
 use super::columns::AttributeColumn;
 use crate::FormatError;
 
 /// A row by where it is.
 #[derive(Debug, Clone, Copy)]
-pub struct RowRef {
+pub(super) struct RowRef {
     hash: u64,
     source: u32,
     row: u32,
@@ -20,7 +21,7 @@ pub struct RowRef {
 
 impl RowRef {
     /// Row `row` of a source; `hash` is the [`trace_hash`] of its trace.
-    pub fn new(hash: u64, source: u32, row: u32) -> Self {
+    fn new(hash: u64, source: u32, row: u32) -> Self {
         Self { hash, source, row }
     }
 
@@ -88,14 +89,14 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    fn place(&mut self, text: String) -> u32 {
-        match self.by_text.get(&text) {
+    fn place(&mut self, text: &str) -> u32 {
+        match self.by_text.get(text) {
             Some(place) => *place,
             None => {
                 let place = self.texts.len() as u32;
                 self.bytes += text.len();
-                self.texts.push(text.clone());
-                self.by_text.insert(text, place);
+                self.texts.push(text.to_owned());
+                self.by_text.insert(text.to_owned(), place);
                 place
             }
         }
@@ -104,7 +105,7 @@ impl Texts {
 
 /// Tables beside a batch: from its own numbers to the segment's.
 #[derive(Debug, Default)]
-pub struct BatchTables {
+pub(super) struct BatchTables {
     pub(super) resources: Vec<u32>,
     pub(super) scopes: Vec<u32>,
     /// By term: which attribute column, if any.
@@ -147,7 +148,7 @@ impl Shared {
                 let place = *scopes.entry(Arc::as_ptr(scope)).or_insert_with(|| {
                     let mut text = String::new();
                     json::write_scope(&mut text, scope);
-                    self.scopes.place(text)
+                    self.scopes.place(&text)
                 });
                 tables.scopes.push(place);
             }
@@ -161,11 +162,27 @@ impl Shared {
     fn place_resource(&mut self, resource: &Resource) -> u32 {
         let mut text = String::new();
         json::write_resource(&mut text, resource);
-        let place = self.resources.place(text);
+        let place = self.resources.place(&text);
         if place as usize == self.services.len() {
             self.services.push(resource.service_name().map(Into::into));
         }
         place
+    }
+
+    /// Adds a resource as it stands in a segment.
+    pub(super) fn place_resource_text(&mut self, text: &str) -> Result<u32, FormatError> {
+        if let Some(place) = self.resources.by_text.get(text) {
+            return Ok(*place);
+        }
+        let resource =
+            json::parse_resource(text).map_err(|error| FormatError::damaged(WHAT, error.to_string()))?;
+        self.services.push(resource.service_name().map(Into::into));
+        Ok(self.resources.place(text))
+    }
+
+    /// Adds a scope as it stands in a segment.
+    pub(super) fn place_scope_text(&mut self, text: &str) -> u32 {
+        self.scopes.place(text)
     }
 
     /// Bytes of all the texts.

@@ -11,7 +11,7 @@ use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, ListArray,
     PrimitiveArray, RecordBatch, StringArray, StructArray,
 };
-use tracelake_model::{Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId};
+use tracelake_model::{Owner, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TermId, TraceId, ValueRef};
 use tracelake_otlp::json;
 
 use super::columns::{AttributeColumn, AttributeType};
@@ -121,22 +121,16 @@ impl<'s> Unpacker<'s> {
     }
 }
 
-/// The generations of the batch's rows.
-pub(super) fn generations(batch: &RecordBatch) -> Result<Vec<u64>, FormatError> {
-    let column = required::<PrimitiveArray<UInt64Type>>(batch, schema::GENERATION)?;
-    Ok(column.values().to_vec())
-}
-
-fn damaged(detail: impl Into<String>) -> FormatError {
+pub(super) fn damaged(detail: impl Into<String>) -> FormatError {
     FormatError::damaged(WHAT, detail)
 }
 
-fn wrong_type() -> FormatError {
+pub(super) fn wrong_type() -> FormatError {
     damaged("a column is not of its type")
 }
 
 /// A column that may have been left unread, because it has nothing but nulls in these rows.
-fn optional<'b, A: Array + 'static>(
+pub(super) fn optional<'b, A: Array + 'static>(
     batch: &'b RecordBatch,
     name: &str,
 ) -> Result<Option<&'b A>, FormatError> {
@@ -147,7 +141,10 @@ fn optional<'b, A: Array + 'static>(
 }
 
 /// A column that every row has a value of.
-fn required<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Result<&'b A, FormatError> {
+pub(super) fn required<'b, A: Array + 'static>(
+    batch: &'b RecordBatch,
+    name: &str,
+) -> Result<&'b A, FormatError> {
     optional::<A>(batch, name)?.filter(|column| column.null_count() == 0).ok_or_else(wrong_type)
 }
 
@@ -284,7 +281,7 @@ impl<'b> Places<'b> {
     }
 }
 
-enum Cells<'b> {
+pub(super) enum Cells<'b> {
     Text(&'b StringArray),
     Int(&'b PrimitiveArray<Int64Type>),
     Double(&'b PrimitiveArray<Float64Type>),
@@ -292,7 +289,7 @@ enum Cells<'b> {
 }
 
 impl<'b> Cells<'b> {
-    fn of(array: &'b ArrayRef, kind: AttributeType) -> Result<Self, FormatError> {
+    pub(super) fn of(array: &'b ArrayRef, kind: AttributeType) -> Result<Self, FormatError> {
         let cells = match kind {
             AttributeType::String => array.as_string_opt().map(Self::Text),
             AttributeType::Int => array.as_primitive_opt().map(Self::Int),
@@ -300,6 +297,16 @@ impl<'b> Cells<'b> {
             AttributeType::Bool => array.as_boolean_opt().map(Self::Bool),
         };
         cells.ok_or_else(wrong_type)
+    }
+
+    /// The row's value, if it has one.
+    pub(super) fn value(&self, row: usize) -> Option<ValueRef<'b>> {
+        match self {
+            Self::Text(texts) => texts.is_valid(row).then(|| ValueRef::Text(texts.value(row))),
+            Self::Int(values) => values.is_valid(row).then(|| ValueRef::Int(values.value(row))),
+            Self::Double(values) => values.is_valid(row).then(|| ValueRef::Double(values.value(row))),
+            Self::Bool(values) => values.is_valid(row).then(|| ValueRef::Bool(values.value(row))),
+        }
     }
 }
 
@@ -317,13 +324,13 @@ fn push_cell(builder: &mut SpanBatchBuilder, key: TermId, cells: &Cells<'_>, row
 }
 
 /// A list column: elements of all rows, and which are whose.
-struct List<'b> {
+pub(super) struct List<'b> {
     rows: &'b ListArray,
     elements: &'b StructArray,
 }
 
 impl<'b> List<'b> {
-    fn of(batch: &'b RecordBatch, name: &str) -> Result<Option<Self>, FormatError> {
+    pub(super) fn of(batch: &'b RecordBatch, name: &str) -> Result<Option<Self>, FormatError> {
         let Some(rows) = optional::<ListArray>(batch, name)? else { return Ok(None) };
         let elements = rows.values().as_struct_opt().ok_or_else(wrong_type)?;
         Ok(Some(Self { rows, elements }))
@@ -338,7 +345,7 @@ impl<'b> List<'b> {
         self.field(name)
     }
 
-    fn elements_of(&self, row: usize) -> std::ops::Range<usize> {
+    pub(super) fn elements_of(&self, row: usize) -> std::ops::Range<usize> {
         if self.rows.is_null(row) {
             return 0..0;
         }
@@ -348,15 +355,15 @@ impl<'b> List<'b> {
     }
 }
 
-struct Residual<'b> {
-    list: List<'b>,
-    keys: &'b StringArray,
-    types: &'b StringArray,
-    values: &'b StringArray,
+pub(super) struct Residual<'b> {
+    pub(super) list: List<'b>,
+    pub(super) keys: &'b StringArray,
+    pub(super) types: &'b StringArray,
+    pub(super) values: &'b StringArray,
 }
 
 impl<'b> Residual<'b> {
-    fn of(list: List<'b>) -> Result<Self, FormatError> {
+    pub(super) fn of(list: List<'b>) -> Result<Self, FormatError> {
         Ok(Self { keys: list.field("key")?, types: list.field("type")?, values: list.field("value")?, list })
     }
 

@@ -1,33 +1,32 @@
-//! Writes a segment: gathers slice by slice into Parquet, collects directory and filter on the way, and
-//! puts the checksums over it. From batches in memory, which are sorted first, or from rows that come in
+//! Writes a segment: slice by slice into Parquet, collects directory and filter on the way, and puts the
+//! checksums over it. From batches in memory, which are sorted first, or from rows of other segments that come in
 //! order.
 
-use std::cmp::Ordering;
+mod file;
+mod summary;
+
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::file::metadata::KeyValue;
-use tracelake_model::hash::{filter_key, tenant_hash};
-use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId, bring_near};
+use tracelake_model::{SpanBatch, TenantId, bring_near};
 use ulid::Ulid;
 
+use self::file::File;
+use self::summary::Summary;
 use super::columns::{AttributeColumn, AttributeColumns, AttributeCounts};
 use super::directory::DirectoryBuilder;
 use super::filter::TraceFilter;
 use super::gather::Gather;
-use super::meta::{Section, SegmentMeta, SegmentTenant};
+use super::merge::{PlannedRows, RowRun, RunSource, Runs, SharedTables};
+use super::meta::SegmentMeta;
 use super::rows::{BatchTables, RowRef, Shared, by_name, sorted};
+use super::schema;
 use super::shapes::{SAMPLE_ROWS, Shapes};
 use super::shared_texts::SharedTexts;
-use super::{Description, METADATA_KEY, parquet_error, schema};
+use super::slice::{RowFacts, Slice};
 use crate::FormatError;
-use crate::checksum::ChecksumTable;
 
 /// What goes into a segment.
 #[derive(Debug)]
@@ -109,14 +108,8 @@ pub fn write_segment(
 
     let plan = SegmentPlan { columns: present, shapes };
     let mut writer = SegmentWriter::with_shared(input.segment_id, 0, &plan, shared, options)?;
-    let generations = Generations::Same(input.generation);
-    let sources: Vec<Source<'_>> = batches
-        .iter()
-        .zip(&tables)
-        .map(|(batch, tables)| Source { batch, generations, tables: Arc::clone(tables) })
-        .collect();
     for ((tenant, _), rows) in tenants.iter().zip(&rows_of_tenants) {
-        writer.push(tenant, rows, &sources)?;
+        writer.push_spans(tenant, input.generation, rows, &batches, &tables)?;
     }
     writer.finish()
 }
@@ -124,7 +117,7 @@ pub fn write_segment(
 /// The columns of a file and how they are written.
 #[derive(Debug, Clone)]
 pub struct SegmentPlan {
-    columns: Vec<AttributeColumn>,
+    pub(super) columns: Vec<AttributeColumn>,
     shapes: Shapes,
 }
 
@@ -145,42 +138,12 @@ impl SegmentPlan {
     }
 }
 
-/// Where rows lie, with what their segment shares.
-#[derive(Debug, Clone)]
-pub struct Source<'a> {
-    /// The spans.
-    pub batch: &'a SpanBatch,
-    /// Their generations.
-    pub generations: Generations<'a>,
-    /// From [`SegmentWriter::tables`] of the writer that gets the rows.
-    pub tables: Arc<BatchTables>,
-}
-
-/// The generations of a batch's rows.
-#[derive(Debug, Clone, Copy)]
-pub enum Generations<'a> {
-    /// All of them are of this one.
-    Same(u64),
-    /// Row by row.
-    Each(&'a [u64]),
-}
-
-impl Generations<'_> {
-    /// That of a row.
-    #[inline]
-    pub fn of(&self, row: usize) -> u64 {
-        match self {
-            Self::Same(generation) => *generation,
-            Self::Each(generations) => generations.get(row).copied().unwrap_or_default(),
-        }
-    }
-}
-
 /// Writes a segment from rows that come in its order, piece by piece. What it holds is bounded by a row
 /// group, what rows of the file share, and some bytes a trace, if its bytes are taken as they come.
 #[derive(Debug)]
 pub struct SegmentWriter {
     file: File,
+    schema: SchemaRef,
     columns: Vec<AttributeColumn>,
     options: SegmentWriterOptions,
     shared: Shared,
@@ -210,8 +173,10 @@ impl SegmentWriter {
         shared: Shared,
         options: &SegmentWriterOptions,
     ) -> Result<Self, FormatError> {
+        let schema = schema::schema(&plan.columns);
         Ok(Self {
-            file: File::create(&plan.columns, &plan.shapes, options)?,
+            file: File::create(Arc::clone(&schema), &plan.columns, &plan.shapes, options)?,
+            schema,
             columns: plan.columns.clone(),
             options: options.clone(),
             shared,
@@ -221,9 +186,12 @@ impl SegmentWriter {
         })
     }
 
-    /// What the file shares of batches, for [`Source`]s.
-    pub fn tables(&mut self, batches: &[&SpanBatch]) -> Vec<Arc<BatchTables>> {
-        self.shared.add(batches)
+    /// Where the file has the resources and scopes of these rows, for [`RunSource`]s.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if a resource is none.
+    pub fn tables(&mut self, rows: &PlannedRows) -> Result<SharedTables, FormatError> {
+        rows.tables(&mut self.shared)
     }
 
     /// Bytes of the resources and scopes that are held.
@@ -247,55 +215,98 @@ impl SegmentWriter {
     /// start, span ID).
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if they do not; [`FormatError::TooLarge`] if there is more text in a few
-    /// rows than the format holds; [`FormatError::Parquet`] if the library refuses.
+    /// [`FormatError::Damaged`] if they do not, or an identifier of theirs is none; [`FormatError::TooLarge`] if
+    /// there is more text in a few rows than the format holds; [`FormatError::Parquet`] if the library refuses.
     pub fn push(
         &mut self,
         tenant: &TenantId,
+        runs: &[RowRun],
+        sources: &[RunSource<'_>],
+    ) -> Result<(), FormatError> {
+        let ordinal = self.summary.tenant(tenant)?;
+        let mut slice = Runs::new(&self.schema, sources);
+        for run in runs {
+            let Some(source) = sources.get(run.source()) else { continue };
+            for row in run.rows() {
+                let facts = source.facts(ordinal, row)?;
+                self.begin_row(&mut slice, &facts, || source.rows.name(row))?;
+                slice.push(&facts, run.source(), row);
+                self.end_row(&mut slice)?;
+            }
+        }
+        self.write(&mut slice)
+    }
+
+    /// The same from batches, whose tables are those of what the writer shares.
+    fn push_spans(
+        &mut self,
+        tenant: &TenantId,
+        generation: u64,
         rows: &[RowRef],
-        sources: &[Source<'_>],
+        batches: &[&SpanBatch],
+        tables: &[Arc<BatchTables>],
     ) -> Result<(), FormatError> {
         let ordinal = self.summary.tenant(tenant)?;
         let mut gather = Gather::new(&self.columns);
         let mut near = Vec::with_capacity(ROWS_NEAR);
         for (at, row) in rows.iter().enumerate() {
             if at % ROWS_NEAR == 0 {
-                let next = rows.iter().skip(at).take(ROWS_NEAR);
                 near.clear();
-                near.extend(next.filter_map(|row| Some(sources.get(row.source())?.batch.span(row.row()))));
+                near.extend(rows.iter().skip(at).take(ROWS_NEAR).filter_map(|row| row.span(batches)));
                 bring_near(&near);
             }
-            let Some(source) = sources.get(row.source()) else { continue };
-            let span = source.batch.span(row.row());
-            let generation = source.generations.of(row.row());
-            let tables = &source.tables;
-            let resource = tables.resources.get(span.resource_index()).copied().unwrap_or_default();
-            let scope = tables.scopes.get(span.scope_index()).copied().unwrap_or_default();
-            let service = self.shared.services.get(resource as usize).and_then(|service| service.as_deref());
-            self.directory.push(ordinal, span, service)?;
-            self.summary.push(row.hash(), generation, &span)?;
-            if !self.texts.add(&self.shared, resource, scope, self.file.group_rows + gather.rows()) {
-                self.write(&mut gather)?;
-                self.end_row_group()?;
-                self.texts.add(&self.shared, resource, scope, 0);
-            }
-            gather.push(ordinal, generation, span, tables)?;
-            let room = self.options.row_group_rows.saturating_sub(self.file.group_rows).max(1);
-            if gather.is_full(self.options.page_rows.min(room)) {
-                self.write(&mut gather)?;
-                if self.file.group_rows >= self.options.row_group_rows
-                    || self.file.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX
-                {
-                    self.end_row_group()?;
-                }
-            }
+            let (Some(span), Some(tables)) = (row.span(batches), tables.get(row.source())) else { continue };
+            let facts = RowFacts::of_span(ordinal, generation, row.hash(), &span, tables);
+            self.begin_row(&mut gather, &facts, || span.name())?;
+            gather.push(&facts, span, tables)?;
+            self.end_row(&mut gather)?;
         }
         self.write(&mut gather)
     }
 
-    fn write(&mut self, gather: &mut Gather<'_>) -> Result<(), FormatError> {
+    /// Notes a row that is added to the slice next, and ends the row group before it if it must.
+    #[inline]
+    fn begin_row<'n>(
+        &mut self,
+        slice: &mut impl Slice,
+        row: &RowFacts,
+        name: impl FnOnce() -> &'n str,
+    ) -> Result<(), FormatError> {
+        let service = self.shared.services.get(row.resource as usize).and_then(|service| service.as_deref());
+        self.directory.push(row, name, service)?;
+        self.summary.push(row)?;
+        let rows = self.file.rows_of_group() + slice.rows();
+        if !self.texts.add(&self.shared, row.resource, row.scope, rows) {
+            self.write(slice)?;
+            self.end_row_group()?;
+            self.texts.add(&self.shared, row.resource, row.scope, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes the slice if it has enough, and ends the row group if that has.
+    #[inline]
+    fn end_row(&mut self, slice: &mut impl Slice) -> Result<(), FormatError> {
+        let room = self.options.row_group_rows.saturating_sub(self.file.rows_of_group()).max(1);
+        if !slice.is_full(self.options.page_rows.min(room)) {
+            return Ok(());
+        }
+        self.write(slice)?;
+        if self.file.rows_of_group() >= self.options.row_group_rows
+            || self.file.bytes_of_group() >= ROW_GROUP_BYTES_MAX
+        {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, slice: &mut impl Slice) -> Result<(), FormatError> {
+        let rows = slice.rows();
+        if rows == 0 {
+            return Ok(());
+        }
         let tenants = self.summary.meta.tenants.iter().map(|part| part.tenant.as_str()).collect::<Vec<_>>();
-        self.file.write(gather, &tenants, &self.shared)
+        self.file.write(rows, slice.finish(&tenants, &self.shared)?)
     }
 
     fn end_row_group(&mut self) -> Result<(), FormatError> {
@@ -325,7 +336,7 @@ impl SegmentWriter {
         let Self { mut file, columns, directory, summary, .. } = self;
         file.end_row_group()?;
         let Summary { mut meta, mut filter_keys, .. } = summary;
-        let (blocks, index) = directory.finish(file.writer.bytes_written() as u64)?;
+        let (blocks, index) = directory.finish(file.bytes_written())?;
         file.append(&blocks)?;
         filter_keys.sort_unstable();
         filter_keys.dedup();
@@ -335,187 +346,4 @@ impl SegmentWriter {
         meta.checksums = file.append(&checksums)?;
         file.finish(meta, columns)
     }
-}
-
-/// The Parquet file being written.
-#[derive(Debug)]
-struct File {
-    writer: ArrowWriter<Sink>,
-    schema: SchemaRef,
-    group_rows: usize,
-}
-
-/// What was written and not yet taken, and the checksums of everything written.
-#[derive(Debug, Default)]
-struct Sink {
-    offset: u64,
-    bytes: Vec<u8>,
-    checksums: ChecksumTable,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.checksums.extend(bytes);
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl File {
-    fn create(
-        columns: &[AttributeColumn],
-        shapes: &Shapes,
-        options: &SegmentWriterOptions,
-    ) -> Result<Self, FormatError> {
-        let schema = schema::schema(columns);
-        let properties = schema::properties(options, columns, shapes)?;
-        // The Arrow schema would be kilobytes of what the Parquet schema says as well.
-        let writer_options =
-            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Sink::default(), Arc::clone(&schema), writer_options)
-            .map_err(parquet_error("beginning a segment"))?;
-        Ok(Self { writer, schema, group_rows: 0 })
-    }
-
-    /// Writes the slice that was gathered.
-    fn write(
-        &mut self,
-        gather: &mut Gather<'_>,
-        tenants: &[&str],
-        shared: &Shared,
-    ) -> Result<(), FormatError> {
-        let rows = gather.rows();
-        if rows == 0 {
-            return Ok(());
-        }
-        let arrays = gather.finish(tenants, shared)?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
-            .map_err(|source| parquet_error("gathering a segment's rows")(source.into()))?;
-        self.writer.write(&batch).map_err(parquet_error("writing a segment's rows"))?;
-        self.group_rows += rows;
-        Ok(())
-    }
-
-    fn end_row_group(&mut self) -> Result<(), FormatError> {
-        self.group_rows = 0;
-        self.writer.flush().map_err(parquet_error("ending a row group"))
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<Section, FormatError> {
-        let offset = self.writer.bytes_written() as u64;
-        self.writer
-            .write_all(bytes)
-            .map_err(|error| parquet_error("writing a segment's index")(error.into()))?;
-        Ok(Section { offset, len: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) })
-    }
-
-    /// What the library holds back comes into the sink.
-    fn sink(&mut self) -> Result<&mut Sink, FormatError> {
-        self.writer.sync().map_err(|error| parquet_error("writing a segment")(error.into()))?;
-        Ok(self.writer.inner_mut())
-    }
-
-    fn checksums(&mut self) -> Result<&ChecksumTable, FormatError> {
-        Ok(&self.sink()?.checksums)
-    }
-
-    fn take_bytes(&mut self) -> Result<Vec<u8>, FormatError> {
-        let sink = self.sink()?;
-        let bytes = std::mem::take(&mut sink.bytes);
-        sink.offset += bytes.len() as u64;
-        Ok(bytes)
-    }
-
-    /// The footer, with what the file says of itself.
-    fn finish(
-        mut self,
-        meta: SegmentMeta,
-        attribute_columns: Vec<AttributeColumn>,
-    ) -> Result<WrittenSegment, FormatError> {
-        let description = Description { segment: meta, attribute_columns };
-        let json = serde_json::to_string(&description)
-            .map_err(|error| FormatError::damaged(super::WHAT, format!("cannot describe itself: {error}")))?;
-        self.writer.append_key_value_metadata(KeyValue::new(METADATA_KEY.to_owned(), json));
-        let Sink { offset, bytes, .. } =
-            self.writer.into_inner().map_err(parquet_error("writing a segment's footer"))?;
-
-        let mut meta = description.segment;
-        let footer = meta.checksums.range().end;
-        let footer_bytes = footer
-            .checked_sub(offset)
-            .and_then(|from| bytes.get(usize::try_from(from).ok()?..))
-            .unwrap_or_default();
-        meta.footer =
-            Section { offset: footer, len: footer_bytes.len() as u64, crc32c: crc32c::crc32c(footer_bytes) };
-        meta.size_bytes = offset + bytes.len() as u64;
-        Ok(WrittenSegment { bytes: bytes.into(), offset, meta })
-    }
-}
-
-/// What the manifest and the filter need of the rows.
-#[derive(Debug)]
-struct Summary {
-    meta: SegmentMeta,
-    filter_keys: Vec<u64>,
-    tenant_hash: u64,
-    newest: Option<(u64, TraceId)>,
-}
-
-impl Summary {
-    fn new(id: Ulid, level: u32) -> Self {
-        let meta = SegmentMeta::new(id, level);
-        Self { meta, filter_keys: Vec::new(), tenant_hash: 0, newest: None }
-    }
-
-    /// The ordinal of the tenant whose rows come next.
-    fn tenant(&mut self, tenant: &TenantId) -> Result<u32, FormatError> {
-        match self.meta.tenants.last().map(|last| last.tenant.cmp(tenant)) {
-            Some(Ordering::Equal) => {}
-            Some(Ordering::Greater) => return Err(disorder()),
-            None | Some(Ordering::Less) => {
-                self.tenant_hash = tenant_hash(tenant);
-                self.newest = None;
-                let first_row = self.meta.rows;
-                let part = SegmentTenant { tenant: tenant.clone(), first_row, rows: 0, traces: 0 };
-                self.meta.tenants.push(part);
-            }
-        }
-        Ok(self.meta.tenants.len() as u32 - 1)
-    }
-
-    #[inline]
-    fn push(&mut self, hash: u64, generation: u64, span: &SpanView<'_>) -> Result<(), FormatError> {
-        let meta = &mut self.meta;
-        let trace = (hash, span.trace_id());
-        let new_trace = u64::from(self.newest != Some(trace));
-        if new_trace == 1 {
-            if self.newest.is_some_and(|newest| newest > trace) {
-                return Err(disorder());
-            }
-            self.newest = Some(trace);
-            self.filter_keys.push(filter_key(self.tenant_hash, &trace.1));
-            meta.trace_hash_min = meta.trace_hash_min.min(hash);
-            meta.trace_hash_max = meta.trace_hash_max.max(hash);
-        }
-        meta.rows += 1;
-        meta.traces += new_trace;
-        meta.generation_min = meta.generation_min.min(generation);
-        meta.generation_max = meta.generation_max.max(generation);
-        meta.start_unix_nano_min = meta.start_unix_nano_min.min(span.start_unix_nano());
-        meta.start_unix_nano_max = meta.start_unix_nano_max.max(span.start_unix_nano());
-        meta.end_unix_nano_max = meta.end_unix_nano_max.max(span.end_unix_nano());
-        if let Some(part) = meta.tenants.last_mut() {
-            part.rows += 1;
-            part.traces += new_trace;
-        }
-        Ok(())
-    }
-}
-
-fn disorder() -> FormatError {
-    FormatError::damaged(super::WHAT, "its rows do not come in the order of a segment")
 }

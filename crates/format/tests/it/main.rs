@@ -5,6 +5,7 @@ mod file;
 mod fixture;
 mod fuzz;
 mod lookup;
+mod merge;
 mod random;
 mod realistic;
 mod round_trip;

@@ -91,7 +91,7 @@ pub(crate) fn merge(
     let row_bytes = (bytes / rows_expected.max(1)).max(1) * DECODED_RATIO;
     let rows_at_once = WINDOWS_ROWS.min(usize::try_from(WINDOWS_BYTES / row_bytes).unwrap_or(usize::MAX));
     let window_rows = (rows_at_once / inputs.len().max(1)).clamp(WINDOW_ROWS.0, WINDOW_ROWS.1);
-    let source = Source { runtime: &env.runtime, segments: env.segments, window_rows };
+    let source = Source { runtime: &env.runtime, segments: env.segments, plan: &survey.plan, window_rows };
     let mut cursors = Vec::with_capacity(inputs.len());
     for (number, (entry, opened)) in inputs.iter().zip(opened).enumerate() {
         cursors.push(Cursor::open(&source, entry, opened, number as u64, &tenants)?);
@@ -99,7 +99,7 @@ pub(crate) fn merge(
     let level = inputs.iter().map(|entry| entry.meta.level).max().unwrap_or(0) + 1;
     let mut sink = Sink {
         env,
-        plan: survey.plan,
+        plan: &survey.plan,
         level,
         tenants,
         boundaries: survey.boundaries,
@@ -115,12 +115,10 @@ pub(crate) fn merge(
     // An input goes on by itself as long as its rows come before all others': most traces are in one.
     let heads = cursors.iter().enumerate().filter_map(|(at, cursor)| Some(Reverse((cursor.key()?, at))));
     let mut heads: BinaryHeap<Reverse<(RowKey, usize)>> = heads.collect();
-    while let Some(Reverse((first, at))) = heads.pop() {
+    while let Some(Reverse((_, at))) = heads.pop() {
         let Some(cursor) = cursors.get_mut(at) else { continue };
         let next_best = heads.peek().map(|Reverse(head)| *head);
-        let mut key = first;
-        loop {
-            let (window, row) = cursor.at();
+        while let Some((key, window, row)) = cursor.at() {
             if is_expired(key.tenant) {
                 sink.expired += 1;
             } else {
@@ -135,7 +133,6 @@ pub(crate) fn merge(
                 heads.push(Reverse((next, at)));
                 break;
             }
-            key = next;
         }
     }
     let (rows, duplicates) = (sink.rows, sink.duplicates);
@@ -162,7 +159,7 @@ pub(crate) fn merge(
 /// Rows on their way to the outputs.
 struct Sink<'a> {
     env: &'a MergeEnv<'a>,
-    plan: SegmentPlan,
+    plan: &'a SegmentPlan,
     level: u32,
     tenants: Vec<TenantId>,
     boundaries: Vec<u64>,
@@ -179,7 +176,7 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     fn push(&mut self, key: RowKey, window: &Arc<Window>, row: usize) -> Result<(), StoreError> {
-        if self.is_duplicate(&key, window, row) {
+        if self.is_duplicate(&key, window, row)? {
             self.duplicates += 1;
             return Ok(());
         }
@@ -200,26 +197,31 @@ impl Sink<'_> {
             None => output.insert(Output::begin(
                 (self.env.next_id)(),
                 self.level,
-                &self.plan,
+                self.plan,
                 &self.env.writer_options,
                 Arc::clone(&self.env.object_store),
                 self.env.runtime.clone(),
             )?),
         };
-        output.push(tenant, key.hash, window, row)
+        output.push(tenant, window, row)
     }
 
-    fn is_duplicate(&mut self, key: &RowKey, window: &Arc<Window>, row: usize) -> bool {
+    fn is_duplicate(&mut self, key: &RowKey, window: &Arc<Window>, row: usize) -> Result<bool, StoreError> {
         if self.same.first().is_none_or(|(same, ..)| same != key) {
             self.same.clear();
+        } else {
+            let spans = window.spans()?;
+            for (_, same, row_of_same) in &self.same {
+                let same = same.spans()?.span(*row_of_same);
+                if same.is_duplicate_of(&spans.span(row)) {
+                    return Ok(true);
+                }
+            }
         }
-        let span = window.batch.span(row);
-        let duplicate =
-            self.same.iter().any(|(_, window, row)| window.batch.span(*row).is_duplicate_of(&span));
-        if !duplicate && self.same.len() < COMPARED_MAX {
+        if self.same.len() < COMPARED_MAX {
             self.same.push((*key, Arc::clone(window), row));
         }
-        duplicate
+        Ok(false)
     }
 }
 
@@ -265,8 +267,8 @@ fn sample_rows(
     let bytes = env.runtime.block_on(env.segments.read_range(entry, range.clone()))?;
     let mut reader = RowGroupReader::new(Arc::clone(opened), middle, (range, bytes), rows)
         .map_err(|error| damaged(entry, error))?;
-    let first = reader.next().transpose().map_err(|error| damaged(entry, error))?;
-    Ok(first.map(|(batch, _)| batch))
+    let first = reader.next().transpose().and_then(|rows| rows.map(|rows| rows.spans()).transpose());
+    first.map_err(|error| damaged(entry, error))
 }
 
 fn sample_traces(

@@ -1,6 +1,7 @@
 //! One segment being written: rows are gathered into chunks, bytes go to the object store as they come.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -9,8 +10,7 @@ use tokio::runtime::Handle;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    BatchTables, Generations, RowRef, SegmentPlan, SegmentWriter, SegmentWriterOptions, Source,
-    WrittenSegment,
+    RowRun, RunSource, SegmentPlan, SegmentWriter, SegmentWriterOptions, SharedTables, WrittenSegment,
 };
 use tracelake_model::TenantId;
 use ulid::Ulid;
@@ -36,13 +36,14 @@ pub(super) struct Output {
     upload: Upload,
     chunk_rows: usize,
     tenant: Option<TenantId>,
-    rows: Vec<RowRef>,
+    runs: Vec<RowRun>,
+    rows: usize,
     windows: Vec<Arc<Window>>,
     windows_bytes: usize,
     /// By window: its place in `windows`.
     places: HashMap<u64, u32>,
     /// By window, of the last chunk: what the writer shares of it.
-    tables: HashMap<u64, Arc<BatchTables>>,
+    tables: HashMap<u64, SharedTables>,
 }
 
 /// A segment that is durable.
@@ -69,7 +70,8 @@ impl Output {
             upload: Upload { object_store, runtime, path, buffer: Vec::new(), parts: None, put_bytes: 0 },
             chunk_rows: options.page_rows,
             tenant: None,
-            rows: Vec::new(),
+            runs: Vec::new(),
+            rows: 0,
             windows: Vec::new(),
             windows_bytes: 0,
             places: HashMap::new(),
@@ -81,7 +83,6 @@ impl Output {
     pub(super) fn push(
         &mut self,
         tenant: &TenantId,
-        hash: u64,
         window: &Arc<Window>,
         row: usize,
     ) -> Result<(), StoreError> {
@@ -93,43 +94,45 @@ impl Output {
         let place = match newest {
             Some(_) => self.windows.len() as u32 - 1,
             None => *self.places.entry(window.number).or_insert_with(|| {
-                self.windows_bytes += window.batch.heap_bytes();
+                self.windows_bytes += window.rows.heap_bytes();
                 self.windows.push(Arc::clone(window));
                 self.windows.len() as u32 - 1
             }),
         };
-        self.rows.push(RowRef::new(hash, place, row as u32));
-        let full = self.rows.len() >= self.chunk_rows
+        let row = row as u32;
+        if !self.runs.last_mut().is_some_and(|run| run.extend(place, row)) {
+            self.runs.push(RowRun::of_row(place, row));
+        }
+        self.rows += 1;
+        let full = self.rows >= self.chunk_rows
             || self.windows.len() > CHUNK_WINDOWS_MAX
             || self.windows_bytes > CHUNK_WINDOWS_BYTES_MAX;
         if full { self.write_chunk() } else { Ok(()) }
     }
 
     fn write_chunk(&mut self) -> Result<(), StoreError> {
-        let Some(tenant) = self.tenant.as_ref().filter(|_| !self.rows.is_empty()) else { return Ok(()) };
+        let Some(tenant) = self.tenant.as_ref().filter(|_| !self.runs.is_empty()) else { return Ok(()) };
         if self.writer.shared_bytes() > SHARED_BYTES_MAX {
             self.writer.forget_shared().map_err(writing(self.id))?;
             self.tables.clear();
         }
-        let missing: Vec<_> =
-            self.windows.iter().filter(|window| !self.tables.contains_key(&window.number)).collect();
-        let batches: Vec<_> = missing.iter().map(|window| &window.batch).collect();
-        let tables = self.writer.tables(&batches);
-        self.tables.extend(missing.iter().map(|window| window.number).zip(tables));
-        let sources: Vec<Source<'_>> = self
-            .windows
-            .iter()
-            .map(|window| Source {
-                batch: &window.batch,
-                generations: Generations::Each(&window.generations),
-                tables: self.tables.get(&window.number).cloned().unwrap_or_default(),
-            })
-            .collect();
-        self.writer.push(tenant, &self.rows, &sources).map_err(writing(self.id))?;
+        let mut sources = Vec::with_capacity(self.windows.len());
+        for window in &self.windows {
+            let tables = match self.tables.entry(window.number) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => {
+                    let tables = self.writer.tables(&window.rows).map_err(|error| window.damaged(error))?;
+                    new.insert(tables).clone()
+                }
+            };
+            sources.push(RunSource { rows: &window.rows, tables });
+        }
+        self.writer.push(tenant, &self.runs, &sources).map_err(writing(self.id))?;
         drop(sources);
         let places = &self.places;
         self.tables.retain(|number, _| places.contains_key(number));
-        self.rows.clear();
+        self.runs.clear();
+        self.rows = 0;
         self.windows.clear();
         self.windows_bytes = 0;
         self.places.clear();

@@ -126,8 +126,9 @@ impl World {
                 let bytes = file.slice(range.start as usize..range.end as usize);
                 let reader = RowGroupReader::new(Arc::clone(&whole), group, (range, bytes), 10);
                 for batch in reader.expect("it opens") {
-                    let (batch, generations) = batch.expect("it decodes");
-                    for (span, generation) in batch.spans().zip(generations) {
+                    let rows_read = batch.expect("it decodes");
+                    let batch = rows_read.spans().expect("its values are of their types");
+                    for (span, generation) in batch.spans().zip((0..).map(|row| rows_read.generation(row))) {
                         let after = entry.meta.tenants.iter().find(|part| row < part.first_row + part.rows);
                         let tenant = after.expect("some tenant's").tenant.clone();
                         row += 1;

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use tracelake_model::SpanView;
-use tracelake_model::hash::trace_hash;
-
 use super::block::{Summary, encode_block};
 use super::{BLOCK_TRACES, Block, DirectoryIndex, NAME_BYTES_MAX, SERVICES_MAX};
 use crate::FormatError;
+use crate::segment::slice::RowFacts;
 
 /// Directory blocks and their index, of rows given in the segment's order.
 #[derive(Debug)]
@@ -44,22 +42,20 @@ impl DirectoryBuilder {
         }
     }
 
-    /// The next row.
+    /// The next row; `name` is asked for where it is a root that comes first.
     #[inline]
-    pub(in crate::segment) fn push(
+    pub(in crate::segment) fn push<'n>(
         &mut self,
-        tenant: u32,
-        span: SpanView<'_>,
+        row: &RowFacts,
+        name: impl FnOnce() -> &'n str,
         service: Option<&str>,
     ) -> Result<(), FormatError> {
-        let trace_id = span.trace_id();
-        let same = self.tenant == tenant
-            && self.traces.last().is_some_and(|trace| trace.trace_id == *trace_id.as_bytes());
+        let same = self.tenant == row.tenant
+            && self.traces.last().is_some_and(|trace| trace.trace_id == *row.trace_id.as_bytes());
         if !same {
-            self.begin_trace(tenant, span)?;
+            self.begin_trace(row)?;
         }
-        let root = span.parent_span_id().is_none()
-            && self.root_start.is_none_or(|start| span.start_unix_nano() < start);
+        let root = row.is_root && self.root_start.is_none_or(|start| row.start_unix_nano < start);
         // A text is placed only to be referred to: the block stays as small as its readers expect.
         let room = self.traces.last().is_some_and(|trace| trace.services.len() < SERVICES_MAX);
         let mut unlisted = false;
@@ -73,15 +69,15 @@ impl DirectoryBuilder {
             None => None,
         };
         let root = root.then(|| {
-            self.root_start = Some(span.start_unix_nano());
-            (1 + self.place(span.name()), service.map_or(0, |service| 1 + service))
+            self.root_start = Some(row.start_unix_nano);
+            (1 + self.place(name()), service.map_or(0, |service| 1 + service))
         });
         self.row += 1;
         let Some(trace) = self.traces.last_mut() else { return Ok(()) };
         trace.rows += 1;
-        trace.start_min = trace.start_min.min(span.start_unix_nano());
-        trace.end_max = trace.end_max.max(span.end_unix_nano());
-        trace.errors += u64::from(span.status_code() == 2);
+        trace.start_min = trace.start_min.min(row.start_unix_nano);
+        trace.end_max = trace.end_max.max(row.end_unix_nano);
+        trace.errors += u64::from(row.is_error);
         trace.more_services |= unlisted;
         if let Some((name, service)) = root {
             trace.root_name = name;
@@ -99,20 +95,19 @@ impl DirectoryBuilder {
         Ok(())
     }
 
-    fn begin_trace(&mut self, tenant: u32, span: SpanView<'_>) -> Result<(), FormatError> {
-        let hash = trace_hash(&span.trace_id());
-        let full = self.traces.len() >= BLOCK_TRACES && hash != self.newest_hash;
-        if full || tenant != self.tenant {
+    fn begin_trace(&mut self, row: &RowFacts) -> Result<(), FormatError> {
+        let full = self.traces.len() >= BLOCK_TRACES && row.hash != self.newest_hash;
+        if full || row.tenant != self.tenant {
             self.end_block()?;
         }
         if self.traces.is_empty() {
-            self.first_hash = hash;
+            self.first_hash = row.hash;
         }
-        self.tenant = tenant;
-        self.newest_hash = hash;
+        self.tenant = row.tenant;
+        self.newest_hash = row.hash;
         self.root_start = None;
         self.traces.push(Summary {
-            trace_id: *span.trace_id().as_bytes(),
+            trace_id: *row.trace_id.as_bytes(),
             start_min: u64::MAX,
             ..Summary::default()
         });

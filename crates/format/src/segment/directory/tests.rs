@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars};
+use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView};
 
 use super::*;
+use crate::segment::rows::BatchTables;
+use crate::segment::slice::RowFacts;
 
 /// One span a trace, so many traces, in the segment's order.
 fn batch(traces: u64, name: &str) -> SpanBatch {
@@ -27,11 +29,17 @@ fn batch(traces: u64, name: &str) -> SpanBatch {
     builder.finish()
 }
 
+fn push(builder: &mut DirectoryBuilder, tenant: u32, span: SpanView<'_>, service: &str) {
+    let hash = trace_hash(&span.trace_id());
+    let facts = RowFacts::of_span(tenant, 1, hash, &span, &BatchTables::default());
+    builder.push(&facts, || span.name(), Some(service)).expect("small");
+}
+
 fn build(batch: &SpanBatch) -> (Vec<u8>, DirectoryIndex) {
     let mut builder = DirectoryBuilder::new();
     for tenant in 0..2 {
         for span in batch.spans() {
-            builder.push(tenant, span, Some("shop")).expect("small");
+            push(&mut builder, tenant, span, "shop");
         }
     }
     builder.finish(1_000).expect("small")
@@ -94,7 +102,7 @@ fn services_beyond_the_limit_are_counted_as_more() {
     let names: Vec<String> = (0..SERVICES_MAX + 1).map(|index| format!("service-{index}")).collect();
     let mut builder = DirectoryBuilder::new();
     for name in &names {
-        builder.push(0, batch.span(0), Some(name)).expect("small");
+        push(&mut builder, 0, batch.span(0), name);
     }
     let (bytes, index) = builder.finish(1_000).expect("small");
     let block = index.blocks().first().expect("one");
@@ -147,10 +155,10 @@ fn services_that_are_not_listed_do_not_make_a_block_larger_than_its_readers_expe
     let batch = batch(1, "GET /");
     let name = |index: usize| format!("{index:0256}");
     for index in 0..1_000 {
-        builder.push(0, batch.span(0), Some(&name(index))).expect("small");
+        push(&mut builder, 0, batch.span(0), &name(index));
     }
     // One of those that are listed, again.
-    builder.push(0, batch.span(0), Some(&name(3))).expect("small");
+    push(&mut builder, 0, batch.span(0), &name(3));
     let (bytes, index) = builder.finish(1_000).expect("small");
     let block = &index.blocks()[0];
     let entries = entries(block, &bytes);

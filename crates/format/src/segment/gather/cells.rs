@@ -9,35 +9,23 @@ use tracelake_model::ValueRef;
 
 use crate::FormatError;
 use crate::segment::columns::AttributeType;
-
-/// Refuses what Arrow's 31-bit offsets cannot hold, where its builders would panic.
-#[inline]
-pub(super) fn check_room(used: usize, more: usize) -> Result<(), FormatError> {
-    match used.checked_add(more) {
-        Some(size) if size <= i32::MAX as usize => Ok(()),
-        size => Err(FormatError::TooLarge {
-            what: "text of one column of a slice",
-            size: size.unwrap_or(usize::MAX) as u64,
-            max: i32::MAX as u64,
-        }),
-    }
-}
+use crate::segment::slice::check_room;
 
 /// Texts, some of them absent.
 #[derive(Debug, Default)]
-pub(super) struct TextCells {
+pub(in crate::segment) struct TextCells {
     builder: StringBuilder,
     rows: usize,
 }
 
 impl TextCells {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::segment) fn len(&self) -> usize {
         self.rows
     }
 
     /// Makes it `rows` long with absent cells.
     #[inline]
-    pub(super) fn pad_to(&mut self, rows: usize) {
+    pub(in crate::segment) fn pad_to(&mut self, rows: usize) {
         if rows > self.rows {
             self.builder.append_nulls(rows - self.rows);
             self.rows = rows;
@@ -46,21 +34,21 @@ impl TextCells {
 
     /// Sets the cell of a row that is not before the last one set; returns the bytes added.
     #[inline]
-    pub(super) fn set(&mut self, row: usize, text: &str) -> Result<usize, FormatError> {
+    pub(in crate::segment) fn set(&mut self, row: usize, text: &str) -> Result<usize, FormatError> {
         self.pad_to(row);
         self.push(text)
     }
 
     /// Adds a cell.
     #[inline]
-    pub(super) fn push(&mut self, text: &str) -> Result<usize, FormatError> {
+    pub(in crate::segment) fn push(&mut self, text: &str) -> Result<usize, FormatError> {
         check_room(self.builder.values_slice().len(), text.len())?;
         self.builder.append_value(text);
         self.rows += 1;
         Ok(text.len())
     }
 
-    pub(super) fn finish(&mut self, rows: usize) -> ArrayRef {
+    pub(in crate::segment) fn finish(&mut self, rows: usize) -> ArrayRef {
         self.pad_to(rows);
         self.rows = 0;
         Arc::new(self.builder.finish())
@@ -69,7 +57,7 @@ impl TextCells {
 
 /// The column of one attribute.
 #[derive(Debug)]
-pub(super) struct AttributeCells {
+pub(in crate::segment) struct AttributeCells {
     rows: usize,
     values: Values,
 }
@@ -83,7 +71,7 @@ enum Values {
 }
 
 impl AttributeCells {
-    pub(super) fn new(kind: AttributeType) -> Self {
+    pub(in crate::segment) fn new(kind: AttributeType) -> Self {
         let values = match kind {
             AttributeType::String => Values::Text(StringBuilder::new()),
             AttributeType::Int => Values::Int(Int64Builder::new()),
@@ -110,7 +98,11 @@ impl AttributeCells {
     /// Sets the cell of a row and returns the bytes of text added; `None` if the row has one already or
     /// the column is of another type.
     #[inline]
-    pub(super) fn set(&mut self, row: usize, value: ValueRef<'_>) -> Result<Option<usize>, FormatError> {
+    pub(in crate::segment) fn set(
+        &mut self,
+        row: usize,
+        value: ValueRef<'_>,
+    ) -> Result<Option<usize>, FormatError> {
         if self.rows > row {
             return Ok(None);
         }
@@ -137,7 +129,7 @@ impl AttributeCells {
         Ok(Some(bytes))
     }
 
-    pub(super) fn finish(&mut self, rows: usize) -> ArrayRef {
+    pub(in crate::segment) fn finish(&mut self, rows: usize) -> ArrayRef {
         self.pad_to(rows);
         self.rows = 0;
         match &mut self.values {

@@ -1,0 +1,168 @@
+//! Rows of several segments become those of one: as if all spans had been written at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use tracelake_format::segment::{
+    Adapter, AttributeColumn, AttributeColumns, AttributeType, OpenSegment, PlannedRows, RowGroupReader,
+    RowRun, RunSource, SegmentInput, SegmentPlan, SegmentWriter, WholeSegment, WrittenSegment, write_segment,
+};
+use tracelake_model::hash::trace_hash;
+use tracelake_model::{SpanBatch, TenantId};
+use ulid::Ulid;
+
+use crate::random::{Odd, seed};
+use crate::support::{lookup, same_spans, small, tenant};
+
+const COLUMN_KEYS: [&str; 9] =
+    ["http.route", "http.status", "ratio", "flag", "mixed", "", "user.id", "rare.one", "a\u{0}b"];
+const KINDS: [AttributeType; 4] =
+    [AttributeType::String, AttributeType::Int, AttributeType::Double, AttributeType::Bool];
+
+/// Some of the keys, each with a type that most of its values need not have.
+fn some_columns(random: &mut StdRng) -> AttributeColumns {
+    let keys = COLUMN_KEYS.iter().filter(|_| random.random_bool(0.6)).copied().collect::<Vec<_>>();
+    let columns = keys.into_iter().map(|key| AttributeColumn {
+        key: key.to_owned(),
+        kind: *KINDS.choose(random).expect("there are some"),
+    });
+    AttributeColumns { columns: columns.collect() }
+}
+
+/// One tenant's batches.
+type Part = (TenantId, Vec<SpanBatch>);
+
+fn write(parts: &[&Part], generation: u64, columns: &AttributeColumns) -> WrittenSegment {
+    let input = SegmentInput {
+        segment_id: Ulid::from_parts(1, u128::from(generation)),
+        generation,
+        tenants: parts.iter().map(|(tenant, batches)| (tenant.clone(), batches.iter().collect())).collect(),
+    };
+    write_segment(&input, columns, &small()).expect("valid spans")
+}
+
+/// All rows of a segment in the plan's columns, `rows_at_once` together.
+fn planned(segment: &WrittenSegment, plan: &SegmentPlan, rows_at_once: usize) -> Vec<PlannedRows> {
+    let tail = OpenSegment::tail_range(&segment.meta);
+    let tail = segment.bytes.slice(tail.start as usize..tail.end as usize);
+    let whole = Arc::new(WholeSegment::open(&segment.meta, tail).expect("own bytes"));
+    let adapter = Adapter::new(whole.segment(), plan);
+    let mut windows = Vec::new();
+    for group in 0..whole.segment().row_groups() {
+        let (range, _) = RowGroupReader::range(&whole, group).expect("it is there");
+        let bytes = segment.bytes.slice(range.start as usize..range.end as usize);
+        let rows = RowGroupReader::new(Arc::clone(&whole), group, (range, bytes), rows_at_once);
+        for rows in rows.expect("own bytes") {
+            windows.push(adapter.adapt(rows.expect("own bytes")).expect("own values"));
+        }
+    }
+    windows
+}
+
+/// The segments' rows of one tenant each, merged.
+fn merge(inputs: &[WrittenSegment], plan: &SegmentPlan, random: &mut StdRng) -> WrittenSegment {
+    let mut writer = SegmentWriter::begin(Ulid::from_parts(1, 99), 1, plan, &small()).expect("valid");
+    let windows: Vec<PlannedRows> = inputs
+        .iter()
+        .flat_map(|input| {
+            let rows_at_once = random.random_range(1..40);
+            planned(input, plan, rows_at_once)
+        })
+        .collect();
+    let sources: Vec<RunSource<'_>> = windows
+        .iter()
+        .map(|rows| RunSource { rows, tables: writer.tables(rows).expect("own bytes") })
+        .collect();
+    let mut rows: Vec<_> = windows
+        .iter()
+        .enumerate()
+        .flat_map(|(source, window)| (0..window.rows().len()).map(move |row| (source, row)))
+        .collect();
+    rows.sort_by_key(|(source, row)| {
+        let window = windows[*source].rows();
+        let trace_id = window.trace_id(*row).expect("own bytes");
+        let span_id = window.span_id(*row).expect("own bytes");
+        (trace_hash(&trace_id), trace_id, window.start_unix_nano(*row), span_id, *source, *row)
+    });
+    let tenant = &inputs[0].meta.tenants[0].tenant;
+    let mut taken = Vec::new();
+    while !rows.is_empty() {
+        let mut runs: Vec<RowRun> = Vec::new();
+        for (source, row) in rows.drain(..random.random_range(1..=rows.len())) {
+            let (source, row) = (source as u32, row as u32);
+            if !runs.last_mut().is_some_and(|run| run.extend(source, row)) {
+                runs.push(RowRun::of_row(source, row));
+            }
+        }
+        writer.push(tenant, &runs, &sources).expect("in order");
+        if random.random() {
+            taken.extend(writer.take_bytes().expect("in memory"));
+        }
+    }
+    let written = writer.finish().expect("valid");
+    assert_eq!(written.offset, taken.len() as u64);
+    taken.extend_from_slice(&written.bytes);
+    WrittenSegment { bytes: Bytes::from(taken), offset: 0, meta: written.meta }
+}
+
+fn rows_of_file(segment: &WrittenSegment) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(segment.bytes.clone()).expect("Parquet");
+    let reader = reader.with_batch_size(1 << 20).build().expect("Parquet");
+    reader.map(|batch| batch.expect("Parquet")).collect()
+}
+
+#[test]
+fn merged_rows_are_as_if_all_spans_had_been_written_at_once() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..30 {
+        let mut odd = Odd::new(seed.wrapping_add(round), 12);
+        let name = tenant("default");
+        let parts: Vec<Part> = (0..random.random_range(1..4))
+            .map(|_| (name.clone(), vec![odd.batch(random.random_range(1..80))]))
+            .collect();
+        let inputs: Vec<WrittenSegment> = parts
+            .iter()
+            .zip(1..)
+            .map(|(part, generation)| write(&[part], generation, &some_columns(&mut random)))
+            .collect();
+        let known = some_columns(&mut random);
+        let all: Vec<&Part> = parts.iter().collect();
+        let at_once = write(&all, 1, &known);
+
+        let sample: Vec<&SpanBatch> = parts.iter().flat_map(|(_, batches)| batches).collect();
+        let plan = SegmentPlan::of_sample(&sample, &known, &BTreeSet::new());
+        let merged = merge(&inputs, &plan, &mut random);
+
+        let (merged_rows, rows) = (rows_of_file(&merged), rows_of_file(&at_once));
+        assert_eq!(merged_rows.len(), 1);
+        assert_eq!(merged_rows[0].schema(), rows[0].schema());
+        for (column, field) in rows[0].schema().fields().iter().enumerate() {
+            // Generations differ, and in `attributes` the order.
+            if !["generation", "attributes"].contains(&field.name().as_str()) {
+                let (merged, expected) = (merged_rows[0].column(column), rows[0].column(column));
+                assert!(merged.to_data() == expected.to_data(), "{} of round {round}", field.name());
+            }
+        }
+        let (meta, expected) = (&merged.meta, &at_once.meta);
+        assert_eq!(meta.tenants, expected.tenants);
+        assert_eq!((meta.generation_min, meta.generation_max), (1, inputs.len() as u64));
+        assert_eq!(
+            (meta.start_unix_nano_min, meta.start_unix_nano_max, meta.end_unix_nano_max),
+            (expected.start_unix_nano_min, expected.start_unix_nano_max, expected.end_unix_nano_max)
+        );
+        for trace_id in sample.iter().flat_map(|batch| batch.trace_ids()) {
+            let found =
+                lookup(meta, &merged.bytes, &name, trace_id).expect("own bytes").expect("it is there");
+            let of_trace = sample.iter().flat_map(|batch| batch.spans());
+            let of_trace = of_trace.filter(|span| span.trace_id() == *trace_id);
+            assert!(same_spans(of_trace, found.spans()), "{trace_id}");
+        }
+    }
+}
