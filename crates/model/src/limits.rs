@@ -123,8 +123,8 @@ limits! {
         "each costs a memtable; a name in a header must not buy memory without a bound",
         "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
     /// Memory of the memtable before it is frozen and flushed.
-    GENERATION_BYTES_MAX: "bytes" = 96 << 20,
-        "some 300,000 spans: a segment worth its file, two of them within the memory budget",
+    GENERATION_BYTES_MAX: "bytes" = 64 << 20,
+        "some 200,000 spans: a segment worth its file, three of them within the memory budget",
         "nothing: it is flushed";
     /// Age of the memtable before it is frozen and flushed.
     GENERATION_AGE_SECONDS_MAX: "seconds" = 60,
@@ -135,7 +135,7 @@ limits! {
         "a slow disk or object store must slow senders, not fill memory",
         "HTTP 503 with Retry-After or UNAVAILABLE with RetryInfo";
     /// Flushed segments that are merged even if they are small.
-    FLUSHED_SEGMENTS_MAX: "segments" = 16,
+    FLUSHED_SEGMENTS_MAX: "segments" = 20,
         "each costs every lookup a look at its filter; with more of them each merge rewrites as much",
         "nothing: they are merged";
     /// Flushed segments that wait to be merged.

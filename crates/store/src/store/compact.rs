@@ -38,8 +38,8 @@ const RETRY_MIN: Duration = Duration::from_secs(5);
 /// What fails for long is not mended by reading it all over again and again.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// While memtables wait to be flushed, a merge rests this long after every chunk of rows, which takes
-/// some milliseconds: most of a core is then the flusher's.
+/// While a memtable waits behind the one that is being flushed, a merge rests this long after every chunk of rows,
+/// which takes some milliseconds: most of a core is then the flusher's.
 const YIELD: Duration = Duration::from_millis(20);
 
 /// Above so many segments of level 0 a merge rests no longer: it would never catch up.
@@ -310,7 +310,7 @@ impl Inner {
         if let Some(reason) = signals.failure() {
             return Err(StoreError::Stopped { reason });
         }
-        if self.flusher.current.frozen_len() > 0 {
+        if self.flusher.current.frozen_len() > 1 {
             let manifest = self.flusher.current.get().manifest;
             if self.compactor.backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
                 std::thread::sleep(YIELD);
