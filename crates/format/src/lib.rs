@@ -4,6 +4,7 @@
 //! Pure: bytes in, bytes out. Where they come from and go to is `tracelake-store`'s business.
 
 pub mod checksum;
+pub mod disk_cache;
 pub mod error;
 pub mod manifest;
 pub mod segment;

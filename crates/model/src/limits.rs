@@ -282,6 +282,10 @@ limits! {
     BLOCK_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "the blocks of the traces that people look at now; beyond it they are read again",
         "nothing: lookups get slower";
+    /// Blocks of segments in a bucket, kept on the disk of `disk_cache_dir` if it is named.
+    DISK_CACHE_BYTES_MAX: "bytes" = 8 << 30,
+        "all of some 190 M spans, or the newest of more; a small disk has it",
+        "nothing: what was read longest ago goes, and is read from the bucket again";
     /// Bytes of one line that `tracelake import` reads.
     IMPORT_LINE_BYTES_MAX: "bytes" = 256 << 20,
         "a line is one request of the Collector's file exporter",

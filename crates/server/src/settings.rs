@@ -15,13 +15,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracelake::{
-    EngineOptions, Location, Options, RetentionLimits, RetentionPolicy, StorePlace, TraceCacheLimits,
-    TraceLimits, limits,
+    DiskCachePlace, EngineOptions, Location, Options, RetentionLimits, RetentionPolicy, StorePlace,
+    TraceCacheLimits, TraceLimits, limits,
 };
 
 use kinds::{
-    Address, Choice, Count, Endpoint, Folder, Kind, LogLevel, NameList, OriginList, Region, Seconds, Size,
-    StoreUrl, YES_OR_NO,
+    Address, Choice, Count, Endpoint, Folder, FolderIfAny, Kind, LogLevel, NameList, OriginList, Region,
+    Seconds, Size, StoreUrl, YES_OR_NO,
 };
 pub use retention::TenantRetention;
 pub use sources::{Origin, SettingsArgs, SettingsError, StorePlaceArgs};
@@ -210,6 +210,10 @@ settings! {
     filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for pages, directory blocks and resources after they were read.
     block_cache_bytes_max: u64 = limits::BLOCK_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// A folder of this server alone, on a disk here, for what was read from a bucket; none if empty.
+    disk_cache_dir: Option<PathBuf> = None, FolderIfAny;
+    /// Disk for that.
+    disk_cache_bytes_max: u64 = limits::DISK_CACHE_BYTES_MAX, Size(16 << 20, 1 << 50);
     /// How long requests in flight and the last flush may take when the server stops.
     shutdown_seconds_max: u64 = limits::SHUTDOWN_SECONDS_MAX, Seconds(1, 3_600);
 }
@@ -245,6 +249,10 @@ impl Settings {
         let is_remote = matches!(self.store, Location::Bucket(_));
         let hedge_after = Duration::from_millis(self.store_hedge_milliseconds);
         options.read.hedge_after = (is_remote && !hedge_after.is_zero()).then_some(hedge_after);
+        options.disk_cache = self
+            .disk_cache_dir
+            .clone()
+            .map(|folder| DiskCachePlace { folder, bytes_max: self.disk_cache_bytes_max });
         options.retention = self.retention();
         options
     }

@@ -22,7 +22,7 @@ pub mod wal;
 
 pub use error::StoreError;
 pub use memtable::TraceRows;
-pub use segments::{CacheSizes, FoundInSegment, ReadOptions, report};
+pub use segments::{CacheSizes, DiskCache, FoundInSegment, ReadOptions, report};
 pub use snapshot::Snapshot;
 pub use store::{
     CompactionStatus, Encoding, Ingested, RetentionStatus, Store, StoreOptions, StoreStatus, decode_frame,

@@ -71,9 +71,21 @@ impl LocalStore {
     /// # Errors
     /// Of the file system.
     pub fn open(path: &FsPath) -> Result<Self> {
+        Self::open_with(path, true)
+    }
+
+    /// The same for what can be had again: a power cut may take what was put, or leave other bytes in its place.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn open_volatile(path: &FsPath) -> Result<Self> {
+        Self::open_with(path, false)
+    }
+
+    fn open_with(path: &FsPath, syncs: bool) -> Result<Self> {
         let fail = |doing, source| FileError::new(doing, path.to_owned(), source);
         make_root(path)?;
-        let root = Root::open(path).map_err(|error| fail("opening", error))?;
+        let root = Root::open_with(path, syncs).map_err(|error| fail("opening", error))?;
         let removed = root.remove_temp_files()?;
         if removed > 0 {
             tracing::info!(path = %path.display(), removed, "removed files that a crash left half-written");

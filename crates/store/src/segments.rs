@@ -2,6 +2,7 @@
 //! kept within budgets of bytes; every byte is checked against its checksum before it is interpreted.
 
 mod cache;
+mod disk_cache;
 mod filters;
 mod helpers;
 mod reads;
@@ -26,6 +27,7 @@ use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
 
 use self::cache::BlockCache;
+pub use self::disk_cache::DiskCache;
 use self::filters::{Filters, Known};
 use self::helpers::Helpers;
 use self::reads::RangeReader;
@@ -62,6 +64,8 @@ pub struct ReadOptions {
     pub gap_bytes_max: u64,
     /// Threads that help lookups to decode what they have read.
     pub decode_helpers: usize,
+    /// Where blocks of files are kept that were read; none: nowhere.
+    pub disk_cache: Option<Arc<DiskCache>>,
 }
 
 impl Default for ReadOptions {
@@ -74,6 +78,7 @@ impl Default for ReadOptions {
             gap_bytes_max: limits::LOCAL_GAP_BYTES_MAX,
             // Whoever looks up a trace decodes, too.
             decode_helpers: std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1),
+            disk_cache: None,
         }
     }
 }
@@ -82,6 +87,7 @@ impl Default for ReadOptions {
 #[derive(Debug, Clone)]
 pub struct Segments {
     reader: RangeReader,
+    disk_cache: Option<Arc<DiskCache>>,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
     filters: Arc<Filters>,
     blocks: Arc<BlockCache>,
@@ -101,6 +107,8 @@ pub struct CacheSizes {
     pub filter_bytes: u64,
     /// Bytes of pages, directory blocks and resources.
     pub block_bytes: u64,
+    /// Bytes on the disk of the disk cache.
+    pub disk_cache_bytes: u64,
 }
 
 /// A trace's rows in one segment.
@@ -135,7 +143,13 @@ impl Segments {
             .eviction_policy(EvictionPolicy::lru())
             .weigher(move |_, segment: &Arc<OpenSegment>| bytes(segment.heap_bytes()));
         Self {
-            reader: RangeReader::new(object_store, options.hedge_after, options.gap_bytes_max),
+            reader: RangeReader::new(
+                object_store,
+                options.hedge_after,
+                options.gap_bytes_max,
+                options.disk_cache.clone(),
+            ),
+            disk_cache: options.disk_cache.clone(),
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
@@ -174,6 +188,9 @@ impl Segments {
         for id in gone {
             self.metadata.invalidate(&*id).await;
         }
+        if let Some(cache) = &self.disk_cache {
+            cache.retain(&is_live).await;
+        }
     }
 
     /// Whether reading a segment failed for the first time, for those who would say so each time.
@@ -192,6 +209,7 @@ impl Segments {
             filters,
             filter_bytes,
             block_bytes: self.blocks.bytes(),
+            disk_cache_bytes: self.disk_cache.as_ref().map_or(0, |cache| cache.bytes()),
         }
     }
 
@@ -358,7 +376,10 @@ impl Segments {
         let (pages, cached) = plan.pages();
         add(&report.pages, pages as u64);
         add(&report.pages_cached, cached as u64);
-        let fetched = self.reader.ranges(entry, plan.ranges(), report).await?;
+        let fetched = match cache {
+            Some(_) => self.reader.ranges(entry, plan.ranges(), report).await?,
+            None => self.reader.without_disk_cache().ranges(entry, plan.ranges(), report).await?,
+        };
         add_time(&report.fetch_us, since);
         let since = Instant::now();
         let decoding = Decoding::new(segment, plan, fetched).map(Arc::new);
@@ -407,7 +428,7 @@ impl Segments {
     /// With all that its footer says, for those who go through all of it; not kept.
     pub async fn open_whole(&self, entry: &SegmentEntry) -> Result<WholeSegment, StoreError> {
         let range = OpenSegment::tail_range(&entry.meta);
-        let tail = self.reader.range(entry, range, &ReadReport::default()).await?;
+        let tail = self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await?;
         WholeSegment::open(&entry.meta, tail).map_err(|error| damaged(entry, error))
     }
 
@@ -430,9 +451,9 @@ impl Segments {
         opened
     }
 
-    /// Bytes of a segment's file.
+    /// Bytes of a segment's file, for those who go through it.
     pub async fn read_range(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.reader.range(entry, range, &ReadReport::default()).await
+        self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await
     }
 }
 

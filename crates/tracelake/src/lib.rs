@@ -46,8 +46,8 @@ use tracelake_store::{Store, StoreOptions, StoreStatus};
 
 pub use backup::{back_up, is_in_use, restore};
 pub use error::Error;
-pub use options::Options;
-use place::{Missing, OpenPlace, WAL_DIR};
+pub use options::{DiskCachePlace, Options};
+use place::{Missing, OpenPlace, WAL_DIR, open_disk_cache};
 pub use retention::RetentionReport;
 pub use segments::{Partition, Partitions, SegmentInfo, SegmentPage, Whose, partitions_of, segments};
 pub use trace::Trace;
@@ -90,8 +90,14 @@ impl Tracelake {
     /// # Errors
     /// If another process has the folder, the objects cannot be reached, or what is there cannot be read.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let OpenPlace { objects, locks } =
+        let OpenPlace { objects, mut locks } =
             OpenPlace::open(&options.data_dir, &options.place, Missing::Make).await?;
+        let mut read = read_options(&options);
+        if let Some(place) = &options.disk_cache {
+            let (cache, lock) = open_disk_cache(place, &options.place.location).await?;
+            read.disk_cache = Some(Arc::new(cache));
+            locks.push(lock);
+        }
         let store_options = StoreOptions {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
@@ -99,7 +105,7 @@ impl Tracelake {
             compaction: compaction(&options),
             retention: options.retention.clone(),
             deletion_grace: options.deletion_grace,
-            read: read_options(&options),
+            read,
             ..StoreOptions::new(objects, options.data_dir.join(WAL_DIR), rand::random())
         };
         let store = Store::open(store_options).await?;

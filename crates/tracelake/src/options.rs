@@ -35,6 +35,17 @@ pub struct Options {
     pub queries: EngineOptions,
     /// How segments are read.
     pub read: ReadOptions,
+    /// Where what was read from a bucket is kept; for a store in a bucket only.
+    pub disk_cache: Option<DiskCachePlace>,
+}
+
+/// A folder for what was read from a bucket, and may be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCachePlace {
+    /// Of one process alone; made if it is not there.
+    pub folder: PathBuf,
+    /// What it may take.
+    pub bytes_max: u64,
 }
 
 impl Options {
@@ -51,6 +62,7 @@ impl Options {
             decode_limits: DecodeLimits::default(),
             queries: EngineOptions::default(),
             read: ReadOptions::default(),
+            disk_cache: None,
         }
     }
 }

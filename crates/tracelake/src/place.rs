@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use tracelake_model::ErrorKind;
-use tracelake_store::StoreError;
 use tracelake_store::env::{Files, SystemFiles};
 use tracelake_store::local_store::{LocalStore, StoreLock};
 use tracelake_store::location::{Bucket, Location, StorePlace};
 use tracelake_store::remote_store::RemoteStore;
+use tracelake_store::{DiskCache, StoreError};
 
-use crate::Error;
+use crate::{DiskCachePlace, Error};
 
 /// Folder of the WAL in the data folder.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -59,6 +59,36 @@ impl OpenPlace {
         };
         Ok(Self { objects, locks })
     }
+}
+
+/// The disk cache, and the lock of its folder.
+///
+/// # Errors
+/// If the store is in no bucket, another process has the folder, or it cannot be made or read.
+pub(crate) async fn open_disk_cache(
+    place: &DiskCachePlace,
+    location: &Location,
+) -> Result<(DiskCache, StoreLock), Error> {
+    if !matches!(location, Location::Bucket(_)) {
+        let text = "disk_cache_dir is for a store in a bucket: leave it empty, or name the bucket as store";
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    let folder = place.folder.clone();
+    let opening = move || {
+        // The folder first: the lock is a file in it.
+        let files =
+            |folder: &Path| LocalStore::open_volatile(folder).map_err(|error| cannot_open(folder, error));
+        std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&folder, error))?;
+        let lock = StoreLock::acquire(&folder).map_err(StoreError::from)?;
+        Ok((files(&folder)?, lock))
+    };
+    let (files, lock) = on_a_thread(opening).await?;
+    Ok((DiskCache::open(Arc::new(files), place.bytes_max).await?, lock))
+}
+
+fn cannot_open(folder: &Path, error: impl std::fmt::Display) -> Error {
+    let text = format!("the disk cache's folder {} cannot be opened: {error}", folder.display());
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// The objects, to be read beside whoever has the store open.

@@ -43,6 +43,25 @@ impl Kind for Folder {
     }
 }
 
+/// A folder's path; empty for none.
+pub(super) struct FolderIfAny;
+
+impl Kind for FolderIfAny {
+    type Value = Option<PathBuf>;
+
+    fn shape(&self) -> &'static str {
+        "DIR"
+    }
+
+    fn parse(&self, text: &str) -> Result<Option<PathBuf>, String> {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn print(&self, value: &Option<PathBuf>) -> String {
+        value.as_ref().map(|folder| Path::display(folder).to_string()).unwrap_or_default()
+    }
+}
+
 /// Where objects are; empty for the data folder.
 pub(super) struct StoreUrl;
 

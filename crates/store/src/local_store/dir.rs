@@ -35,6 +35,8 @@ pub(super) struct Root {
     next_temp: AtomicU64,
     durable_dirs: Mutex<HashSet<String>>,
     sync_failed: OnceLock<SyncFailed>,
+    /// Not for what can be had again.
+    syncs: bool,
     no_resident_reads: AtomicBool,
 }
 
@@ -62,6 +64,11 @@ impl Drop for Temp {
 impl Root {
     /// Opens the folder `path`, which exists.
     pub(super) fn open(path: &FsPath) -> io::Result<Self> {
+        Self::open_with(path, true)
+    }
+
+    /// The same, whose files and folders are synced or not.
+    pub(super) fn open_with(path: &FsPath, syncs: bool) -> io::Result<Self> {
         // The root itself may be a link: where it is, its owner decides.
         let dir = File::open(path)?;
         if !dir.metadata()?.is_dir() {
@@ -73,6 +80,7 @@ impl Root {
             next_temp: AtomicU64::new(0),
             durable_dirs: Mutex::default(),
             sync_failed: OnceLock::new(),
+            syncs,
             no_resident_reads: AtomicBool::new(false),
         })
     }
@@ -325,6 +333,9 @@ impl Root {
 
     /// Makes the names in a folder durable. When that fails, nothing is written any more.
     fn sync(&self, dir: BorrowedFd<'_>, at: &str) -> Result<(), SyncFailed> {
+        if !self.syncs {
+            return Ok(());
+        }
         let Err(errno) = retry_on_intr(|| rustix::fs::fsync(dir)) else { return Ok(()) };
         let what = format!("the folder of {}", self.display(at).display());
         let failed = SyncFailed { what, why: errno.to_string(), refused: false };
@@ -362,6 +373,9 @@ impl Root {
 impl Temp {
     /// Writes the file's bytes through to the disk.
     pub(super) fn sync(&self, file: &File) -> Result<(), FileError> {
+        if !self.root.syncs {
+            return Ok(());
+        }
         // Should it fail, the file is dropped, and a retry writes another one: unlike a folder's
         // names, nothing that matters is in it yet.
         file.sync_all().map_err(|error| self.error("syncing", error))

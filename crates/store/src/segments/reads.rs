@@ -12,6 +12,7 @@ use object_store::path::Path;
 use tokio::sync::Semaphore;
 use tracelake_format::manifest::SegmentEntry;
 
+use super::disk_cache::DiskCache;
 use super::report::{ReadReport, add};
 use super::unreadable;
 use crate::StoreError;
@@ -29,6 +30,7 @@ pub(super) struct RangeReader {
     /// Ranges with at most this between them are read as one.
     gap_bytes_max: u64,
     hedges: Arc<Semaphore>,
+    disk_cache: Option<Arc<DiskCache>>,
 }
 
 impl RangeReader {
@@ -36,8 +38,15 @@ impl RangeReader {
         object_store: Arc<dyn ObjectStore>,
         hedge_after: Option<Duration>,
         gap_bytes_max: u64,
+        disk_cache: Option<Arc<DiskCache>>,
     ) -> Self {
-        Self { object_store, hedge_after, gap_bytes_max, hedges: Arc::new(Semaphore::new(HEDGES_AT_ONCE)) }
+        let hedges = Arc::new(Semaphore::new(HEDGES_AT_ONCE));
+        Self { object_store, hedge_after, gap_bytes_max, hedges, disk_cache }
+    }
+
+    /// The same for those who go through much: what they read is not kept.
+    pub(super) fn without_disk_cache(&self) -> Self {
+        Self { disk_cache: None, ..self.clone() }
     }
 
     /// Bytes of a segment's file.
@@ -62,12 +71,28 @@ impl RangeReader {
             return Ok(Vec::new());
         }
         let ranges = self.merged(ranges);
+        let read = match &self.disk_cache {
+            Some(cache) if cache.is_for(&ranges) => {
+                let fetch =
+                    |missing: Vec<Range<u64>>| async move { self.fetch(entry, &missing, report).await };
+                cache.ranges(entry, &ranges, report, fetch).await?
+            }
+            _ => self.fetch(entry, &ranges, report).await?,
+        };
+        Ok(ranges.into_iter().zip(read).collect())
+    }
+
+    async fn fetch(
+        &self,
+        entry: &SegmentEntry,
+        ranges: &[Range<u64>],
+        report: &ReadReport,
+    ) -> Result<Vec<Bytes>, StoreError> {
         let path = Path::from(entry.path.as_str());
         add(&report.range_reads, ranges.len() as u64);
         add(&report.bytes_read, ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum());
-        let read = || self.object_store.get_ranges(&path, &ranges);
-        let read = self.hedged(read, report).await.map_err(|source| unreadable(entry, source))?;
-        Ok(ranges.into_iter().zip(read).collect())
+        let read = || self.object_store.get_ranges(&path, ranges);
+        self.hedged(read, report).await.map_err(|source| unreadable(entry, source))
     }
 
     fn merged(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {

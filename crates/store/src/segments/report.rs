@@ -52,6 +52,10 @@ counts! {
     pages,
     /// Of those, pages in the cache.
     pages_cached,
+    /// Blocks of files that the disk cache was asked for.
+    disk_cache_blocks,
+    /// Of those, blocks that it had.
+    disk_cache_blocks_found,
     /// Ranges read from the object store.
     range_reads,
     /// Bytes read from the object store.

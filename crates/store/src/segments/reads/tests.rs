@@ -4,7 +4,7 @@ use super::*;
 
 fn reader(gap_bytes_max: u64) -> RangeReader {
     let object_store = Arc::new(object_store::memory::InMemory::new());
-    RangeReader::new(object_store, Some(Duration::from_millis(100)), gap_bytes_max)
+    RangeReader::new(object_store, Some(Duration::from_millis(100)), gap_bytes_max, None)
 }
 
 /// Each try in turn: how long it takes, and what it gives.
