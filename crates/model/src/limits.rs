@@ -170,10 +170,14 @@ limits! {
     DEDUP_SECONDS_MAX: "seconds" = 600,
         "longer than clients keep trying",
         "such a request would be stored again, and shown once";
-    /// Attribute columns in a store.
+    /// Attributes of a store that may have a column, each with the one type that its columns have.
+    ATTRIBUTE_KEYS_MAX: "attributes" = 1_024,
+        "each stands in every checkpoint of the manifest; far more than one organisation's spans have often",
+        "nothing: further keys stay in the residual";
+    /// Attribute columns in a segment.
     ATTRIBUTE_COLUMNS_MAX: "columns" = 64,
         "each costs a lookup a page to decode",
-        "nothing: further keys stay in the residual";
+        "nothing: the keys that are rarer in it stay in its residual";
     /// Spans of one trace in one answer.
     TRACE_SPANS_MAX: "spans" = 100_000,
         "a trace ID may be reused without end; an answer must fit into memory",

@@ -1,8 +1,8 @@
-//! Which span attributes have a Parquet column of their own. The set belongs to a store and is kept in
-//! its manifest; it only grows, so that a column means the same in every segment.
+//! Which span attributes may have a Parquet column of their own, and which have one in a segment. The set of those that
+//! may belongs to a store and is kept in its manifest; it only grows, so that a column means the same in every segment.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tracelake_model::{SpanBatch, ValueRef, limits};
@@ -53,11 +53,11 @@ pub struct AttributeColumn {
     pub kind: AttributeType,
 }
 
-/// The attributes with a column, each key once, in the order in which they were added.
+/// The attributes that may have a column, each key once, in the order in which they were added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AttributeColumns {
-    /// At most [`limits::ATTRIBUTE_COLUMNS_MAX`].
+    /// At most [`limits::ATTRIBUTE_KEYS_MAX`].
     pub columns: Vec<AttributeColumn>,
 }
 
@@ -82,13 +82,30 @@ impl AttributeColumns {
             })
             .collect();
         frequent.sort_by_key(|(key, (count, _))| (Reverse(*count), *key));
-        let room = (limits::ATTRIBUTE_COLUMNS_MAX as usize).saturating_sub(self.columns.len());
+        let room = (limits::ATTRIBUTE_KEYS_MAX as usize).saturating_sub(self.columns.len());
         frequent.truncate(room);
         let added = !frequent.is_empty();
         self.columns.extend(
             frequent.into_iter().map(|(key, (_, kind))| AttributeColumn { key: key.to_owned(), kind }),
         );
         added
+    }
+
+    /// Those that have a column in a segment of which these are the counts, or a sample's: all that occur or are
+    /// `expected` to, and if these are more than [`limits::ATTRIBUTE_COLUMNS_MAX`], the most frequent.
+    pub fn of_segment(&self, counts: &AttributeCounts, expected: &BTreeSet<String>) -> Vec<AttributeColumn> {
+        let mut chosen: Vec<(u64, usize, &AttributeColumn)> = Vec::new();
+        for (place, column) in self.columns.iter().enumerate() {
+            let count = counts.get(column);
+            if count > 0 || expected.contains(&column.key) {
+                chosen.push((count, place, column));
+            }
+        }
+        chosen.sort_by_key(|(count, place, _)| (Reverse(*count), *place));
+        chosen.truncate(limits::ATTRIBUTE_COLUMNS_MAX as usize);
+        // In the set's order, so that segments are alike.
+        chosen.sort_by_key(|(_, place, _)| *place);
+        chosen.into_iter().map(|(.., column)| column.clone()).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! For fuzz targets: bytes reach the parsers behind the checksums.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
@@ -7,7 +9,7 @@ use ulid::Ulid;
 use super::directory::{Block, DirectoryBlock, DirectoryIndex};
 use super::filter::TraceFilter;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
-use super::open::OpenSegment;
+use super::open::{OpenSegment, description, parse_parquet};
 use crate::checksum::ChecksumTable;
 
 /// Treats `data` as each part of a segment, with a `SegmentMeta` whose checksums are right. Anything may
@@ -38,6 +40,50 @@ pub fn segment_open(data: &[u8]) {
         }
     }
     open_tail(data);
+}
+
+/// The rows of a segment's `file` in which pages are damaged, behind checksums that are right: each four bytes of
+/// `edits` are a place and what it is changed by. Any error will do; nothing may panic. Whether all were read.
+pub fn segment_rows(file: &Bytes, edits: &[u8]) -> bool {
+    let Some((meta, mut segment)) = open_file(file) else { return false };
+    let mut damaged = file.to_vec();
+    let pages_end = usize::try_from(meta.filter.offset).unwrap_or(0).min(damaged.len()).max(1);
+    for edit in edits.chunks_exact(4) {
+        let [low, middle, high, change] = [0, 1, 2, 3].map(|at| edit.get(at).copied().unwrap_or_default());
+        let place = u32::from_le_bytes([low, middle, high, 0]) as usize;
+        if let Some(byte) = damaged.get_mut(place % pages_end) {
+            *byte ^= change;
+        }
+    }
+    let damaged = Bytes::from(damaged);
+    let covered = usize::try_from(meta.checksums.offset).unwrap_or(usize::MAX);
+    segment.checksums = ChecksumTable::of(damaged.get(..covered).unwrap_or_default());
+    let mut all = true;
+    for rows in [0..meta.rows, meta.rows / 3..meta.rows / 2] {
+        let slice = |range: Range<u64>| {
+            let bytes = damaged.slice(range.start as usize..range.end as usize);
+            (range, bytes)
+        };
+        let fetched = segment.ranges_for_rows(rows.clone()).into_iter().map(slice).collect();
+        match segment.decode_rows(rows.clone(), fetched) {
+            Ok(spans) => assert_eq!(spans.len() as u64, rows.end - rows.start),
+            Err(_) => all = false,
+        }
+    }
+    all
+}
+
+/// A segment by what its file says of itself.
+fn open_file(file: &Bytes) -> Option<(SegmentMeta, OpenSegment)> {
+    let size_bytes = file.len() as u64;
+    let mut meta = description(&parse_parquet(file, size_bytes).ok()?).ok()?.segment;
+    let offset = meta.checksums.range().end;
+    let footer = file.get(usize::try_from(offset).ok()?..)?;
+    meta.footer = Section { offset, len: footer.len() as u64, crc32c: crc32c::crc32c(footer) };
+    meta.size_bytes = size_bytes;
+    let tail = usize::try_from(OpenSegment::tail_range(&meta).start).ok()?;
+    let segment = OpenSegment::open(&meta, file.slice(tail..)).ok()?;
+    Some((meta, segment))
 }
 
 /// `data` as the footer of an empty file, and split into directory index, checksum table and footer.

@@ -280,7 +280,7 @@ impl OpenSegment {
     }
 }
 
-fn parse_parquet(tail: &Bytes, size_bytes: u64) -> Result<ParquetMetaData, FormatError> {
+pub(super) fn parse_parquet(tail: &Bytes, size_bytes: u64) -> Result<ParquetMetaData, FormatError> {
     let mut reader = ParquetMetaDataReader::new()
         .with_offset_index_policy(PageIndexPolicy::Required)
         .with_column_index_policy(PageIndexPolicy::Optional);
@@ -290,16 +290,21 @@ fn parse_parquet(tail: &Bytes, size_bytes: u64) -> Result<ParquetMetaData, Forma
         .map_err(parquet_error("reading a segment's footer"))
 }
 
-/// The attribute columns, from what the file says of itself, which must be what the manifest says.
-fn described(meta: &SegmentMeta, metadata: &ParquetMetaData) -> Result<Vec<AttributeColumn>, FormatError> {
+/// What the file says of itself.
+pub(super) fn description(metadata: &ParquetMetaData) -> Result<Description, FormatError> {
     let json = metadata
         .file_metadata()
         .key_value_metadata()
         .and_then(|pairs| pairs.iter().find(|pair| pair.key == METADATA_KEY))
         .and_then(|pair| pair.value.as_deref())
         .ok_or_else(|| FormatError::damaged(WHAT, "does not describe itself"))?;
-    let description: Description = serde_json::from_str(json)
-        .map_err(|error| FormatError::damaged(WHAT, format!("describes itself wrongly: {error}")))?;
+    serde_json::from_str(json)
+        .map_err(|error| FormatError::damaged(WHAT, format!("describes itself wrongly: {error}")))
+}
+
+/// The attribute columns, from what the file says of itself, which must be what the manifest says.
+fn described(meta: &SegmentMeta, metadata: &ParquetMetaData) -> Result<Vec<AttributeColumn>, FormatError> {
+    let description = description(metadata)?;
     if description.segment != meta.without_footer() {
         return Err(FormatError::damaged(
             WHAT,

@@ -89,8 +89,7 @@ pub fn write_segment(
     let tenants = by_name(&input.tenants);
     let batches: Vec<&SpanBatch> = tenants.iter().flat_map(|(_, batches)| batches).copied().collect();
     let counts = AttributeCounts::of(batches.iter().copied());
-    let present: Vec<AttributeColumn> =
-        columns.columns.iter().filter(|column| counts.get(column) > 0).cloned().collect();
+    let present = columns.of_segment(&counts, &BTreeSet::new());
     let mut shared = Shared::new(&present);
     let tables = shared.add(&batches);
 
@@ -123,11 +122,10 @@ pub struct SegmentPlan {
 
 impl SegmentPlan {
     /// For rows of which these are a sample. Of the `known` attributes those have a column that occur in
-    /// the sample or are among `present`.
+    /// the sample or are among `present`, the most frequent first, as far as there is room.
     pub fn of_sample(sample: &[&SpanBatch], known: &AttributeColumns, present: &BTreeSet<String>) -> Self {
         let counts = AttributeCounts::of(sample.iter().copied());
-        let occurs = |column: &&AttributeColumn| counts.get(column) > 0 || present.contains(&column.key);
-        let columns: Vec<AttributeColumn> = known.columns.iter().filter(occurs).cloned().collect();
+        let columns = known.of_segment(&counts, present);
         let tables = Shared::new(&columns).add(sample);
         let rows = sample
             .iter()

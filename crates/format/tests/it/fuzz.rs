@@ -122,6 +122,29 @@ fn the_parts_of_a_segment() {
 }
 
 #[test]
+fn the_rows_of_a_segment() {
+    use tracelake_format::segment::fuzzing::segment_rows;
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut odd = Odd::new(seed, 8);
+    let files: Vec<_> = (0..4)
+        .map(|_| {
+            let tenants = vec![(tenant("default"), vec![odd.batch(random.random_range(1..90))])];
+            write(&tenants, &columns(&tenants), &small()).bytes
+        })
+        .collect();
+    assert!(files.iter().all(|file| segment_rows(file, &[])), "they are read where nothing is damaged");
+    let read = (0..ROUNDS).filter(|_| {
+        let edits: Vec<u8> = (0..4 * random.random_range(1..6)).map(|_| random.random()).collect();
+        segment_rows(&files[random.random_range(0..files.len())], &edits)
+    });
+    // Of values that are as they are, other ones are made.
+    let read = read.count();
+    println!("{read} of {ROUNDS} were read");
+    assert!((1..ROUNDS).contains(&read));
+}
+
+#[test]
 fn a_manifest_object() {
     let mut odd = Odd::new(seed(), 4);
     let tenants = vec![(tenant("default"), vec![odd.batch(2)])];

@@ -53,15 +53,40 @@ fn a_column_is_neither_removed_nor_changed() {
 }
 
 #[test]
-fn there_are_no_more_columns_than_the_limit_and_no_long_keys() {
-    let keys: Vec<String> = (0..200).map(|index| format!("k{index:03}")).collect();
+fn there_are_no_more_attributes_than_the_limit_and_no_long_keys() {
+    let keys: Vec<String> = (0..limits::ATTRIBUTE_KEYS_MAX + 9).map(|index| format!("k{index:04}")).collect();
     let long = "k".repeat(KEY_BYTES_MAX + 1);
     let mut attributes: Vec<_> = keys.iter().map(|key| (key.as_str(), Value::Int(1))).collect();
     attributes.insert(0, (&long, Value::Int(1)));
     let mut columns = AttributeColumns::default();
     columns.extend_from(&AttributeCounts::of([&batch(&[attributes])]));
-    assert_eq!(columns.columns.len() as u64, limits::ATTRIBUTE_COLUMNS_MAX);
-    assert!(columns.columns.iter().all(|column| column.key.len() == 4));
+    assert_eq!(columns.columns.len() as u64, limits::ATTRIBUTE_KEYS_MAX);
+    assert!(columns.columns.iter().all(|column| column.key.len() == 5));
+}
+
+#[test]
+fn a_segment_has_columns_for_what_is_most_frequent_in_it() {
+    let keys: Vec<String> = (0..100).map(|index| format!("k{index:02}")).collect();
+    let known =
+        AttributeColumns { columns: keys.iter().map(|key| column(key, AttributeType::Int)).collect() };
+    // The later the key, the more spans have it; the first ten are of another type than their column.
+    let spans: Vec<Vec<(&str, Value)>> = (0..100)
+        .map(|span| {
+            let of_span = keys.iter().enumerate().filter(|(place, _)| *place >= span);
+            let value = |place| if place < 10 { Value::Bool(true) } else { Value::Int(1) };
+            of_span.map(|(place, key)| (key.as_str(), value(place))).collect()
+        })
+        .collect();
+    let counts = AttributeCounts::of([&batch(&spans)]);
+    let chosen = |expected: &[&str], counts: &AttributeCounts| -> Vec<String> {
+        let expected = expected.iter().map(|key| (*key).to_owned()).collect();
+        known.of_segment(counts, &expected).into_iter().map(|column| column.key).collect()
+    };
+    assert_eq!(chosen(&[], &counts), keys[36..], "the 64 most frequent, in the set's order");
+    assert_eq!(chosen(&["k05", "k20"], &counts), keys[36..], "nothing is expected more than what is there");
+    let few = AttributeCounts::of([&batch(&spans[98..])]);
+    assert_eq!(chosen(&[], &few), ["k98", "k99"]);
+    assert_eq!(chosen(&["k05", "k99", "other"], &few), ["k05", "k98", "k99"]);
 }
 
 #[test]
