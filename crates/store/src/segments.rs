@@ -109,6 +109,8 @@ pub struct CacheSizes {
     pub block_bytes: u64,
     /// Bytes on the disk of the disk cache.
     pub disk_cache_bytes: u64,
+    /// Blocks on their way there.
+    pub disk_cache_writing: u64,
 }
 
 /// A trace's rows in one segment.
@@ -159,6 +161,14 @@ impl Segments {
         }
     }
 
+    /// What was read of a segment is damaged: whoever tries again reads it where it lies.
+    fn damaged(&self, entry: &SegmentEntry, error: FormatError) -> StoreError {
+        if let Some(cache) = &self.disk_cache {
+            cache.distrust(entry.meta.id);
+        }
+        damaged(entry, error)
+    }
+
     /// Keeps what is known of a segment that was just written, so that it need not be read.
     pub async fn remember(&self, written: &WrittenSegment) {
         let meta = &written.meta;
@@ -189,7 +199,7 @@ impl Segments {
             self.metadata.invalidate(&*id).await;
         }
         if let Some(cache) = &self.disk_cache {
-            cache.retain(&is_live).await;
+            cache.retain(&is_live);
         }
     }
 
@@ -210,6 +220,7 @@ impl Segments {
             filter_bytes,
             block_bytes: self.blocks.bytes(),
             disk_cache_bytes: self.disk_cache.as_ref().map_or(0, |cache| cache.bytes()),
+            disk_cache_writing: self.disk_cache.as_ref().map_or(0, |cache| cache.writing()),
         }
     }
 
@@ -257,8 +268,14 @@ impl Segments {
         }
         let since = Instant::now();
         add(&report.filters_read, 1);
-        let bytes = self.reader.range(entry, entry.meta.filter.range(), report).await?;
-        let known = match parse_filter(&entry.meta, bytes) {
+        let range = entry.meta.filter.range();
+        let bytes = self.reader.range(entry, range.clone(), report).await?;
+        let mut parsed = parse_filter(&entry.meta, bytes);
+        if let (Err(_), Some(cache)) = (&parsed, &self.disk_cache) {
+            cache.distrust(entry.meta.id);
+            parsed = parse_filter(&entry.meta, self.reader.range(entry, range, report).await?);
+        }
+        let known = match parsed {
             Ok(filter) => Known::Filter(Arc::new(filter)),
             Err(error) => {
                 tracing::error!(segment = entry.path, %error, "a trace filter is damaged and does without");
@@ -285,7 +302,7 @@ impl Segments {
             None => None,
             Some(range) => {
                 let block = self.directory_block(entry, &segment, range, report).await?;
-                segment.find_trace(&block, tenant, trace_id).map_err(|error| damaged(entry, error))?
+                segment.find_trace(&block, tenant, trace_id).map_err(|error| self.damaged(entry, error))?
             }
         };
         add_time(&report.directory_us, since);
@@ -317,7 +334,7 @@ impl Segments {
         for (range, trace_ids) in wanted.into_values() {
             let block = self.directory_block(entry, &segment, range, report).await?;
             let found = segment.find_traces(&block, tenant, &trace_ids);
-            located.extend(found.map_err(|error| damaged(entry, error))?);
+            located.extend(found.map_err(|error| self.damaged(entry, error))?);
         }
         located.sort_by_key(|trace| trace.first_row);
         add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);
@@ -383,7 +400,7 @@ impl Segments {
         add_time(&report.fetch_us, since);
         let since = Instant::now();
         let decoding = Decoding::new(segment, plan, fetched).map(Arc::new);
-        let decoding = decoding.map_err(|error| damaged(entry, error))?;
+        let decoding = decoding.map_err(|error| self.damaged(entry, error))?;
         self.helpers.help(&decoding);
         let decoded = if rows <= INLINE_ROWS_MAX {
             decoding.finish()
@@ -392,7 +409,7 @@ impl Segments {
                 .await
                 .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
         };
-        let batch = decoded.map_err(|error| damaged(entry, error))?;
+        let batch = decoded.map_err(|error| self.damaged(entry, error))?;
         add(&report.rows_decoded, rows);
         add_time(&report.decode_us, since);
         // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
@@ -414,7 +431,7 @@ impl Segments {
             return Ok(block);
         }
         let bytes = self.reader.range(entry, range.clone(), report).await?;
-        let block = segment.directory_block(&range, &bytes).map_err(|error| damaged(entry, error))?;
+        let block = segment.directory_block(&range, &bytes).map_err(|error| self.damaged(entry, error))?;
         let block = Arc::new(block);
         self.blocks.insert_directory(id, start, &block);
         Ok(block)
@@ -429,7 +446,7 @@ impl Segments {
     pub async fn open_whole(&self, entry: &SegmentEntry) -> Result<WholeSegment, StoreError> {
         let range = OpenSegment::tail_range(&entry.meta);
         let tail = self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await?;
-        WholeSegment::open(&entry.meta, tail).map_err(|error| damaged(entry, error))
+        WholeSegment::open(&entry.meta, tail).map_err(|error| self.damaged(entry, error))
     }
 
     async fn opened(
@@ -444,7 +461,7 @@ impl Segments {
         let load = async {
             add(&report.segments_opened, 1);
             let tail = self.reader.range(entry, OpenSegment::tail_range(&entry.meta), report).await?;
-            OpenSegment::open(&entry.meta, tail).map(Arc::new).map_err(|error| damaged(entry, error))
+            OpenSegment::open(&entry.meta, tail).map(Arc::new).map_err(|error| self.damaged(entry, error))
         };
         let opened = self.metadata.try_get_with(entry.meta.id, load).await.map_err(StoreError::shared);
         add_time(&report.open_us, since);

@@ -59,6 +59,7 @@ pub use tracelake_query::{
     EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
     TraceCacheLimits, TraceCacheStats, TraceLimits,
 };
+use tracelake_store::DiskCache;
 pub use tracelake_store::backup::{BackupSummary, RestoreSummary};
 pub use tracelake_store::location::{self, Location, StorePlace};
 pub use tracelake_store::report::ReadCounts;
@@ -94,9 +95,13 @@ impl Tracelake {
             OpenPlace::open(&options.data_dir, &options.place, Missing::Make).await?;
         let mut read = read_options(&options);
         if let Some(place) = &options.disk_cache {
-            let (cache, lock) = open_disk_cache(place, &options.place.location).await?;
-            read.disk_cache = Some(Arc::new(cache));
+            let (files, lock) = open_disk_cache(place, &options.place.location).await?;
             locks.push(lock);
+            // What only helps does not keep the store from opening.
+            match DiskCache::open(files, place.bytes_max).await {
+                Ok(cache) => read.disk_cache = Some(Arc::new(cache)),
+                Err(error) => tracing::error!(%error, "the server does without its disk cache"),
+            }
         }
         let store_options = StoreOptions {
             decode_limits: options.decode_limits,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use tracelake_model::ErrorKind;
+use tracelake_store::StoreError;
 use tracelake_store::env::{Files, SystemFiles};
-use tracelake_store::local_store::{LocalStore, StoreLock};
+use tracelake_store::local_store::{LocalStore, LockError, StoreLock};
 use tracelake_store::location::{Bucket, Location, StorePlace};
 use tracelake_store::remote_store::RemoteStore;
-use tracelake_store::{DiskCache, StoreError};
 
 use crate::{DiskCachePlace, Error};
 
@@ -61,14 +61,14 @@ impl OpenPlace {
     }
 }
 
-/// The disk cache, and the lock of its folder.
+/// The disk cache's files, and the lock of its folder.
 ///
 /// # Errors
-/// If the store is in no bucket, another process has the folder, or it cannot be made or read.
+/// If the store is in no bucket, another process has the folder, or it cannot be made.
 pub(crate) async fn open_disk_cache(
     place: &DiskCachePlace,
     location: &Location,
-) -> Result<(DiskCache, StoreLock), Error> {
+) -> Result<(Arc<dyn ObjectStore>, StoreLock), Error> {
     if !matches!(location, Location::Bucket(_)) {
         let text = "disk_cache_dir is for a store in a bucket: leave it empty, or name the bucket as store";
         return Err(Error::new(ErrorKind::Invalid, text));
@@ -79,11 +79,16 @@ pub(crate) async fn open_disk_cache(
         let files =
             |folder: &Path| LocalStore::open_volatile(folder).map_err(|error| cannot_open(folder, error));
         std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&folder, error))?;
-        let lock = StoreLock::acquire(&folder).map_err(StoreError::from)?;
+        let lock = StoreLock::acquire(&folder).map_err(|error| match error {
+            LockError::Held { holder, .. } => {
+                cannot_open(&folder, format!("it is in use by {holder}; each server needs one of its own"))
+            }
+            error => StoreError::from(error).into(),
+        })?;
         Ok((files(&folder)?, lock))
     };
     let (files, lock) = on_a_thread(opening).await?;
-    Ok((DiskCache::open(Arc::new(files), place.bytes_max).await?, lock))
+    Ok((Arc::new(files), lock))
 }
 
 fn cannot_open(folder: &Path, error: impl std::fmt::Display) -> Error {

@@ -52,7 +52,7 @@ pub struct Commit {
     /// IDs of segments that are live no longer.
     #[serde(with = "ulid_texts")]
     pub segments_removed: Vec<Ulid>,
-    /// Attributes that have a column of their own from now on.
+    /// Attributes that may have a column of their own from now on.
     pub attribute_columns_added: Vec<AttributeColumn>,
     /// Spans of what is removed are in no segment any more: their time was over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

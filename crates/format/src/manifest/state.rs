@@ -29,7 +29,7 @@ pub struct State {
     pub generation: u64,
     /// What of each log is no longer needed; the log that was flushed last is the last.
     pub wal_covered: Vec<CoveredWal>,
-    /// Attributes with a column of their own.
+    /// Attributes that may have a column of their own.
     pub attribute_columns: AttributeColumns,
     /// The live segments, in the order in which they were added.
     pub segments: Vec<SegmentEntry>,

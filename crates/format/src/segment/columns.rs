@@ -92,13 +92,14 @@ impl AttributeColumns {
     }
 
     /// Those that have a column in a segment of which these are the counts, or a sample's: all that occur or are
-    /// `expected` to, and if these are more than [`limits::ATTRIBUTE_COLUMNS_MAX`], the most frequent.
+    /// `expected` to, and if these are more than [`limits::ATTRIBUTE_COLUMNS_MAX`], the most frequent. What is expected
+    /// counts a quarter more, so that what is about as frequent as others does not move with each merge.
     pub fn of_segment(&self, counts: &AttributeCounts, expected: &BTreeSet<String>) -> Vec<AttributeColumn> {
         let mut chosen: Vec<(u64, usize, &AttributeColumn)> = Vec::new();
         for (place, column) in self.columns.iter().enumerate() {
-            let count = counts.get(column);
-            if count > 0 || expected.contains(&column.key) {
-                chosen.push((count, place, column));
+            let (count, is_expected) = (counts.get(column), expected.contains(&column.key));
+            if count > 0 || is_expected {
+                chosen.push((if is_expected { count + count / 4 } else { count }, place, column));
             }
         }
         chosen.sort_by_key(|(count, place, _)| (Reverse(*count), *place));

@@ -16,11 +16,8 @@ use self::cells::{AttributeCells, TextCells};
 use self::lists::{Events, Links, Residual};
 use super::columns::AttributeColumn;
 use super::rows::{BatchTables, NO_SLOT, Shared};
-use super::slice::{ReferenceColumns, References, RowFacts, Slice, columns_error};
+use super::slice::{ReferenceColumns, References, RowFacts, SLICE_TEXT_BYTES_MAX, Slice, columns_error};
 use crate::FormatError;
-
-/// A slice ends early at this much text, far below what offsets of 31 bits can hold.
-const SLICE_TEXT_BYTES_MAX: usize = 32 << 20;
 
 /// The columns of one slice of rows.
 ///

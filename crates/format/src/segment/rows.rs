@@ -181,8 +181,12 @@ impl Shared {
     }
 
     /// Adds a scope as it stands in a segment.
-    pub(super) fn place_scope_text(&mut self, text: &str) -> u32 {
-        self.scopes.place(text)
+    pub(super) fn place_scope_text(&mut self, text: &str) -> Result<u32, FormatError> {
+        if let Some(place) = self.scopes.by_text.get(text) {
+            return Ok(*place);
+        }
+        json::parse_scope(text).map_err(|error| FormatError::damaged(WHAT, error.to_string()))?;
+        Ok(self.scopes.place(text))
     }
 
     /// Bytes of all the texts.

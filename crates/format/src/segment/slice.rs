@@ -10,6 +10,9 @@ use tracelake_model::{SpanView, TraceId};
 use super::rows::{BatchTables, Shared};
 use crate::FormatError;
 
+/// A slice ends early at this much text, far below what offsets of 31 bits can hold.
+pub(super) const SLICE_TEXT_BYTES_MAX: usize = 32 << 20;
+
 /// Rows that are gathered until they are written.
 pub(super) trait Slice {
     fn rows(&self) -> usize;

@@ -282,29 +282,27 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Writes the slice if it has enough, and ends the row group if that has.
+    /// Writes the slice if it has enough.
     #[inline]
     fn end_row(&mut self, slice: &mut impl Slice) -> Result<(), FormatError> {
         let room = self.options.row_group_rows.saturating_sub(self.file.rows_of_group()).max(1);
-        if !slice.is_full(self.options.page_rows.min(room)) {
-            return Ok(());
-        }
-        self.write(slice)?;
-        if self.file.rows_of_group() >= self.options.row_group_rows
-            || self.file.bytes_of_group() >= ROW_GROUP_BYTES_MAX
-        {
-            self.end_row_group()?;
-        }
-        Ok(())
+        if slice.is_full(self.options.page_rows.min(room)) { self.write(slice) } else { Ok(()) }
     }
 
+    /// Writes the slice, whatever it has, and ends the row group if that has enough.
     fn write(&mut self, slice: &mut impl Slice) -> Result<(), FormatError> {
         let rows = slice.rows();
         if rows == 0 {
             return Ok(());
         }
         let tenants = self.summary.meta.tenants.iter().map(|part| part.tenant.as_str()).collect::<Vec<_>>();
-        self.file.write(rows, slice.finish(&tenants, &self.shared)?)
+        self.file.write(rows, slice.finish(&tenants, &self.shared)?)?;
+        if self.file.rows_of_group() >= self.options.row_group_rows
+            || self.file.bytes_of_group() >= ROW_GROUP_BYTES_MAX
+        {
+            self.end_row_group()?;
+        }
+        Ok(())
     }
 
     fn end_row_group(&mut self) -> Result<(), FormatError> {

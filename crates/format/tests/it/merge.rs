@@ -11,10 +11,13 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tracelake_format::segment::{
     Adapter, AttributeColumn, AttributeColumns, AttributeType, OpenSegment, PlannedRows, RowGroupReader,
-    RowRun, RunSource, SegmentInput, SegmentPlan, SegmentWriter, WholeSegment, WrittenSegment, write_segment,
+    RowRun, RunSource, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, WholeSegment,
+    WrittenSegment, write_segment,
 };
 use tracelake_model::hash::trace_hash;
-use tracelake_model::{SpanBatch, TenantId};
+use tracelake_model::{
+    Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId,
+};
 use ulid::Ulid;
 
 use crate::random::{Odd, seed};
@@ -47,11 +50,15 @@ fn write(parts: &[&Part], generation: u64, columns: &AttributeColumns) -> Writte
     write_segment(&input, columns, &small()).expect("valid spans")
 }
 
-/// All rows of a segment in the plan's columns, `rows_at_once` together.
-fn planned(segment: &WrittenSegment, plan: &SegmentPlan, rows_at_once: usize) -> Vec<PlannedRows> {
+fn whole(segment: &WrittenSegment) -> Arc<WholeSegment> {
     let tail = OpenSegment::tail_range(&segment.meta);
     let tail = segment.bytes.slice(tail.start as usize..tail.end as usize);
-    let whole = Arc::new(WholeSegment::open(&segment.meta, tail).expect("own bytes"));
+    Arc::new(WholeSegment::open(&segment.meta, tail).expect("own bytes"))
+}
+
+/// All rows of a segment in the plan's columns, `rows_at_once` together.
+fn planned(segment: &WrittenSegment, plan: &SegmentPlan, rows_at_once: usize) -> Vec<PlannedRows> {
+    let whole = whole(segment);
     let adapter = Adapter::new(whole.segment(), plan);
     let mut windows = Vec::new();
     for group in 0..whole.segment().row_groups() {
@@ -109,6 +116,48 @@ fn merge(inputs: &[WrittenSegment], plan: &SegmentPlan, random: &mut StdRng) -> 
     assert_eq!(written.offset, taken.len() as u64);
     taken.extend_from_slice(&written.bytes);
     WrittenSegment { bytes: Bytes::from(taken), offset: 0, meta: written.meta }
+}
+
+/// Traces of one span each, with so much text that does not compress.
+fn large_spans(spans: usize, text_bytes: usize, random: &mut StdRng) -> SpanBatch {
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let key = builder.known_term("prompt");
+    for _ in 0..spans {
+        let text: String = (0..text_bytes).map(|_| char::from(random.random_range(b' '..=b'~'))).collect();
+        builder.push_text(Owner::Span, key, &text);
+        let (trace_id, span_id): ([u8; 16], [u8; 8]) = (random.random(), random.random());
+        let ids = (TraceId::from_bytes(&trace_id), SpanId::from_bytes(&span_id));
+        let (Some(trace_id), Some(span_id)) = ids else { continue };
+        builder.finish_span(SpanScalars { resource, scope, ..SpanScalars::new(trace_id, span_id) });
+    }
+    builder.finish()
+}
+
+#[test]
+fn a_row_group_ends_when_it_has_much_however_few_rows_come_at_once() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let known = AttributeColumns {
+        columns: vec![AttributeColumn { key: "prompt".to_owned(), kind: AttributeType::String }],
+    };
+    let part: Part = (tenant("default"), vec![large_spans(900, 32 << 10, &mut random)]);
+    let input = write(&[&part], 1, &known);
+    let plan = SegmentPlan::of_sample(&[&part.1[0]], &known, &BTreeSet::new());
+    let options = SegmentWriterOptions::default();
+    let mut writer = SegmentWriter::begin(Ulid::from_parts(1, 99), 1, &plan, &options).expect("valid");
+    for rows in planned(&input, &plan, 40) {
+        let sources = [RunSource { tables: writer.tables(&rows).expect("own bytes"), rows: &rows }];
+        let mut run = RowRun::of_row(0, 0);
+        assert!((1..rows.rows().len()).all(|row| run.extend(0, row as u32)));
+        writer.push(&part.0, &[run], &sources).expect("in order");
+    }
+    let merged = writer.finish().expect("valid");
+    let whole = whole(&merged);
+    let groups = (0..whole.segment().row_groups()).map(|group| RowGroupReader::range(&whole, group));
+    let bytes: Vec<u64> = groups.map(|range| range.map_or(0, |(bytes, _)| bytes.end - bytes.start)).collect();
+    // 900 times 32 KiB of seven bits each, and what came last.
+    assert!(bytes.len() > 2 && bytes.iter().all(|bytes| *bytes < 10 << 20), "{bytes:?}");
 }
 
 fn rows_of_file(segment: &WrittenSegment) -> Vec<RecordBatch> {

@@ -144,13 +144,19 @@ impl Cursor {
             Some(before) if before.trace_id == trace_id => before.hash,
             _ => trace_hash(&trace_id),
         };
-        self.key = Some(RowKey {
+        let key = RowKey {
             tenant: self.tenants.get(after).map_or(u32::MAX, |(_, tenant)| *tenant),
             hash,
             trace_id,
             start_unix_nano: rows.start_unix_nano(self.row),
             span_id: rows.span_id(self.row).map_err(damaged)?,
-        });
+        };
+        // Found here it is this segment that is left out of merges.
+        if self.key.is_some_and(|before| before > key) {
+            let detail = format!("row {row_of_segment} does not come in the order of a segment");
+            return Err(damaged(FormatError::damaged("segment", detail)));
+        }
+        self.key = Some(key);
         Ok(())
     }
 

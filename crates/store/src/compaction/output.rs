@@ -42,7 +42,7 @@ pub(super) struct Output {
     windows_bytes: usize,
     /// By window: its place in `windows`.
     places: HashMap<u64, u32>,
-    /// By window, of the last chunk: what the writer shares of it.
+    /// By window: what the writer shares of it.
     tables: HashMap<u64, SharedTables>,
 }
 
@@ -106,7 +106,8 @@ impl Output {
         self.rows += 1;
         let full = self.rows >= self.chunk_rows
             || self.windows.len() > CHUNK_WINDOWS_MAX
-            || self.windows_bytes > CHUNK_WINDOWS_BYTES_MAX;
+            // A window that is larger has many rows to be written together.
+            || (self.windows.len() > 1 && self.windows_bytes > CHUNK_WINDOWS_BYTES_MAX);
         if full { self.write_chunk() } else { Ok(()) }
     }
 
@@ -129,8 +130,15 @@ impl Output {
         }
         self.writer.push(tenant, &self.runs, &sources).map_err(writing(self.id))?;
         drop(sources);
+        // Of each input the newest window, and what was just written, will be wanted again.
+        let mut newest: HashMap<u64, u64> = HashMap::new();
+        for number in self.tables.keys() {
+            let newest = newest.entry(number >> 32).or_default();
+            *newest = (*newest).max(*number);
+        }
         let places = &self.places;
-        self.tables.retain(|number, _| places.contains_key(number));
+        self.tables
+            .retain(|number, _| places.contains_key(number) || newest.get(&(number >> 32)) == Some(number));
         self.runs.clear();
         self.rows = 0;
         self.windows.clear();

@@ -72,7 +72,7 @@ impl RangeReader {
         }
         let ranges = self.merged(ranges);
         let read = match &self.disk_cache {
-            Some(cache) if cache.is_for(&ranges) => {
+            Some(cache) if cache.is_for(entry.meta.id, &ranges) => {
                 let fetch =
                     |missing: Vec<Range<u64>>| async move { self.fetch(entry, &missing, report).await };
                 cache.ranges(entry, &ranges, report, fetch).await?

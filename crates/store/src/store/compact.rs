@@ -310,7 +310,7 @@ impl Inner {
         if let Some(reason) = signals.failure() {
             return Err(StoreError::Stopped { reason });
         }
-        if self.flusher.current.frozen_len() > 1 {
+        if self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max.min(2) {
             let manifest = self.flusher.current.get().manifest;
             if self.compactor.backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
                 std::thread::sleep(YIELD);

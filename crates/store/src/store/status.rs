@@ -19,7 +19,7 @@ pub struct StoreStatus {
     pub segment_bytes: u64,
     /// Their rows; a span that was sent twice may be counted twice.
     pub segment_rows: u64,
-    /// Attributes that have a column.
+    /// Attributes that may have a column.
     pub attribute_columns: u64,
     /// The generation that is being written.
     pub generation: u64,

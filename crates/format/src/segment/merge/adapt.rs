@@ -70,6 +70,7 @@ impl Adapter {
         let batch = rows.batch();
         let of_rows = |place: &Option<usize>| batch.columns().get((*place)?).map(Arc::clone);
         let mut columns: Vec<Option<ArrayRef>> = self.places.iter().map(of_rows).collect();
+        let mut settled_bytes = 0;
         if !self.promoted.is_empty() || !self.demoted.is_empty() {
             let demoted = self.demoted.iter().filter_map(|(place, column)| {
                 let cells = batch.columns().get(*place).filter(|cells| cells.null_count() < cells.len())?;
@@ -77,6 +78,7 @@ impl Adapter {
             });
             let demoted: Vec<_> = demoted.collect();
             for (column, array) in settle(batch, &self.promoted, &demoted, self.residual)? {
+                settled_bytes += array.get_array_memory_size();
                 if let Some(place) = columns.get_mut(column) {
                     *place = Some(array);
                 }
@@ -89,6 +91,6 @@ impl Adapter {
             column.take_if(|array| array.null_count() == array.len());
         }
         let columns = columns.into_iter().map(|column| column.map(|array| array.to_data())).collect();
-        PlannedRows::new(rows, columns)
+        PlannedRows::new(rows, columns, settled_bytes)
     }
 }

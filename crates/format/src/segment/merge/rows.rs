@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampNanosecondType, UInt64Type};
-use arrow_array::{Array, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+};
 use arrow_data::ArrayData;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, SpanId, TraceId};
@@ -53,11 +55,6 @@ impl SegmentRows {
         self.len() == 0
     }
 
-    /// Bytes that they take.
-    pub fn heap_bytes(&self) -> usize {
-        self.batch.get_array_memory_size()
-    }
-
     /// The generation of a row.
     pub fn generation(&self, row: usize) -> u64 {
         self.generations.value(row)
@@ -98,6 +95,10 @@ impl SegmentRows {
     }
 }
 
+fn required_column<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Result<&'b A, FormatError> {
+    optional::<A>(batch, name)?.ok_or_else(wrong_type)
+}
+
 fn zero() -> FormatError {
     damaged("an identifier is zero")
 }
@@ -115,6 +116,7 @@ pub struct PlannedRows {
     resources: Dictionary,
     scopes: Dictionary,
     heap_bytes: usize,
+    row_bytes: usize,
 }
 
 /// Places of texts, by row.
@@ -148,19 +150,33 @@ impl Dictionary {
 }
 
 impl PlannedRows {
-    pub(super) fn new(rows: SegmentRows, columns: Vec<Option<ArrayData>>) -> Result<Self, FormatError> {
+    /// `settled_bytes` is what those columns take that are not the rows' own.
+    pub(super) fn new(
+        rows: SegmentRows,
+        columns: Vec<Option<ArrayData>>,
+        settled_bytes: usize,
+    ) -> Result<Self, FormatError> {
         let batch = &rows.batch;
+        let parents = required_column::<FixedSizeBinaryArray>(batch, schema::PARENT_SPAN_ID)?;
+        if parents.iter().flatten().any(|parent| parent.iter().all(|byte| *byte == 0)) {
+            return Err(zero());
+        }
+        // A dictionary's texts are the row group's, which all of its rows share.
+        let texts = |array: &ArrayRef| {
+            array.as_dictionary_opt::<Int32Type>().map_or(0, |array| array.values().get_array_memory_size())
+        };
+        let shared_bytes: usize = batch.columns().iter().map(texts).sum();
+        let heap_bytes = (batch.get_array_memory_size() + settled_bytes).saturating_sub(shared_bytes);
         Ok(Self {
             columns,
+            row_bytes: heap_bytes / batch.num_rows().max(1),
+            heap_bytes,
             durations: required::<PrimitiveArray<_>>(batch, schema::DURATION_NANO)?.clone(),
-            parent_span_ids: optional::<FixedSizeBinaryArray>(batch, schema::PARENT_SPAN_ID)?
-                .ok_or_else(wrong_type)?
-                .clone(),
+            parent_span_ids: parents.clone(),
             names: required::<StringArray>(batch, schema::NAME)?.clone(),
             status_codes: required::<PrimitiveArray<_>>(batch, schema::STATUS_CODE)?.clone(),
             resources: Dictionary::of(batch, schema::RESOURCE)?,
             scopes: Dictionary::of(batch, schema::SCOPE)?,
-            heap_bytes: rows.heap_bytes(),
             rows,
         })
     }
@@ -170,9 +186,14 @@ impl PlannedRows {
         &self.rows
     }
 
-    /// Bytes that they take.
+    /// Bytes that they take, but for what they share with all rows of their row group.
     pub fn heap_bytes(&self) -> usize {
         self.heap_bytes
+    }
+
+    /// The same of one row, on average.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
     }
 
     pub(super) fn column(&self, column: usize) -> Option<&ArrayData> {
@@ -186,7 +207,7 @@ impl PlannedRows {
     pub(in crate::segment) fn tables(&self, shared: &mut Shared) -> Result<SharedTables, FormatError> {
         Ok(SharedTables {
             resources: self.resources.places(|text| shared.place_resource_text(text))?.into(),
-            scopes: self.scopes.places(|text| Ok(shared.place_scope_text(text)))?.into(),
+            scopes: self.scopes.places(|text| shared.place_scope_text(text))?.into(),
         })
     }
 

@@ -11,7 +11,9 @@ use super::rows::{PlannedRows, SharedTables};
 use crate::FormatError;
 use crate::segment::rows::Shared;
 use crate::segment::schema;
-use crate::segment::slice::{ReferenceColumns, References, RowFacts, Slice, columns_error};
+use crate::segment::slice::{
+    ReferenceColumns, References, RowFacts, SLICE_TEXT_BYTES_MAX, Slice, columns_error,
+};
 use crate::segment::unpack::wrong_type;
 
 /// Neighbouring rows of a source.
@@ -70,16 +72,25 @@ pub(in crate::segment) struct Runs<'a> {
     sources: &'a [RunSource<'a>],
     runs: Vec<RowRun>,
     references: References,
+    /// Of the rows, as far as their sources' say.
+    bytes: usize,
 }
 
 impl<'a> Runs<'a> {
     pub(in crate::segment) fn new(schema: &SchemaRef, sources: &'a [RunSource<'a>]) -> Self {
-        Self { schema: Arc::clone(schema), sources, runs: Vec::new(), references: References::default() }
+        Self {
+            schema: Arc::clone(schema),
+            sources,
+            runs: Vec::new(),
+            references: References::default(),
+            bytes: 0,
+        }
     }
 
     #[inline]
     pub(in crate::segment) fn push(&mut self, facts: &RowFacts, source: usize, row: usize) {
         self.references.push(facts);
+        self.bytes += self.sources.get(source).map_or(0, |source| source.rows.row_bytes());
         let (source, row) = (source as u32, row as u32);
         if !self.runs.last_mut().is_some_and(|run| run.extend(source, row)) {
             self.runs.push(RowRun::of_row(source, row));
@@ -119,9 +130,8 @@ impl Slice for Runs<'_> {
         self.references.rows()
     }
 
-    /// Text is bounded by the sources', of which nothing is taken twice.
     fn is_full(&self, rows_max: usize) -> bool {
-        self.rows() >= rows_max
+        self.rows() >= rows_max || self.bytes > SLICE_TEXT_BYTES_MAX
     }
 
     fn finish(&mut self, tenants: &[&str], shared: &Shared) -> Result<Vec<ArrayRef>, FormatError> {
@@ -138,6 +148,7 @@ impl Slice for Runs<'_> {
         });
         let columns = columns.collect();
         self.runs.clear();
+        self.bytes = 0;
         columns
     }
 }

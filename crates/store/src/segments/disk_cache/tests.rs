@@ -1,12 +1,22 @@
 use std::slice;
 use std::sync::Mutex;
 
+use futures::stream::BoxStream;
 use object_store::memory::InMemory;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+    PutOptions, PutResult,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tracelake_format::segment::SegmentMeta;
+use tracelake_format::segment::{
+    AttributeColumns, SegmentInput, SegmentMeta, SegmentWriterOptions, write_segment,
+};
+use tracelake_model::hash::{filter_key, tenant_hash};
+use tracelake_model::{SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId};
 
 use super::*;
+use crate::segments::{ReadOptions, Segments};
 
 /// A segment's file in a bucket that counts what is read of it.
 struct Bucket {
@@ -49,7 +59,7 @@ async fn open(files: &Arc<InMemory>, bytes_max: u64) -> DiskCache {
 }
 
 async fn names(files: &InMemory) -> Vec<String> {
-    let listed: Vec<_> = files.list(None).try_collect().await.expect("in memory");
+    let listed = files.list_with_delimiter(None).await.expect("in memory").objects;
     let mut names: Vec<_> = listed.into_iter().map(|file| file.location.to_string()).collect();
     names.sort();
     names
@@ -128,6 +138,112 @@ async fn whatever_is_read_is_what_the_bucket_has() {
 }
 
 #[tokio::test]
+async fn there_are_no_more_reads_than_ranges_whatever_is_missing_between() {
+    let files = Arc::new(InMemory::new());
+    let bucket = Bucket::new(1, 20 * BLOCK_BYTES as usize);
+    let cache = open(&files, 100 * MIB).await;
+    let blocks = |range: Range<u64>| range.start * BLOCK_BYTES..range.end * BLOCK_BYTES;
+    bucket.read(&cache, &[blocks(3..4), blocks(5..6), blocks(12..13)]).await;
+    let read = bucket.read(&cache, &[blocks(2..8), blocks(11..15)]).await;
+    assert_eq!(read, [blocks(2..8), blocks(11..15)]);
+    let read = bucket.read(&cache, &[blocks(1..9)]).await;
+    assert_eq!(read, [blocks(1..9)], "from the first that is missing to the last");
+    assert_eq!(bucket.read(&cache, &[blocks(1..9), blocks(11..15)]).await, []);
+}
+
+#[tokio::test]
+async fn a_segment_that_is_not_believed_is_asked_for_no_more_and_its_files_go() {
+    let files = Arc::new(InMemory::new());
+    let (one, other) = (Bucket::new(1, 300), Bucket::new(2, 300));
+    let cache = open(&files, 100 * MIB).await;
+    for bucket in [&one, &other] {
+        bucket.read(&cache, slice::from_ref(&(0..300))).await;
+    }
+    cache.distrust(one.entry.meta.id);
+    cache.settle().await;
+    assert!(!cache.is_for(one.entry.meta.id, &[]) && cache.is_for(other.entry.meta.id, &[]));
+    assert_eq!(names(&files).await, [path_of((other.entry.meta.id, 0)).to_string()]);
+    assert!(!cache.is_for(other.entry.meta.id, &[0..1, 10 << 20..40 << 20]), "too much");
+}
+
+/// A disk of which nothing comes back.
+#[derive(Debug)]
+struct Hanging(InMemory);
+
+impl std::fmt::Display for Hanging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a disk that hangs")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Hanging {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        bytes: PutPayload,
+        how: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.0.put_opts(at, bytes, how).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        how: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(at, how).await
+    }
+
+    async fn get_opts(&self, _: &Path, _: GetOptions) -> object_store::Result<GetResult> {
+        std::future::pending().await
+    }
+
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        stream::pending().boxed()
+    }
+
+    fn list(&self, under: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.0.list(under)
+    }
+
+    async fn list_with_delimiter(&self, under: Option<&Path>) -> object_store::Result<ListResult> {
+        self.0.list_with_delimiter(under).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> object_store::Result<()> {
+        self.0.copy_opts(from, to, how).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_disk_that_hangs() {
+    let bucket = Bucket::new(1, 4 * BLOCK_BYTES as usize);
+    let cache = DiskCache::open(Arc::new(Hanging(InMemory::new())), 100 * MIB).await.expect("it lists");
+    let all = 0..4 * BLOCK_BYTES;
+    let began = tokio::time::Instant::now();
+    for _ in 0..50 {
+        let fetch = |missing: Vec<Range<u64>>| {
+            let bytes: Vec<_> = missing.iter().map(|range| bucket.slice(range)).collect();
+            async move { Ok(bytes) }
+        };
+        let report = ReadReport::default();
+        let read =
+            cache.ranges(&bucket.entry, slice::from_ref(&all), &report, fetch).await.expect("it reads");
+        assert!(read == [bucket.file.clone()]);
+        // What is written has its turn.
+        tokio::task::yield_now().await;
+    }
+    // At most as many waits as reads that may hang: then nobody asks any more.
+    assert!(began.elapsed() <= READ_MAX * READS_AT_ONCE as u32, "{:?}", began.elapsed());
+    cache.retain(|_| false);
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test]
 async fn a_damaged_block_is_read_again_and_mended() {
     let files = Arc::new(InMemory::new());
     let bucket = Bucket::new(1, 2 * BLOCK_BYTES as usize);
@@ -161,7 +277,7 @@ async fn it_keeps_to_its_budget_and_to_its_own_files() {
             "the newest stays"
         );
     }
-    cache.retain(|_| false).await;
+    cache.retain(|_| false);
     cache.settle().await;
     assert_eq!(names(&files).await, foreign);
     assert_eq!(cache.bytes(), 0);
@@ -174,4 +290,43 @@ async fn it_keeps_to_its_budget_and_to_its_own_files() {
     cache.settle().await;
     assert!(cache.bytes() <= MIB);
     assert!(names(&files).await.len() <= 3 + 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_that_the_bucket_gave_once_are_not_believed_for_good() {
+    let mut builder = SpanBatchBuilder::new();
+    let (resource, scope) = (builder.resource(Arc::default()), builder.scope(Arc::default()));
+    let trace_id = TraceId::from_bytes(&[7; 16]).expect("not zero");
+    let span_id = SpanId::from_bytes(&[7; 8]).expect("not zero");
+    builder.finish_span(SpanScalars { resource, scope, ..SpanScalars::new(trace_id, span_id) });
+    let batch = builder.finish();
+    let tenant = TenantId::default();
+    let input = SegmentInput {
+        segment_id: Ulid::from_parts(1, 2),
+        generation: 1,
+        tenants: vec![(tenant.clone(), vec![&batch])],
+    };
+    let written = write_segment(&input, &AttributeColumns::default(), &SegmentWriterOptions::default());
+    let written = written.expect("a valid span");
+    let entry = SegmentEntry { path: "segments/a.parquet".to_owned(), meta: written.meta };
+    let path = Path::from(entry.path.as_str());
+    for damaged_at in [4, entry.meta.filter.offset, entry.meta.directory.offset, entry.meta.footer.offset] {
+        let (objects, files) = (Arc::new(InMemory::new()), Arc::new(InMemory::new()));
+        let mut damaged = written.bytes.to_vec();
+        damaged[damaged_at as usize] ^= 1;
+        objects.put(&path, damaged.into()).await.expect("in memory");
+        let disk_cache = Some(Arc::new(open(&files, 100 * MIB).await));
+        let options = ReadOptions { disk_cache, ..ReadOptions::default() };
+        let segments = Segments::new(Arc::clone(&objects) as _, &options);
+        let report = ReadReport::default();
+        let key = [filter_key(tenant_hash(&tenant), &trace_id)];
+        // A filter that is damaged allows everything.
+        assert_eq!(segments.may_hold_read(&entry, &key, &report).await.expect("it answers"), [true]);
+        let found = segments.search(&entry, &tenant, &trace_id, 10, &report).await;
+        assert!(found.is_err(), "{damaged_at}: {found:?}");
+
+        objects.put(&path, written.bytes.clone().into()).await.expect("in memory");
+        let found = segments.search(&entry, &tenant, &trace_id, 10, &report).await.expect("it is whole");
+        assert_eq!(found.map(|found| found.rows_total), Some(1), "{damaged_at}");
+    }
 }
