@@ -232,6 +232,7 @@ fn limits_have_the_settings_names() {
     let names: Vec<String> = limits::ALL.iter().map(|limit| limit.name.to_ascii_lowercase()).collect();
     let own = [
         "data_dir",
+        "disk_cache_dir",
         "store",
         "store_endpoint",
         "store_region",
