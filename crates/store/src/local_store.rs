@@ -1,5 +1,5 @@
-//! Objects as files of a local folder, durable when a call returns: the object store of a single
-//! machine. The one in the object_store crate syncs neither files nor folders and follows links.
+//! Objects as files of a local folder, durable when a call returns unless they need not be: the object store of a
+//! single machine. The one in the object_store crate syncs neither files nor folders and follows links.
 //!
 //! It knows nothing of what is in the objects. One process writes at a time ([`StoreLock`]); others
 //! may read.
@@ -50,6 +50,7 @@ const READ_BYTES: u64 = 4 << 20;
 /// - A put writes a temporary file, syncs it, gives it its name and syncs the folder: after a power
 ///   cut the object is there whole or not at all, and there if the call returned.
 /// - Put-if-absent is a hard link, so of any number of writers one wins.
+/// - One opened [volatile](Self::open_volatile) syncs nothing: a power cut may take what was put.
 /// - After a folder could not be synced every write is refused ([`is_sync_failure`]).
 /// - Symbolic links below the root are refused.
 #[derive(Debug, Clone)]
