@@ -1,15 +1,22 @@
 //! For fuzz targets: bytes reach the parsers behind the checksums.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
 
+use super::columns::AttributeColumns;
 use super::directory::{Block, DirectoryBlock, DirectoryIndex};
 use super::filter::TraceFilter;
+use super::merge::{Adapter, RowRun, RunSource};
 use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::open::{OpenSegment, description, parse_parquet};
+use super::row_group::{RowGroupReader, WholeSegment};
+use super::write::{SegmentPlan, SegmentWriter, SegmentWriterOptions};
+use crate::FormatError;
 use crate::checksum::ChecksumTable;
 
 /// Treats `data` as each part of a segment, with a `SegmentMeta` whose checksums are right. Anything may
@@ -46,18 +53,8 @@ pub fn segment_open(data: &[u8]) {
 /// `edits` are a place and what it is changed by. Any error will do; nothing may panic. Whether all were read.
 pub fn segment_rows(file: &Bytes, edits: &[u8]) -> bool {
     let Some((meta, mut segment)) = open_file(file) else { return false };
-    let mut damaged = file.to_vec();
-    let pages_end = usize::try_from(meta.filter.offset).unwrap_or(0).min(damaged.len()).max(1);
-    for edit in edits.chunks_exact(4) {
-        let [low, middle, high, change] = [0, 1, 2, 3].map(|at| edit.get(at).copied().unwrap_or_default());
-        let place = u32::from_le_bytes([low, middle, high, 0]) as usize;
-        if let Some(byte) = damaged.get_mut(place % pages_end) {
-            *byte ^= change;
-        }
-    }
-    let damaged = Bytes::from(damaged);
-    let covered = usize::try_from(meta.checksums.offset).unwrap_or(usize::MAX);
-    segment.checksums = ChecksumTable::of(damaged.get(..covered).unwrap_or_default());
+    let damaged;
+    (damaged, segment.checksums) = damage(file, &meta, edits);
     let mut all = true;
     for rows in [0..meta.rows, meta.rows / 3..meta.rows / 2] {
         let slice = |range: Range<u64>| {
@@ -71,6 +68,71 @@ pub fn segment_rows(file: &Bytes, edits: &[u8]) -> bool {
         }
     }
     all
+}
+
+/// The same for a merge, into a segment with the same columns and into one without columns for attributes. Not for
+/// fuzzers that end at a panic which is caught: the Parquet crate's reader has some.
+pub fn segment_merge(file: &Bytes, edits: &[u8]) -> bool {
+    let Some((meta, segment)) = open_file(file) else { return false };
+    let (damaged, checksums) = damage(file, &meta, edits);
+    let tail = usize::try_from(OpenSegment::tail_range(&meta).start).unwrap_or(usize::MAX);
+    let Ok(mut whole) = WholeSegment::open(&meta, file.slice(tail.min(file.len())..)) else { return false };
+    whole.segment.checksums = checksums;
+    let whole = Arc::new(whole);
+    let columns = segment.attribute_columns().to_vec();
+    let keys = columns.iter().map(|column| column.key.clone()).collect();
+    let same = SegmentPlan::of_sample(&[], &AttributeColumns { columns }, &keys);
+    let none = SegmentPlan::of_sample(&[], &AttributeColumns::default(), &BTreeSet::new());
+    let merged = [same, none].map(|plan| match merge(&meta, &whole, &damaged, &plan) {
+        Ok(rows) => {
+            assert_eq!(rows, meta.rows);
+            true
+        }
+        Err(_) => false,
+    });
+    merged == [true; 2]
+}
+
+/// All rows in the columns of a plan; how many.
+fn merge(
+    meta: &SegmentMeta,
+    whole: &Arc<WholeSegment>,
+    file: &Bytes,
+    plan: &SegmentPlan,
+) -> Result<u64, FormatError> {
+    let adapter = Adapter::new(whole.segment(), plan);
+    let mut writer = SegmentWriter::begin(meta.id, 1, plan, &SegmentWriterOptions::default())?;
+    for (group, (range, _)) in (0..).map_while(|group| Some((group, RowGroupReader::range(whole, group)?))) {
+        let bytes = file.slice(range.start as usize..range.end as usize);
+        for rows in RowGroupReader::new(Arc::clone(whole), group, (range, bytes), 20)? {
+            let rows = rows?;
+            rows.spans()?;
+            let rows = adapter.adapt(rows)?;
+            let mut run = RowRun::of_row(0, 0);
+            let all = (1..rows.rows().len()).all(|row| run.extend(0, row as u32));
+            assert!(all, "they are neighbours");
+            let sources = [RunSource { tables: writer.tables(&rows)?, rows: &rows }];
+            let tenant = meta.tenants.first().map(|part| part.tenant.clone()).unwrap_or_default();
+            writer.push(&tenant, &[run], &sources)?;
+        }
+    }
+    Ok(writer.finish()?.meta.rows)
+}
+
+/// The file with edits among its pages, and the checksums of that.
+fn damage(file: &Bytes, meta: &SegmentMeta, edits: &[u8]) -> (Bytes, ChecksumTable) {
+    let mut damaged = file.to_vec();
+    let pages_end = usize::try_from(meta.filter.offset).unwrap_or(0).min(damaged.len()).max(1);
+    for edit in edits.chunks_exact(4) {
+        let [low, middle, high, change] = [0, 1, 2, 3].map(|at| edit.get(at).copied().unwrap_or_default());
+        let place = u32::from_le_bytes([low, middle, high, 0]) as usize;
+        if let Some(byte) = damaged.get_mut(place % pages_end) {
+            *byte ^= change;
+        }
+    }
+    let covered = usize::try_from(meta.checksums.offset).unwrap_or(usize::MAX);
+    let checksums = ChecksumTable::of(damaged.get(..covered).unwrap_or_default());
+    (Bytes::from(damaged), checksums)
 }
 
 /// A segment by what its file says of itself.

@@ -1,11 +1,13 @@
 //! Whole row groups, through the Parquet crate's reader.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::decode::READING;
@@ -19,7 +21,7 @@ use crate::FormatError;
 /// A segment with all that its footer says: what reading row groups takes, and too much to be kept for lookups.
 #[derive(Debug)]
 pub struct WholeSegment {
-    segment: OpenSegment,
+    pub(super) segment: OpenSegment,
     metadata: ParquetMetaData,
 }
 
@@ -50,7 +52,8 @@ pub(super) fn is_read(column: &str) -> bool {
 /// An iterator of its rows in order.
 pub struct RowGroupReader {
     whole: Arc<WholeSegment>,
-    reader: ParquetRecordBatchReader,
+    /// None behind the last row, and behind an error.
+    reader: Option<ParquetRecordBatchReader>,
 }
 
 impl std::fmt::Debug for RowGroupReader {
@@ -87,12 +90,11 @@ impl RowGroupReader {
         let columns = columns.filter(|(_, field)| is_read(field.name())).map(|(column, _)| column);
         let columns = ProjectionMask::roots(&segment.descriptor, columns);
         let pages = GroupPages { source, layout: &group.layout, metadata, group: index };
-        let reader = parquet_to_arrow_field_levels(&segment.descriptor, columns, Some(fields))
-            .and_then(|levels| {
-                ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, None)
-            })
-            .map_err(parquet_error(READING))?;
-        Ok(Self { whole, reader })
+        let reader = caught(|| {
+            let levels = parquet_to_arrow_field_levels(&segment.descriptor, columns, Some(fields))?;
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, batch_rows, None)
+        })?;
+        Ok(Self { whole, reader: Some(reader) })
     }
 }
 
@@ -100,7 +102,24 @@ impl Iterator for RowGroupReader {
     type Item = Result<SegmentRows, FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.reader.next()?.map_err(|source| parquet_error(READING)(source.into()));
-        Some(rows.and_then(|rows| SegmentRows::new(Arc::clone(&self.whole), rows)))
+        let mut reader = self.reader.take()?;
+        let rows = match caught(|| Ok((reader.next().transpose()?, reader))) {
+            Ok((rows, reader)) => {
+                self.reader = rows.is_some().then_some(reader);
+                rows?
+            }
+            Err(error) => return Some(Err(error)),
+        };
+        Some(SegmentRows::new(Arc::clone(&self.whole), rows))
+    }
+}
+
+/// The Parquet crate's reader trusts some of what it reads: where a file was wrong before its checksums were made
+/// it may panic. Whoever merges many segments would not know which of them it was.
+fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, FormatError> {
+    // The reader is gone after a panic, and what it read from does not change.
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(parquet_error(READING)),
+        Err(_) => Err(FormatError::damaged(WHAT, "a page of it cannot be decoded")),
     }
 }

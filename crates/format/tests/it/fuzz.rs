@@ -1,6 +1,7 @@
 //! The functions that the fuzzers of `fuzz/` call, for a bounded number of rounds: valid inputs,
 //! damaged by chance from a seed, so that rounds get past the first check.
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_format::manifest::{Change, Commit, CoveredWal, Entry, Flushed, SegmentEntry, State};
@@ -121,9 +122,8 @@ fn the_parts_of_a_segment() {
     rounds("segment", &inputs, tracelake_format::segment::fuzzing::segment_open);
 }
 
-#[test]
-fn the_rows_of_a_segment() {
-    use tracelake_format::segment::fuzzing::segment_rows;
+/// Damages the pages of segments, behind checksums that are right.
+fn rounds_of_pages(target: fn(&Bytes, &[u8]) -> bool) {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut odd = Odd::new(seed, 8);
@@ -133,15 +133,25 @@ fn the_rows_of_a_segment() {
             write(&tenants, &columns(&tenants), &small()).bytes
         })
         .collect();
-    assert!(files.iter().all(|file| segment_rows(file, &[])), "they are read where nothing is damaged");
+    assert!(files.iter().all(|file| target(file, &[])), "they are read where nothing is damaged");
     let read = (0..ROUNDS).filter(|_| {
         let edits: Vec<u8> = (0..4 * random.random_range(1..6)).map(|_| random.random()).collect();
-        segment_rows(&files[random.random_range(0..files.len())], &edits)
+        target(&files[random.random_range(0..files.len())], &edits)
     });
     // Of values that are as they are, other ones are made.
     let read = read.count();
     println!("{read} of {ROUNDS} were read");
     assert!((1..ROUNDS).contains(&read));
+}
+
+#[test]
+fn the_rows_of_a_segment() {
+    rounds_of_pages(tracelake_format::segment::fuzzing::segment_rows);
+}
+
+#[test]
+fn a_segment_that_is_merged() {
+    rounds_of_pages(tracelake_format::segment::fuzzing::segment_merge);
 }
 
 #[test]

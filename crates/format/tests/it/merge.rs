@@ -72,42 +72,49 @@ fn planned(segment: &WrittenSegment, plan: &SegmentPlan, rows_at_once: usize) ->
     windows
 }
 
-/// The segments' rows of one tenant each, merged.
+/// Where the writer has what the windows refer to.
+fn sources<'w>(writer: &mut SegmentWriter, windows: &'w [PlannedRows]) -> Vec<RunSource<'w>> {
+    let tables = |rows| RunSource { rows, tables: writer.tables(rows).expect("own bytes") };
+    windows.iter().map(tables).collect()
+}
+
+/// All rows of the segments, merged; the writer forgets now and then what its rows share.
 fn merge(inputs: &[WrittenSegment], plan: &SegmentPlan, random: &mut StdRng) -> WrittenSegment {
     let mut writer = SegmentWriter::begin(Ulid::from_parts(1, 99), 1, plan, &small()).expect("valid");
-    let windows: Vec<PlannedRows> = inputs
-        .iter()
-        .flat_map(|input| {
-            let rows_at_once = random.random_range(1..40);
-            planned(input, plan, rows_at_once)
-        })
-        .collect();
-    let sources: Vec<RunSource<'_>> = windows
-        .iter()
-        .map(|rows| RunSource { rows, tables: writer.tables(rows).expect("own bytes") })
-        .collect();
-    let mut rows: Vec<_> = windows
-        .iter()
-        .enumerate()
-        .flat_map(|(source, window)| (0..window.rows().len()).map(move |row| (source, row)))
-        .collect();
-    rows.sort_by_key(|(source, row)| {
+    let mut windows: Vec<PlannedRows> = Vec::new();
+    let mut rows: Vec<(&TenantId, usize, usize)> = Vec::new();
+    for input in inputs {
+        let tenants = &input.meta.tenants;
+        let mut tenants = tenants.iter().flat_map(|part| (0..part.rows).map(|_| &part.tenant));
+        for window in planned(input, plan, random.random_range(1..40)) {
+            let tenants = tenants.by_ref().take(window.rows().len());
+            rows.extend(tenants.enumerate().map(|(row, tenant)| (tenant, windows.len(), row)));
+            windows.push(window);
+        }
+    }
+    rows.sort_by_key(|(tenant, source, row)| {
         let window = windows[*source].rows();
         let trace_id = window.trace_id(*row).expect("own bytes");
         let span_id = window.span_id(*row).expect("own bytes");
-        (trace_hash(&trace_id), trace_id, window.start_unix_nano(*row), span_id, *source, *row)
+        (*tenant, trace_hash(&trace_id), trace_id, window.start_unix_nano(*row), span_id, *source, *row)
     });
-    let tenant = &inputs[0].meta.tenants[0].tenant;
+    let mut shared = sources(&mut writer, &windows);
     let mut taken = Vec::new();
-    while !rows.is_empty() {
+    while let Some((tenant, ..)) = rows.first().copied() {
+        if random.random_bool(0.2) {
+            writer.forget_shared().expect("in memory");
+            assert_eq!(writer.shared_bytes(), 0);
+            shared = sources(&mut writer, &windows);
+        }
+        let of_tenant = rows.iter().take_while(|row| row.0 == tenant).count();
         let mut runs: Vec<RowRun> = Vec::new();
-        for (source, row) in rows.drain(..random.random_range(1..=rows.len())) {
+        for (_, source, row) in rows.drain(..random.random_range(1..=of_tenant)) {
             let (source, row) = (source as u32, row as u32);
             if !runs.last_mut().is_some_and(|run| run.extend(source, row)) {
                 runs.push(RowRun::of_row(source, row));
             }
         }
-        writer.push(tenant, &runs, &sources).expect("in order");
+        writer.push(tenant, &runs, &shared).expect("in order");
         if random.random() {
             taken.extend(writer.take_bytes().expect("in memory"));
         }
@@ -172,20 +179,26 @@ fn merged_rows_are_as_if_all_spans_had_been_written_at_once() {
     let mut random = StdRng::seed_from_u64(seed);
     for round in 0..30 {
         let mut odd = Odd::new(seed.wrapping_add(round), 12);
-        let name = tenant("default");
-        let parts: Vec<Part> = (0..random.random_range(1..4))
-            .map(|_| (name.clone(), vec![odd.batch(random.random_range(1..80))]))
+        // The same traces in all of them.
+        let tenants = ["default", "a", "z"].map(tenant);
+        let parts: Vec<Vec<Part>> = (0..random.random_range(1..4))
+            .map(|_| {
+                let tenants = tenants.iter().take(random.random_range(1..=tenants.len()));
+                tenants.map(|name| (name.clone(), vec![odd.batch(random.random_range(1..60))])).collect()
+            })
             .collect();
         let inputs: Vec<WrittenSegment> = parts
             .iter()
             .zip(1..)
-            .map(|(part, generation)| write(&[part], generation, &some_columns(&mut random)))
+            .map(|(parts, generation)| {
+                write(&parts.iter().collect::<Vec<_>>(), generation, &some_columns(&mut random))
+            })
             .collect();
         let known = some_columns(&mut random);
-        let all: Vec<&Part> = parts.iter().collect();
+        let all: Vec<&Part> = parts.iter().flatten().collect();
         let at_once = write(&all, 1, &known);
 
-        let sample: Vec<&SpanBatch> = parts.iter().flat_map(|(_, batches)| batches).collect();
+        let sample: Vec<&SpanBatch> = all.iter().flat_map(|(_, batches)| batches).collect();
         let plan = SegmentPlan::of_sample(&sample, &known, &BTreeSet::new());
         let merged = merge(&inputs, &plan, &mut random);
 
@@ -206,12 +219,15 @@ fn merged_rows_are_as_if_all_spans_had_been_written_at_once() {
             (meta.start_unix_nano_min, meta.start_unix_nano_max, meta.end_unix_nano_max),
             (expected.start_unix_nano_min, expected.start_unix_nano_max, expected.end_unix_nano_max)
         );
-        for trace_id in sample.iter().flat_map(|batch| batch.trace_ids()) {
-            let found =
-                lookup(meta, &merged.bytes, &name, trace_id).expect("own bytes").expect("it is there");
-            let of_trace = sample.iter().flat_map(|batch| batch.spans());
-            let of_trace = of_trace.filter(|span| span.trace_id() == *trace_id);
-            assert!(same_spans(of_trace, found.spans()), "{trace_id}");
+        for (name, batches) in &all {
+            for trace_id in batches.iter().flat_map(|batch| batch.trace_ids()) {
+                let found =
+                    lookup(meta, &merged.bytes, name, trace_id).expect("own bytes").expect("it is there");
+                let of_tenant = all.iter().filter(|part| part.0 == *name).flat_map(|part| &part.1);
+                let of_trace =
+                    of_tenant.flat_map(|batch| batch.spans()).filter(|span| span.trace_id() == *trace_id);
+                assert!(same_spans(of_trace, found.spans()), "{trace_id}");
+            }
         }
     }
 }
