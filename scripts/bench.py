@@ -16,7 +16,8 @@ Parts:
     compact  all segments merged: its CPU and bytes, and lookups after it
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
     long     90,000 spans/s for ten minutes over a day of event time: backlog, memory, acknowledgements,
-             then lookups and a restart (only if named)
+             a restart, then lookups beside those in a store of `--spans` (only if named)
+    segments 3.5 million spans in ten segments and in a thousand, none merged: lookups in turns (only if named)
 
 `disk`, `lookup` and `compact` look at what `http` wrote; `latency` takes its rate from it. Standard library
 only; Linux, for /proc.
@@ -45,7 +46,18 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
 
 # Minutes each, and therefore not among what is run without a name.
-LONG_PARTS = ["long"]
+LONG_PARTS = ["long", "segments"]
+
+# Lookups are measured without it, and so without reading in advance.
+NO_TRACE_CACHE = ("--trace-cache-bytes-max", "0")
+
+# Memory of a generation of some 3,500 spans, and of one of a hundred times as many.
+FEW_SEGMENTS, MANY_SEGMENTS = "110MiB", "1MiB"
+SEGMENTS_SPANS = 3_500_000
+NO_MERGES = (
+    "--flushed-segments-max", "100000", "--flushed-segments-waiting-max", "1000000", "--slice-bytes", "16GiB",
+    "--generation-age-seconds-max", "3600",
+)  # fmt: skip
 
 # What is measured: name, unit, what it should be (None: for information).
 MEASURES = {
@@ -104,9 +116,22 @@ MEASURES = {
     "long_amplification": ("Long run, segment bytes written to those that remain", "ratio", ("<=", 2.5)),
     "long_segments": ("Long run, segments", "", None),
     "long_lookup_p50_ms": ("Long run, trace by ID, p50", "ms", None),
+    "long_few_lookup_p50_ms": ("Long run, the same in a store of `--spans`, compacted, in turns", "ms", None),
+    "long_lookup_to_few": ("Long run, the one to the other", "ratio", ("<=", 1.5)),
     "long_lookup_p95_ms": ("Long run, trace by ID, p95", "ms", None),
     "long_unknown_p50_ms": ("Long run, unknown ID, p50", "ms", ("<=", 0.5)),
     "long_not_whole": ("Long run, traces that do not read back whole", "traces", ("<=", 0)),
+    "segments_few": ("Few segments", "", None),
+    "segments_many": ("Many segments, of the same spans", "", (">=", 1_000)),
+    "segments_few_lookup_p50_ms": ("Few segments, trace by ID, p50", "ms", None),
+    "segments_many_lookup_p50_ms": ("Many segments, trace by ID, p50", "ms", None),
+    "segments_many_to_few": ("Many segments to few, trace by ID, p50", "ratio", ("<=", 1.5)),
+    "segments_many_first_read_p50_ms": ("Many segments, the first 100 reads after a start, p50", "ms", ("<=", 10)),
+    "segments_many_unknown_p50_ms": ("Many segments, unknown ID, p50", "ms", ("<=", 0.5)),
+    "segments_many_unknown_reads": ("Many segments, what 20,000 unknown IDs read", "ranges", ("<=", 20)),
+    "segments_many_resident_kb": ("Many segments, filter and metadata resident", "KB a segment", None),
+    "segments_few_resident_kb": ("Few segments, the same", "KB a segment", None),
+    "segments_not_whole": ("Few and many, traces that do not read back whole", "traces", ("<=", 0)),
     "long_restart_ready_seconds": ("Long run, restart until ready", "s", ("<=", 5)),
     "long_first_read_p50_ms": ("Long run, the first 100 reads after it, p50", "ms", ("<=", 10)),
 }
@@ -211,6 +236,21 @@ def file_bytes(folder):
     return total, wal
 
 
+def median_of(rounds, which, kind, quantile):
+    """Of lookups in one of two stores, over rounds of both."""
+    return statistics.median(both[which][kind][quantile] for both in rounds)
+
+
+def median_ratio(rounds):
+    """Of lookups in the second store to those in the first, which were measured in the same moments."""
+    return statistics.median(second["lookup_ms"]["p50"] / first["lookup_ms"]["p50"] for first, second in rounds)
+
+
+def not_whole(rounds):
+    lookups = [one for both in rounds for one in both]
+    return sum(one["missing"] + one["wrong"] + one["partial"] for one in lookups)
+
+
 class Bench:
     def __init__(self, args, folder):
         self.args = args
@@ -271,8 +311,7 @@ class Bench:
         if {"http", "latency", "disk", "lookup", "compact"} & parts:
             self.note("http: ingest")
             ids = self.folder / "ids"
-            # Lookups are measured without a cache of traces, and so without reading in advance.
-            server = self.start("http", ["--trace-cache-bytes-max", "0"])
+            server = self.start("http", NO_TRACE_CACHE)
             server.wait_ready()
             report, cpu_before, measured = self.ingest("http", server, "http", ids)
             acked = time.monotonic()
@@ -293,10 +332,7 @@ class Bench:
                 result["http_peak_mb"] = server.peak_mb()
             if "lookup" in parts:
                 self.note("lookup: by ID")
-                lookups = self.gen(
-                    "--lookup-ids", ids, "--api", server.api, "--lookups", 2_000,
-                    "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed,
-                )  # fmt: skip
+                lookups = self.lookups(server, ids, self.args.seed)
                 result["lookup_p50_ms"] = lookups["lookup_ms"]["p50"]
                 result["lookup_p95_ms"] = lookups["lookup_ms"]["p95"]
                 result["lookup_max_ms"] = lookups["lookup_ms"]["max"]
@@ -338,6 +374,8 @@ class Bench:
             result.update(self.restart())
         if "long" in parts:
             result.update(self.long())
+        if "segments" in parts:
+            result.update(self.segments())
         return result
 
     def lookups(self, server, ids, seed, unknown=1_000, count=2_000, warmup=200):
@@ -366,8 +404,7 @@ class Bench:
         report = json.loads(sending.stdout.read())
         first, second = samples[: len(samples) // 2], samples[len(samples) // 2 :]
         self.note("long: until everything is merged that is to be")
-        while server.store_status()["memtable_spans"]:
-            time.sleep(1)
+        self.wait_flushed(server)
         quiet, cpu = 0, server.cpu_seconds()
         while quiet < 10:
             time.sleep(2)
@@ -377,8 +414,6 @@ class Bench:
         millions = report["acked_spans"] / 1e6
         # What is there is what was flushed and written by merges less what they read and replaced.
         written = store["segment_bytes"] + store["compaction"]["bytes_read"]
-        self.note("long: lookups")
-        lookups = self.lookups(server, ids, self.args.seed)
         measured = {
             "long_spans": report["acked_spans"],
             "long_spans_per_second": report["spans_per_second"],
@@ -393,36 +428,110 @@ class Bench:
             "long_bytes_per_span": store["segment_bytes"] / store["segment_rows"],
             "long_amplification": written / store["segment_bytes"],
             "long_segments": store["segments"],
-            "long_lookup_p50_ms": lookups["lookup_ms"]["p50"],
-            "long_lookup_p95_ms": lookups["lookup_ms"]["p95"],
-            "long_unknown_p50_ms": lookups["unknown_ms"]["p50"],
-            "long_not_whole": lookups["missing"] + lookups["wrong"] + lookups["partial"],
         }
         server.stop()
         self.note("long: restart")
-        server = self.start("long", keep=True)
+        server = self.start("long", NO_TRACE_CACHE, keep=True)
         measured["long_restart_ready_seconds"] = server.wait_ready()
         reads = self.lookups(server, ids, self.args.seed + 7, 0, 100, 0)
         measured["long_first_read_p50_ms"] = reads["lookup_ms"]["p50"]
+        measured.update(self.beside_few(server, ids))
         server.stop()
         shutil.rmtree(server.data_dir)
         return measured
 
-    def compact(self, server, ids, millions):
-        self.note("compact: all segments")
-        # What is in memory is no segment yet.
+    def beside_few(self, server, ids):
+        """Lookups in a large store, and in the same minutes in a compacted one of `--spans`."""
+        few_ids = self.folder / "few-ids"
+        few = self.start("few", NO_TRACE_CACHE)
+        few.wait_ready()
+        self.note("long: the store to compare with")
+        self.ingest("few", few, "http", few_ids)
+        self.wait_flushed(few)
+        self.compact_all(few)
+        self.note("long: lookups in both, in turns")
+        rounds = [
+            (self.lookups(few, few_ids, seed), self.lookups(server, ids, seed))
+            for seed in range(self.args.seed, self.args.seed + 5)
+        ]
+        few.stop()
+        shutil.rmtree(few.data_dir)
+        return {
+            "long_lookup_p50_ms": median_of(rounds, 1, "lookup_ms", "p50"),
+            "long_lookup_p95_ms": median_of(rounds, 1, "lookup_ms", "p95"),
+            "long_unknown_p50_ms": median_of(rounds, 1, "unknown_ms", "p50"),
+            "long_few_lookup_p50_ms": median_of(rounds, 0, "lookup_ms", "p50"),
+            "long_lookup_to_few": median_ratio(rounds),
+            "long_not_whole": not_whole(rounds),
+        }
+
+    def segments(self):
+        few, few_ids = self.unmerged("few", FEW_SEGMENTS)
+        many, many_ids = self.unmerged("many", MANY_SEGMENTS)
+        first = self.lookups(many, many_ids, self.args.seed + 7, 0, 100, 0)
+        self.note("segments: lookups in both, in turns")
+        rounds = [
+            (self.lookups(few, few_ids, seed), self.lookups(many, many_ids, seed))
+            for seed in range(self.args.seed, self.args.seed + 5)
+        ]
+        read_before = many.store_status()["reads"]["range_reads"]
+        self.lookups(many, many_ids, self.args.seed, 20_000, 0, 0)
+        result = {
+            "segments_few_lookup_p50_ms": median_of(rounds, 0, "lookup_ms", "p50"),
+            "segments_many_lookup_p50_ms": median_of(rounds, 1, "lookup_ms", "p50"),
+            "segments_many_to_few": median_ratio(rounds),
+            "segments_many_first_read_p50_ms": first["lookup_ms"]["p50"],
+            "segments_many_unknown_p50_ms": median_of(rounds, 1, "unknown_ms", "p50"),
+            "segments_many_unknown_reads": many.store_status()["reads"]["range_reads"] - read_before,
+            "segments_not_whole": not_whole(rounds),
+        }
+        for name, server in (("few", few), ("many", many)):
+            store = server.store_status()
+            resident = store["caches"]["metadata_bytes"] + store["caches"]["filter_bytes"]
+            result[f"segments_{name}"] = store["segments"]
+            result[f"segments_{name}_resident_kb"] = resident / store["segments"] / 1_000
+            server.stop()
+            shutil.rmtree(server.data_dir)
+        return result
+
+    def unmerged(self, name, generation_bytes):
+        """A server with segments of that size, its filters in memory, and the IDs of its traces."""
+        self.note(f"segments: {name}")
+        ids = self.folder / f"{name}-ids"
+        flags = (*NO_TRACE_CACHE, *NO_MERGES, "--generation-bytes-max", generation_bytes)
+        server = self.start(name, flags)
+        server.wait_ready()
+        self.gen(
+            "--spans", SEGMENTS_SPANS, "--seed", self.args.seed, "--endpoint", server.http,
+            "--connections", self.args.connections, "--ids-out", ids,
+        )  # fmt: skip
+        # Flushes what is in memory.
+        server.stop()
+        server = self.start(name, flags, keep=True)
+        server.wait_ready()
+        while (store := server.store_status())["caches"]["filters"] < store["segments"]:
+            time.sleep(0.1)
+        return server, ids
+
+    def wait_flushed(self, server):
+        """What is in memory is no segment yet."""
         while server.store_status()["memtable_spans"]:
             time.sleep(1)
-        before = server.cpu_seconds()
+
+    def compact_all(self, server):
+        """Merges everything; the answer."""
         request = urllib.request.Request(server.api + "/api/v1/compact", method="POST")
         with urllib.request.urlopen(request, timeout=600) as answer:
-            done = json.load(answer)
+            return json.load(answer)
+
+    def compact(self, server, ids, millions):
+        self.note("compact: all segments")
+        self.wait_flushed(server)
+        before = server.cpu_seconds()
+        done = self.compact_all(server)
         cpu = server.cpu_seconds() - before
         store = server.store_status()
-        lookups = self.gen(
-            "--lookup-ids", ids, "--api", server.api, "--lookups", 2_000,
-            "--lookup-warmup", 200, "--lookup-unknown", 1_000, "--seed", self.args.seed + 2,
-        )  # fmt: skip
+        lookups = self.lookups(server, ids, self.args.seed + 2)
         bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
         singles, batch = self.batch(server, ids)
         sample = self.args.check_traces

@@ -170,6 +170,10 @@ settings! {
     generation_bytes_max: u64 = limits::GENERATION_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Age of the spans not yet flushed.
     generation_age_seconds_max: u64 = limits::GENERATION_AGE_SECONDS_MAX, Seconds(1, 86_400);
+    /// Flushed segments that are merged even if they are small.
+    flushed_segments_max: u64 = limits::FLUSHED_SEGMENTS_MAX, Count(2, 100_000);
+    /// Flushed segments that wait to be merged.
+    flushed_segments_waiting_max: u64 = limits::FLUSHED_SEGMENTS_WAITING_MAX, Count(2, 1_000_000);
     /// The size that merged segments shall have.
     slice_bytes: u64 = limits::SLICE_BYTES, Size(1 << 20, 16 << 30);
     /// How long a replaced file is kept.
@@ -226,9 +230,11 @@ impl Settings {
         options.generation_bytes_max = self.generation_bytes_max;
         options.generation_age_max = Duration::from_secs(self.generation_age_seconds_max);
         options.decode_limits.spans_max = usize::try_from(self.request_spans_max).unwrap_or(usize::MAX);
+        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        options.flushed_segments_max = count(self.flushed_segments_max);
+        options.flushed_segments_waiting_max = self.flushed_segments_waiting_max;
         options.slice_bytes = self.slice_bytes;
         options.deletion_grace = Duration::from_secs(self.deletion_grace_seconds);
-        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         options.queries = EngineOptions {
             trace: TraceLimits {
                 spans_max: count(self.trace_spans_max),
@@ -298,6 +304,15 @@ impl Settings {
                     "in_flight_bytes_max is less than one request may have ({}): such a request could never \
                      be taken; raise it, or lower request_bytes_max and request_decoded_bytes_max",
                     kinds::print_size(largest)
+                ),
+            });
+        }
+        if self.flushed_segments_waiting_max <= self.flushed_segments_max {
+            return Err(SettingsError::Together {
+                message: format!(
+                    "flushed_segments_waiting_max ({}) is not above flushed_segments_max ({}): spans would be \
+                     turned down before anything is merged; raise the one, or lower the other",
+                    self.flushed_segments_waiting_max, self.flushed_segments_max
                 ),
             });
         }

@@ -42,7 +42,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tracelake_query::{TraceQueryEngine, export};
 use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::local_store::StoreLock;
-use tracelake_store::{Store, StoreOptions, StoreStatus};
+use tracelake_store::{DiskCache, Store, StoreOptions, StoreStatus};
 
 pub use backup::{back_up, is_in_use, restore};
 pub use error::Error;
@@ -59,7 +59,6 @@ pub use tracelake_query::{
     EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
     TraceCacheLimits, TraceCacheStats, TraceLimits,
 };
-use tracelake_store::DiskCache;
 pub use tracelake_store::backup::{BackupSummary, RestoreSummary};
 pub use tracelake_store::location::{self, Location, StorePlace};
 pub use tracelake_store::report::ReadCounts;
@@ -302,6 +301,8 @@ fn compaction(options: &Options) -> CompactionPolicy {
     let apart = |age: Duration| u64::try_from((age / AGE_PARTS).as_nanos()).unwrap_or(u64::MAX);
     CompactionPolicy {
         slice_bytes: options.slice_bytes,
+        flushed_segments_max: options.flushed_segments_max,
+        flushed_segments_waiting_max: options.flushed_segments_waiting_max,
         ends_apart_max: options.retention.age_min().map_or(u64::MAX, apart),
         ..CompactionPolicy::default()
     }

@@ -23,6 +23,10 @@ pub struct Options {
     pub generation_bytes_max: u64,
     /// Age of the memtable before it is flushed.
     pub generation_age_max: Duration,
+    /// Flushed segments that are merged even if they are small.
+    pub flushed_segments_max: usize,
+    /// Flushed segments that wait to be merged before spans are turned down.
+    pub flushed_segments_waiting_max: u64,
     /// The size that merged segments shall have.
     pub slice_bytes: u64,
     /// How much of whose data is kept; by default all.
@@ -56,6 +60,8 @@ impl Options {
             place: StorePlace::default(),
             generation_bytes_max: limits::GENERATION_BYTES_MAX,
             generation_age_max: Duration::from_secs(limits::GENERATION_AGE_SECONDS_MAX),
+            flushed_segments_max: limits::FLUSHED_SEGMENTS_MAX as usize,
+            flushed_segments_waiting_max: limits::FLUSHED_SEGMENTS_WAITING_MAX,
             slice_bytes: limits::SLICE_BYTES,
             retention: RetentionPolicy::default(),
             deletion_grace: Duration::from_secs(limits::DELETION_GRACE_SECONDS),

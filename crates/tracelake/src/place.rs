@@ -75,9 +75,6 @@ pub(crate) async fn open_disk_cache(
     }
     let folder = place.folder.clone();
     let opening = move || {
-        // The folder first: the lock is a file in it.
-        let files =
-            |folder: &Path| LocalStore::open_volatile(folder).map_err(|error| cannot_open(folder, error));
         std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&folder, error))?;
         let lock = StoreLock::acquire(&folder).map_err(|error| match error {
             LockError::Held { holder, .. } => {
@@ -85,7 +82,8 @@ pub(crate) async fn open_disk_cache(
             }
             error => StoreError::from(error).into(),
         })?;
-        Ok((files(&folder)?, lock))
+        let files = LocalStore::open_volatile(&folder).map_err(|error| cannot_open(&folder, error))?;
+        Ok((files, lock))
     };
     let (files, lock) = on_a_thread(opening).await?;
     Ok((Arc::new(files), lock))
