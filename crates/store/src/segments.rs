@@ -87,7 +87,6 @@ impl Default for ReadOptions {
 #[derive(Debug, Clone)]
 pub struct Segments {
     reader: RangeReader,
-    disk_cache: Option<Arc<DiskCache>>,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
     filters: Arc<Filters>,
     blocks: Arc<BlockCache>,
@@ -151,7 +150,6 @@ impl Segments {
                 options.gap_bytes_max,
                 options.disk_cache.clone(),
             ),
-            disk_cache: options.disk_cache.clone(),
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
@@ -163,7 +161,7 @@ impl Segments {
 
     /// What was read of a segment is damaged: whoever tries again reads it where it lies.
     fn damaged(&self, entry: &SegmentEntry, error: FormatError) -> StoreError {
-        if let Some(cache) = &self.disk_cache {
+        if let Some(cache) = self.reader.disk_cache() {
             cache.distrust(entry.meta.id);
         }
         damaged(entry, error)
@@ -198,7 +196,7 @@ impl Segments {
         for id in gone {
             self.metadata.invalidate(&*id).await;
         }
-        if let Some(cache) = &self.disk_cache {
+        if let Some(cache) = self.reader.disk_cache() {
             cache.retain(&is_live);
         }
     }
@@ -219,8 +217,8 @@ impl Segments {
             filters,
             filter_bytes,
             block_bytes: self.blocks.bytes(),
-            disk_cache_bytes: self.disk_cache.as_ref().map_or(0, |cache| cache.bytes()),
-            disk_cache_writing: self.disk_cache.as_ref().map_or(0, |cache| cache.writing()),
+            disk_cache_bytes: self.reader.disk_cache().map_or(0, DiskCache::bytes),
+            disk_cache_writing: self.reader.disk_cache().map_or(0, DiskCache::writing),
         }
     }
 
@@ -271,7 +269,7 @@ impl Segments {
         let range = entry.meta.filter.range();
         let bytes = self.reader.range(entry, range.clone(), report).await?;
         let mut parsed = parse_filter(&entry.meta, bytes);
-        if let (Err(_), Some(cache)) = (&parsed, &self.disk_cache) {
+        if let (Err(_), Some(cache)) = (&parsed, self.reader.disk_cache()) {
             cache.distrust(entry.meta.id);
             parsed = parse_filter(&entry.meta, self.reader.range(entry, range, report).await?);
         }

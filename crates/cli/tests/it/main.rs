@@ -4,6 +4,7 @@
 mod acked;
 mod bombs;
 mod boutique;
+mod bucket_reads;
 mod commands;
 mod crash;
 mod disk_full;

@@ -310,6 +310,7 @@ impl<'b> Cells<'b> {
     }
 }
 
+/// Not by way of a value: equal texts of neighbours share a place, which [`SpanBatchBuilder::push_text`] sees to.
 #[inline]
 fn push_cell(builder: &mut SpanBatchBuilder, key: TermId, cells: &Cells<'_>, row: usize) {
     match cells {

@@ -8,7 +8,6 @@ mod summary;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use tracelake_model::{SpanBatch, TenantId, bring_near};
 use ulid::Ulid;
@@ -22,7 +21,6 @@ use super::gather::Gather;
 use super::merge::{PlannedRows, RowRun, RunSource, Runs, SharedTables};
 use super::meta::SegmentMeta;
 use super::rows::{BatchTables, RowRef, Shared, by_name, sorted};
-use super::schema;
 use super::shapes::{SAMPLE_ROWS, Shapes};
 use super::shared_texts::SharedTexts;
 use super::slice::{RowFacts, Slice};
@@ -141,7 +139,6 @@ impl SegmentPlan {
 #[derive(Debug)]
 pub struct SegmentWriter {
     file: File,
-    schema: SchemaRef,
     columns: Vec<AttributeColumn>,
     options: SegmentWriterOptions,
     shared: Shared,
@@ -171,10 +168,8 @@ impl SegmentWriter {
         shared: Shared,
         options: &SegmentWriterOptions,
     ) -> Result<Self, FormatError> {
-        let schema = schema::schema(&plan.columns);
         Ok(Self {
-            file: File::create(Arc::clone(&schema), &plan.columns, &plan.shapes, options)?,
-            schema,
+            file: File::create(&plan.columns, &plan.shapes, options)?,
             columns: plan.columns.clone(),
             options: options.clone(),
             shared,
@@ -222,7 +217,7 @@ impl SegmentWriter {
         sources: &[RunSource<'_>],
     ) -> Result<(), FormatError> {
         let ordinal = self.summary.tenant(tenant)?;
-        let mut slice = Runs::new(&self.schema, sources);
+        let mut slice = Runs::new(self.file.schema(), sources);
         for run in runs {
             let Some(source) = sources.get(run.source()) else { continue };
             for row in run.rows() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
@@ -42,8 +42,8 @@ pub(super) struct Output {
     windows_bytes: usize,
     /// By window: its place in `windows`.
     places: HashMap<u64, u32>,
-    /// By window: what the writer shares of it.
-    tables: HashMap<u64, SharedTables>,
+    /// By window, as long as that lives: what the writer shares of it.
+    tables: HashMap<u64, (Weak<Window>, SharedTables)>,
 }
 
 /// A segment that is durable.
@@ -120,28 +120,20 @@ impl Output {
         let mut sources = Vec::with_capacity(self.windows.len());
         for window in &self.windows {
             let tables = match self.tables.entry(window.number) {
-                Entry::Occupied(known) => known.get().clone(),
+                Entry::Occupied(known) => known.get().1.clone(),
                 Entry::Vacant(new) => {
                     let tables = self.writer.tables(&window.rows).map_err(|error| window.damaged(error))?;
-                    new.insert(tables).clone()
+                    new.insert((Arc::downgrade(window), tables)).1.clone()
                 }
             };
             sources.push(RunSource { rows: &window.rows, tables });
         }
         self.writer.push(tenant, &self.runs, &sources).map_err(writing(self.id))?;
         drop(sources);
-        // Of each input the newest window, and what was just written, will be wanted again.
-        let mut newest: HashMap<u64, u64> = HashMap::new();
-        for number in self.tables.keys() {
-            let newest = newest.entry(number >> 32).or_default();
-            *newest = (*newest).max(*number);
-        }
-        let places = &self.places;
-        self.tables
-            .retain(|number, _| places.contains_key(number) || newest.get(&(number >> 32)) == Some(number));
         self.runs.clear();
         self.rows = 0;
         self.windows.clear();
+        self.tables.retain(|_, (window, _)| window.strong_count() > 0);
         self.windows_bytes = 0;
         self.places.clear();
         let bytes = self.writer.take_bytes().map_err(writing(self.id))?;

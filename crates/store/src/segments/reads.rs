@@ -44,6 +44,11 @@ impl RangeReader {
         Self { object_store, hedge_after, gap_bytes_max, hedges, disk_cache }
     }
 
+    /// What is between it and the object store, if anything.
+    pub(super) fn disk_cache(&self) -> Option<&DiskCache> {
+        self.disk_cache.as_deref()
+    }
+
     /// The same for those who go through much: what they read is not kept.
     pub(super) fn without_disk_cache(&self) -> Self {
         Self { disk_cache: None, ..self.clone() }

@@ -147,6 +147,17 @@ impl World {
         rows
     }
 
+    /// The first merge finds that this segment cannot be read, and the next does without it.
+    async fn merges_all_but(&self, victim: &str) {
+        let error = self.store.compact().await.expect_err("one cannot be read");
+        assert!(error.to_string().contains(victim), "{error}");
+        let status = self.store.compact().await.expect("the others are merged");
+        assert_eq!((status.unmergeable_segments, status.merges, status.waiting_segments), (1, 1, 0));
+        let after = self.store.snapshot();
+        assert_eq!(after.manifest.segments.len(), 2);
+        assert!(paths(&after).contains(&victim.to_owned()), "what cannot be read stays where it is");
+    }
+
     async fn files(&self) -> Vec<String> {
         let files: Vec<_> =
             self.objects.list(Some(&Path::from("segments"))).try_collect().await.expect("in memory");
@@ -295,13 +306,7 @@ async fn a_segment_that_is_damaged_is_left_out_and_keeps_none_of_the_others() {
         .to_vec();
     bytes[100] ^= 1;
     world.objects.put(&path, PutPayload::from(bytes.clone())).await.expect("in memory");
-    let error = world.store.compact().await.expect_err("one is damaged");
-    assert!(error.to_string().contains(&victim.path), "{error}");
-    let status = world.store.compact().await.expect("the others are merged");
-    assert_eq!((status.unmergeable_segments, status.merges, status.waiting_segments), (1, 1, 0));
-    let after = world.store.snapshot();
-    assert_eq!(after.manifest.segments.len(), 2);
-    assert!(paths(&after).contains(&victim.path), "what cannot be read stays where it is");
+    world.merges_all_but(&victim.path).await;
     let kept = world.objects.get(&path).await.expect("in memory").bytes().await.expect("in memory");
     assert_eq!(kept, bytes);
 }
@@ -317,12 +322,6 @@ async fn a_segment_that_was_cut_short_is_left_out_and_keeps_none_of_the_others()
     let path = folder.path().join(&victim.path);
     let file = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
     file.set_len(victim.meta.size_bytes / 2).expect("it is cut");
-    let error = world.store.compact().await.expect_err("one is cut short");
-    assert!(error.to_string().contains(&victim.path), "{error}");
-    let status = world.store.compact().await.expect("the others are merged");
-    assert_eq!((status.unmergeable_segments, status.merges, status.waiting_segments), (1, 1, 0));
-    let after = world.store.snapshot();
-    assert_eq!(after.manifest.segments.len(), 2);
-    assert!(paths(&after).contains(&victim.path), "what cannot be read stays where it is");
+    world.merges_all_but(&victim.path).await;
     assert_eq!(std::fs::metadata(&path).expect("it is there").len(), victim.meta.size_bytes / 2);
 }

@@ -9,7 +9,7 @@ use arrow_schema::{FieldRef, SchemaRef};
 use super::rows::{PlannedRows, SegmentRows};
 use super::settle::{Demoted, settle};
 use crate::FormatError;
-use crate::segment::columns::AttributeColumn;
+use crate::segment::columns::{AttributeColumn, AttributeType};
 use crate::segment::open::OpenSegment;
 use crate::segment::row_group::is_read;
 use crate::segment::unpack::wrong_type;
@@ -21,8 +21,8 @@ pub struct Adapter {
     schema: SchemaRef,
     /// By column of the plan: where it is among those of the rows.
     places: Vec<Option<usize>>,
-    /// Attributes that have a column in the plan alone, and which.
-    promoted: HashMap<String, (usize, AttributeColumn)>,
+    /// Attributes that have a column in the plan alone: which, and of what type.
+    promoted: HashMap<String, (usize, AttributeType)>,
     /// Columns of the rows, of attributes that have none in the plan.
     demoted: Vec<(usize, AttributeColumn)>,
     residual: usize,
@@ -52,7 +52,7 @@ impl Adapter {
                 if let Some(place) = places.get_mut(place) {
                     *place = None;
                 }
-                promoted.insert(column.key.clone(), (place, column.clone()));
+                promoted.insert(column.key.clone(), (place, column.kind));
             }
         }
         let demoted = segment.attribute_columns().iter().filter(|column| !plan.columns.contains(column));

@@ -95,10 +95,6 @@ impl SegmentRows {
     }
 }
 
-fn required_column<'b, A: Array + 'static>(batch: &'b RecordBatch, name: &str) -> Result<&'b A, FormatError> {
-    optional::<A>(batch, name)?.ok_or_else(wrong_type)
-}
-
 fn zero() -> FormatError {
     damaged("an identifier is zero")
 }
@@ -157,7 +153,8 @@ impl PlannedRows {
         settled_bytes: usize,
     ) -> Result<Self, FormatError> {
         let batch = &rows.batch;
-        let parents = required_column::<FixedSizeBinaryArray>(batch, schema::PARENT_SPAN_ID)?;
+        let parents = optional::<FixedSizeBinaryArray>(batch, schema::PARENT_SPAN_ID)?;
+        let parents = parents.ok_or_else(wrong_type)?;
         if parents.iter().flatten().any(|parent| parent.iter().all(|byte| *byte == 0)) {
             return Err(zero());
         }

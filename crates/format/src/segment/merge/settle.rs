@@ -23,7 +23,7 @@ pub(super) struct Demoted<'r> {
 /// such an attribute.
 pub(super) fn settle(
     batch: &RecordBatch,
-    promoted: &HashMap<String, (usize, AttributeColumn)>,
+    promoted: &HashMap<String, (usize, AttributeType)>,
     demoted: &[Demoted<'_>],
     residual_place: usize,
 ) -> Result<Vec<(usize, ArrayRef)>, FormatError> {
@@ -37,7 +37,7 @@ pub(super) fn settle(
     }
 
     let mut columns: HashMap<usize, AttributeCells> =
-        promoted.values().map(|(place, column)| (*place, AttributeCells::new(column.kind))).collect();
+        promoted.values().map(|(place, kind)| (*place, AttributeCells::new(*kind))).collect();
     let mut left = lists::Residual::default();
     let mut scratch = String::new();
     let demoted: Vec<(&str, Cells<'_>)> = demoted
@@ -56,8 +56,7 @@ pub(super) fn settle(
         for element in attributes.list.elements_of(row) {
             let (key, kind) = (attributes.keys.value(element), attributes.types.value(element));
             let text = attributes.values.value(element);
-            if let Some((place, column)) = promoted.get(key)
-                && kind == type_name(column.kind)
+            if let Some((place, _)) = promoted.get(key)
                 && let Some(cells) = columns.get_mut(place)
                 && cells.set(row, residual::parse_value(kind, text)?.as_ref())?.is_some()
             {
@@ -72,14 +71,4 @@ pub(super) fn settle(
         columns.into_iter().map(|(place, mut cells)| (place, cells.finish(rows))).collect();
     settled.push((residual_place, left.finish()?));
     Ok(settled)
-}
-
-/// As `attributes.type` names it.
-fn type_name(kind: AttributeType) -> &'static str {
-    match kind {
-        AttributeType::String => "string",
-        AttributeType::Int => "int",
-        AttributeType::Double => "double",
-        AttributeType::Bool => "bool",
-    }
 }

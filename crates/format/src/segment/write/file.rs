@@ -47,11 +47,11 @@ impl Write for Sink {
 
 impl File {
     pub(super) fn create(
-        schema: SchemaRef,
         columns: &[AttributeColumn],
         shapes: &Shapes,
         options: &SegmentWriterOptions,
     ) -> Result<Self, FormatError> {
+        let schema = schema::schema(columns);
         let properties = schema::properties(options, columns, shapes)?;
         // The Arrow schema would be kilobytes of what the Parquet schema says as well.
         let writer_options =
@@ -59,6 +59,10 @@ impl File {
         let writer = ArrowWriter::try_new_with_options(Sink::default(), Arc::clone(&schema), writer_options)
             .map_err(parquet_error("beginning a segment"))?;
         Ok(Self { writer, schema, rows_of_group: 0 })
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Of the row group that is being written.

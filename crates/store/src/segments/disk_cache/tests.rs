@@ -1,12 +1,7 @@
 use std::slice;
 use std::sync::Mutex;
 
-use futures::stream::BoxStream;
 use object_store::memory::InMemory;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
-    PutOptions, PutResult,
-};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_format::segment::{
@@ -16,6 +11,7 @@ use tracelake_model::hash::{filter_key, tenant_hash};
 use tracelake_model::{SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId};
 
 use super::*;
+use crate::env::fault_store::{Call, Fault, FaultStore, Operation};
 use crate::segments::{ReadOptions, Segments};
 
 /// A segment's file in a bucket that counts what is read of it.
@@ -166,63 +162,13 @@ async fn a_segment_that_is_not_believed_is_asked_for_no_more_and_its_files_go() 
     assert!(!cache.is_for(other.entry.meta.id, &[0..1, 10 << 20..40 << 20]), "too much");
 }
 
-/// A disk of which nothing comes back.
-#[derive(Debug)]
-struct Hanging(InMemory);
-
-impl std::fmt::Display for Hanging {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a disk that hangs")
-    }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for Hanging {
-    async fn put_opts(
-        &self,
-        at: &Path,
-        bytes: PutPayload,
-        how: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        self.0.put_opts(at, bytes, how).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        how: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.0.put_multipart_opts(at, how).await
-    }
-
-    async fn get_opts(&self, _: &Path, _: GetOptions) -> object_store::Result<GetResult> {
-        std::future::pending().await
-    }
-
-    fn delete_stream(
-        &self,
-        _: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        stream::pending().boxed()
-    }
-
-    fn list(&self, under: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.0.list(under)
-    }
-
-    async fn list_with_delimiter(&self, under: Option<&Path>) -> object_store::Result<ListResult> {
-        self.0.list_with_delimiter(under).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> object_store::Result<()> {
-        self.0.copy_opts(from, to, how).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_disk_that_hangs() {
     let bucket = Bucket::new(1, 4 * BLOCK_BYTES as usize);
-    let cache = DiskCache::open(Arc::new(Hanging(InMemory::new())), 100 * MIB).await.expect("it lists");
+    let hangs =
+        |call: Call<'_>| matches!(call.operation, Operation::Get | Operation::Delete).then_some(Fault::Hang);
+    let disk = FaultStore::new(Arc::new(InMemory::new()), hangs);
+    let cache = DiskCache::open(Arc::new(disk), 100 * MIB).await.expect("it lists");
     let all = 0..4 * BLOCK_BYTES;
     let began = tokio::time::Instant::now();
     for _ in 0..50 {
