@@ -17,7 +17,7 @@ Parts:
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
     long     90,000 spans/s for ten minutes over a day of event time: backlog, memory, acknowledgements,
              a restart, then lookups beside those in a store of `--spans` (only if named)
-    segments 3.5 million spans in ten segments and in a thousand, none merged: lookups in turns (only if named)
+    segments the same spans in ten segments and in a thousand, none merged: lookups in turns (only if named)
 
 `disk`, `lookup` and `compact` look at what `http` wrote; `latency` takes its rate from it. Standard library
 only; Linux, for /proc.
@@ -51,12 +51,9 @@ LONG_PARTS = ["long", "segments"]
 # Lookups are measured without it, and so without reading in advance.
 NO_TRACE_CACHE = ("--trace-cache-bytes-max", "0")
 
-# Memory of a generation of some 3,500 spans, and of one of a hundred times as many.
-FEW_SEGMENTS, MANY_SEGMENTS = "110MiB", "1MiB"
-SEGMENTS_SPANS = 3_500_000
+FEW_SEGMENTS, MANY_SEGMENTS = 10, 1_000
 NO_MERGES = (
-    "--flushed-segments-max", "100000", "--flushed-segments-waiting-max", "1000000", "--slice-bytes", "16GiB",
-    "--generation-age-seconds-max", "3600",
+    "--flushed-segments-max", "10000", "--flushed-segments-waiting-max", "20000", "--slice-bytes", "16GiB",
 )  # fmt: skip
 
 # What is measured: name, unit, what it should be (None: for information).
@@ -121,17 +118,15 @@ MEASURES = {
     "long_lookup_p95_ms": ("Long run, trace by ID, p95", "ms", None),
     "long_unknown_p50_ms": ("Long run, unknown ID, p50", "ms", ("<=", 0.5)),
     "long_not_whole": ("Long run, traces that do not read back whole", "traces", ("<=", 0)),
-    "segments_few": ("Few segments", "", None),
-    "segments_many": ("Many segments, of the same spans", "", (">=", 1_000)),
-    "segments_few_lookup_p50_ms": ("Few segments, trace by ID, p50", "ms", None),
-    "segments_many_lookup_p50_ms": ("Many segments, trace by ID, p50", "ms", None),
-    "segments_many_to_few": ("Many segments to few, trace by ID, p50", "ratio", ("<=", 1.5)),
-    "segments_many_first_read_p50_ms": ("Many segments, the first 100 reads after a start, p50", "ms", ("<=", 10)),
-    "segments_many_unknown_p50_ms": ("Many segments, unknown ID, p50", "ms", ("<=", 0.5)),
-    "segments_many_unknown_reads": ("Many segments, what 20,000 unknown IDs read", "ranges", ("<=", 20)),
-    "segments_many_resident_kb": ("Many segments, filter and metadata resident", "KB a segment", None),
-    "segments_few_resident_kb": ("Few segments, the same", "KB a segment", None),
-    "segments_not_whole": ("Few and many, traces that do not read back whole", "traces", ("<=", 0)),
+    "segments_few_lookup_p50_ms": ("10 segments, trace by ID, p50", "ms", None),
+    "segments_many_lookup_p50_ms": ("1,000 segments of the same spans, trace by ID, p50", "ms", None),
+    "segments_many_to_few": ("1,000 segments to 10, trace by ID, p50", "ratio", ("<=", 1.5)),
+    "segments_many_first_read_p50_ms": ("1,000 segments, the first 100 reads after a start, p50", "ms", ("<=", 10)),
+    "segments_many_unknown_p50_ms": ("1,000 segments, unknown ID, p50", "ms", ("<=", 0.5)),
+    "segments_many_unknown_reads": ("1,000 segments, what 20,000 unknown IDs read", "ranges", ("<=", 20)),
+    "segments_many_resident_kb": ("1,000 segments, filter and metadata resident", "KB a segment", None),
+    "segments_few_resident_kb": ("10 segments, the same", "KB a segment", None),
+    "segments_not_whole": ("10 and 1,000 segments, traces that do not read back whole", "traces", ("<=", 0)),
     "long_restart_ready_seconds": ("Long run, restart until ready", "s", ("<=", 5)),
     "long_first_read_p50_ms": ("Long run, the first 100 reads after it, p50", "ms", ("<=", 10)),
 }
@@ -449,6 +444,9 @@ class Bench:
         self.ingest("few", few, "http", few_ids)
         self.wait_flushed(few)
         self.compact_all(few)
+        few.stop()
+        few = self.start("few", NO_TRACE_CACHE, keep=True)
+        few.wait_ready()
         self.note("long: lookups in both, in turns")
         rounds = [
             (self.lookups(few, few_ids, seed), self.lookups(server, ids, seed))
@@ -475,7 +473,7 @@ class Bench:
             for seed in range(self.args.seed, self.args.seed + 5)
         ]
         read_before = many.store_status()["reads"]["range_reads"]
-        self.lookups(many, many_ids, self.args.seed, 20_000, 0, 0)
+        self.lookups(many, many_ids, self.args.seed + 8, 20_000, 0, 0)
         result = {
             "segments_few_lookup_p50_ms": median_of(rounds, 0, "lookup_ms", "p50"),
             "segments_many_lookup_p50_ms": median_of(rounds, 1, "lookup_ms", "p50"),
@@ -488,30 +486,25 @@ class Bench:
         for name, server in (("few", few), ("many", many)):
             store = server.store_status()
             resident = store["caches"]["metadata_bytes"] + store["caches"]["filter_bytes"]
-            result[f"segments_{name}"] = store["segments"]
             result[f"segments_{name}_resident_kb"] = resident / store["segments"] / 1_000
             server.stop()
             shutil.rmtree(server.data_dir)
         return result
 
-    def unmerged(self, name, generation_bytes):
-        """A server with segments of that size, its filters in memory, and the IDs of its traces."""
-        self.note(f"segments: {name}")
-        ids = self.folder / f"{name}-ids"
-        flags = (*NO_TRACE_CACHE, *NO_MERGES, "--generation-bytes-max", generation_bytes)
-        server = self.start(name, flags)
+    def unmerged(self, name, segments):
+        """A server with so many segments, its filters in memory, and the IDs of its traces."""
+        self.note(f"segments: {segments}")
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        fill = ["cargo", "run", "--release", "-p", "tracelake", "--example", "segments", "--"]
+        arguments = [self.folder / name, segments, self.args.spans]
+        subprocess.run([*fill, *map(str, arguments)], cwd=ROOT, check=True)
+        server = self.start(name, (*NO_TRACE_CACHE, *NO_MERGES), keep=True)
         server.wait_ready()
-        self.gen(
-            "--spans", SEGMENTS_SPANS, "--seed", self.args.seed, "--endpoint", server.http,
-            "--connections", self.args.connections, "--ids-out", ids,
-        )  # fmt: skip
-        # Flushes what is in memory.
-        server.stop()
-        server = self.start(name, flags, keep=True)
-        server.wait_ready()
-        while (store := server.store_status())["caches"]["filters"] < store["segments"]:
+        while (store := server.store_status())["caches"]["filters"] < segments:
             time.sleep(0.1)
-        return server, ids
+        if store["segments"] != segments:
+            raise SystemExit(f"{store['segments']} segments instead of {segments}")
+        return server, self.folder / f"{name}.ids"
 
     def wait_flushed(self, server):
         """What is in memory is no segment yet."""

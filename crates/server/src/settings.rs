@@ -171,9 +171,9 @@ settings! {
     /// Age of the spans not yet flushed.
     generation_age_seconds_max: u64 = limits::GENERATION_AGE_SECONDS_MAX, Seconds(1, 86_400);
     /// Flushed segments that are merged even if they are small.
-    flushed_segments_max: u64 = limits::FLUSHED_SEGMENTS_MAX, Count(2, 100_000);
-    /// Flushed segments that wait to be merged.
-    flushed_segments_waiting_max: u64 = limits::FLUSHED_SEGMENTS_WAITING_MAX, Count(2, 1_000_000);
+    flushed_segments_max: u64 = limits::FLUSHED_SEGMENTS_MAX, Count(2, 10_000);
+    /// Flushed segments that wait to be merged before spans are turned down.
+    flushed_segments_waiting_max: u64 = limits::FLUSHED_SEGMENTS_WAITING_MAX, Count(4, 20_000);
     /// The size that merged segments shall have.
     slice_bytes: u64 = limits::SLICE_BYTES, Size(1 << 20, 16 << 30);
     /// How long a replaced file is kept.
@@ -307,11 +307,11 @@ impl Settings {
                 ),
             });
         }
-        if self.flushed_segments_waiting_max <= self.flushed_segments_max {
+        if self.flushed_segments_waiting_max / 2 < self.flushed_segments_max {
             return Err(SettingsError::Together {
                 message: format!(
-                    "flushed_segments_waiting_max ({}) is not above flushed_segments_max ({}): spans would be \
-                     turned down before anything is merged; raise the one, or lower the other",
+                    "flushed_segments_waiting_max ({}) is less than twice flushed_segments_max ({}): spans would \
+                     be turned down while what is there is merged; raise the one, or lower the other",
                     self.flushed_segments_waiting_max, self.flushed_segments_max
                 ),
             });

@@ -40,7 +40,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tracelake_query::{TraceQueryEngine, export};
-use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::local_store::StoreLock;
 use tracelake_store::{DiskCache, Store, StoreOptions, StoreStatus};
 
@@ -106,7 +105,7 @@ impl Tracelake {
             decode_limits: options.decode_limits,
             generation_bytes_max: options.generation_bytes_max,
             generation_age_max: options.generation_age_max,
-            compaction: compaction(&options),
+            compaction: options.compaction(),
             retention: options.retention.clone(),
             deletion_grace: options.deletion_grace,
             read,
@@ -284,10 +283,6 @@ pub struct Status {
     pub reads: ReadCounts,
 }
 
-/// With retention by age, slices that expire at very different times are not merged: by so many parts of
-/// the shortest age.
-const AGE_PARTS: u32 = 8;
-
 /// What a request costs hangs on where the objects are.
 fn read_options(options: &Options) -> ReadOptions {
     let mut read = options.read.clone();
@@ -295,15 +290,4 @@ fn read_options(options: &Options) -> ReadOptions {
         read.gap_bytes_max = read.gap_bytes_max.max(limits::BUCKET_GAP_BYTES_MAX);
     }
     read
-}
-
-fn compaction(options: &Options) -> CompactionPolicy {
-    let apart = |age: Duration| u64::try_from((age / AGE_PARTS).as_nanos()).unwrap_or(u64::MAX);
-    CompactionPolicy {
-        slice_bytes: options.slice_bytes,
-        flushed_segments_max: options.flushed_segments_max,
-        flushed_segments_waiting_max: options.flushed_segments_waiting_max,
-        ends_apart_max: options.retention.age_min().map_or(u64::MAX, apart),
-        ..CompactionPolicy::default()
-    }
 }

@@ -7,8 +7,13 @@ use tracelake_model::limits;
 use tracelake_otlp::DecodeLimits;
 use tracelake_query::EngineOptions;
 use tracelake_store::ReadOptions;
+use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::location::StorePlace;
 use tracelake_store::retention::RetentionPolicy;
+
+/// With retention by age, slices that expire at very different times are not merged: by so many parts of
+/// the shortest age.
+const AGE_PARTS: u32 = 8;
 
 /// Where the store is and how much it may take. Every limit has a default
 /// ([`tracelake_model::limits`]).
@@ -71,4 +76,19 @@ impl Options {
             disk_cache: None,
         }
     }
+
+    /// When segments are merged, as this and retention want it.
+    pub(crate) fn compaction(&self) -> CompactionPolicy {
+        let apart = |age: Duration| u64::try_from((age / AGE_PARTS).as_nanos()).unwrap_or(u64::MAX);
+        CompactionPolicy {
+            slice_bytes: self.slice_bytes,
+            flushed_segments_max: self.flushed_segments_max,
+            flushed_segments_waiting_max: self.flushed_segments_waiting_max,
+            ends_apart_max: self.retention.age_min().map_or(u64::MAX, apart),
+            ..CompactionPolicy::default()
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

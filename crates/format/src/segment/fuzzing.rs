@@ -1,6 +1,5 @@
 //! For fuzz targets: bytes reach the parsers behind the checksums.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use tracelake_model::TraceId;
 use ulid::Ulid;
 
-use super::columns::AttributeColumns;
+use super::columns::{AttributeColumns, AttributeType};
 use super::directory::{Block, DirectoryBlock, DirectoryIndex};
 use super::filter::TraceFilter;
 use super::merge::{Adapter, RowRun, RunSource};
@@ -70,8 +69,8 @@ pub fn segment_rows(file: &Bytes, edits: &[u8]) -> bool {
     all
 }
 
-/// The same for a merge, into a segment with the same columns and into one without columns for attributes. Not for
-/// fuzzers that end at a panic which is caught: the Parquet crate's reader has some.
+/// The same for a merge, into a segment with the same columns, into one that has none for attributes, and into one that
+/// has them for values of other types. Not for fuzzers that end at a panic which is caught: the Parquet crate's reader has some.
 pub fn segment_merge(file: &Bytes, edits: &[u8]) -> bool {
     let Some((meta, segment)) = open_file(file) else { return false };
     let (damaged, checksums) = damage(file, &meta, edits);
@@ -81,16 +80,21 @@ pub fn segment_merge(file: &Bytes, edits: &[u8]) -> bool {
     let whole = Arc::new(whole);
     let columns = segment.attribute_columns().to_vec();
     let keys = columns.iter().map(|column| column.key.clone()).collect();
-    let same = SegmentPlan::of_sample(&[], &AttributeColumns { columns }, &keys);
-    let none = SegmentPlan::of_sample(&[], &AttributeColumns::default(), &BTreeSet::new());
-    let merged = [same, none].map(|plan| match merge(&meta, &whole, &damaged, &plan) {
+    let mut others = columns.clone();
+    for column in &mut others {
+        let is_text = column.kind == AttributeType::String;
+        column.kind = if is_text { AttributeType::Int } else { AttributeType::String };
+    }
+    let plans = [columns, Vec::new(), others]
+        .map(|columns| SegmentPlan::of_sample(&[], &AttributeColumns { columns }, &keys));
+    let merged = plans.map(|plan| match merge(&meta, &whole, &damaged, &plan) {
         Ok(rows) => {
             assert_eq!(rows, meta.rows);
             true
         }
         Err(_) => false,
     });
-    merged == [true; 2]
+    merged == [true; 3]
 }
 
 /// All rows in the columns of a plan; how many.

@@ -72,7 +72,7 @@ impl RowGroupReader {
     /// From the bytes of [`range`](Self::range).
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if what was verified cannot
+    /// [`FormatError::Damaged`] if a checksum differs; that or [`FormatError::Parquet`] if what was verified cannot
     /// be decoded.
     pub fn new(
         whole: Arc<WholeSegment>,
@@ -118,8 +118,13 @@ impl Iterator for RowGroupReader {
 /// it may panic. Whoever merges many segments would not know which of them it was.
 fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, FormatError> {
     // The reader is gone after a panic, and what it read from does not change.
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(parquet_error(READING)),
-        Err(_) => Err(FormatError::damaged(WHAT, "a page of it cannot be decoded")),
-    }
+    catch_unwind(AssertUnwindSafe(read)).map_or_else(
+        |panic| {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let detail = format!("a page of it cannot be decoded ({})", text.unwrap_or("for no reason given"));
+            Err(FormatError::damaged(WHAT, detail))
+        },
+        |read| read.map_err(parquet_error(READING)),
+    )
 }

@@ -1,5 +1,5 @@
-//! The functions that the fuzzers of `fuzz/` call, for a bounded number of rounds: valid inputs,
-//! damaged by chance from a seed, so that rounds get past the first check.
+//! The functions that the fuzzers of `fuzz/` call, and one that they cannot, for a bounded number of rounds: valid
+//! inputs, damaged by chance from a seed, so that rounds get past the first check.
 
 use bytes::Bytes;
 use rand::rngs::StdRng;

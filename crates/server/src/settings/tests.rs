@@ -280,10 +280,10 @@ fn a_limit_of_bytes_has_room_for_a_few_slices() {
 
 #[test]
 fn segments_are_merged_before_spans_are_turned_down() {
-    let settings = load("flushed_segments_max = 600\nflushed_segments_waiting_max = 601", &[], &[]);
+    let settings = load("flushed_segments_max = 600\nflushed_segments_waiting_max = 1200", &[], &[]);
     let options = settings.expect("valid").store_options();
-    assert_eq!((options.flushed_segments_max, options.flushed_segments_waiting_max), (600, 601));
-    let error = load("", &[], &["--flushed-segments-max=512"]).expect_err("never merged");
+    assert_eq!((options.flushed_segments_max, options.flushed_segments_waiting_max), (600, 1200));
+    let error = load("", &[], &["--flushed-segments-max=257"]).expect_err("never merged");
     assert!(error.contains("flushed_segments_waiting_max (512)"), "{error}");
 }
 

@@ -51,7 +51,7 @@ impl CompactionPolicy {
     pub fn next(&self, segments: &[&SegmentEntry]) -> Option<Vec<SegmentEntry>> {
         let flushed = flushed(segments);
         let bytes: u64 = flushed.iter().map(|segment| segment.meta.size_bytes).sum();
-        if flushed.len() >= self.flushed_segments_max || (flushed.len() > 1 && bytes >= self.slice_bytes) {
+        if flushed.len() >= self.flushed_segments_max.max(2) || (flushed.len() > 1 && bytes >= self.slice_bytes) {
             return Some(self.fitting(flushed));
         }
         self.similar(segments)
@@ -88,6 +88,13 @@ impl CompactionPolicy {
     fn end_near(&self, first: Option<&&SegmentEntry>, last: &SegmentEntry) -> bool {
         let first = first.map_or(0, |first| first.meta.end_unix_nano_max);
         last.meta.end_unix_nano_max.saturating_sub(first) <= self.ends_apart_max
+    }
+
+    /// Above so many segments that wait a merge rests no longer for others: a tenth of the way from where merges
+    /// begin to where spans are turned down.
+    pub fn resting_segments_max(&self) -> u64 {
+        let merged = self.flushed_segments_max as u64;
+        merged.saturating_add(self.flushed_segments_waiting_max.saturating_sub(merged) / 10)
     }
 
     /// How many segments of level 0 wait to be merged, and their bytes.

@@ -42,9 +42,6 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 /// which takes some milliseconds: most of a core is then the flusher's.
 const YIELD: Duration = Duration::from_millis(20);
 
-/// Above so many segments of level 0 a merge rests no longer: it would never catch up.
-const YIELDING_SEGMENTS_MAX: u64 = 64;
-
 /// What compaction has done since the start.
 #[derive(Debug, Default)]
 pub(super) struct Compactor {
@@ -312,7 +309,8 @@ impl Inner {
         }
         if self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max.min(2) {
             let manifest = self.flusher.current.get().manifest;
-            if self.compactor.backlog(&manifest.segments).0 <= YIELDING_SEGMENTS_MAX {
+            let resting_segments_max = self.flusher.options.compaction.resting_segments_max();
+            if self.compactor.backlog(&manifest.segments).0 <= resting_segments_max {
                 std::thread::sleep(YIELD);
             }
         }

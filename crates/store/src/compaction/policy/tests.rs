@@ -52,6 +52,20 @@ fn flushed_segments_are_merged_when_they_are_many_or_large_oldest_first() {
 }
 
 #[test]
+fn no_limit_makes_a_merge_of_nothing_and_rests_end_between_the_limits() {
+    let always = CompactionPolicy { flushed_segments_max: 0, ..policy() };
+    assert_eq!(ids(always.next(&[])), []);
+    assert_eq!(ids(always.next(&[&segment(1, 0, 100, 0)])), []);
+    assert_eq!(ids(always.next(&[&segment(1, 0, 100, 0), &segment(2, 0, 100, 0)])), [1, 2]);
+    for (flushed_segments_max, flushed_segments_waiting_max, expected) in
+        [(20, 512, 69), (600, 1_200, 660), (2, 4, 2), (usize::MAX, u64::MAX, u64::MAX)]
+    {
+        let policy = CompactionPolicy { flushed_segments_max, flushed_segments_waiting_max, ..policy() };
+        assert_eq!(policy.resting_segments_max(), expected);
+    }
+}
+
+#[test]
 fn small_slices_of_one_size_are_merged_with_their_neighbours_in_time() {
     let mut segments: Vec<_> = [(1, 0), (2, 900), (3, 10), (4, 20), (5, 500)]
         .map(|(id, start)| segment(id, 1, 130, start))
