@@ -53,6 +53,17 @@ pub enum StoreError {
     /// More comes in than can be flushed.
     #[error("spans arrive faster than they can be written to the store; try again later")]
     Busy,
+    /// More comes in than can be merged.
+    #[error(
+        "{waiting} segments wait to be merged, and {waiting_max} may (flushed_segments_waiting_max): spans are taken \
+         again when there are fewer; try again later"
+    )]
+    Backlogged {
+        /// Segments of level 0.
+        waiting: u64,
+        /// The limit.
+        waiting_max: u64,
+    },
     /// More tenants than one generation takes.
     #[error("{tenants} tenants have sent spans within this generation, which is the limit; try again later")]
     TooManyTenants {
@@ -85,9 +96,11 @@ impl StoreError {
             Self::Manifest(error) => error.kind(),
             Self::Lock(_) => ErrorKind::Unavailable,
             Self::Segment { source, .. } => source.kind(),
-            Self::SegmentRead { .. } | Self::ObjectStore { .. } | Self::Busy | Self::Stopped { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::SegmentRead { .. }
+            | Self::ObjectStore { .. }
+            | Self::Busy
+            | Self::Backlogged { .. }
+            | Self::Stopped { .. } => ErrorKind::Unavailable,
             Self::TooManyTenants { .. } => ErrorKind::Throttled,
             Self::Shared(error) => error.kind(),
             Self::TaskDied { .. } => ErrorKind::Internal,
@@ -123,7 +136,8 @@ impl StoreError {
         match self {
             // A generation takes about this long to flush.
             Self::Busy => Some(Duration::from_secs(2)),
-            Self::TooManyTenants { .. } => Some(Duration::from_secs(30)),
+            // And a merge takes about that long.
+            Self::Backlogged { .. } | Self::TooManyTenants { .. } => Some(Duration::from_secs(30)),
             other => other.kind().is_retryable().then_some(Duration::from_secs(1)),
         }
     }

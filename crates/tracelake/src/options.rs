@@ -30,7 +30,7 @@ pub struct Options {
     pub generation_age_max: Duration,
     /// Flushed segments that are merged even if they are small.
     pub flushed_segments_max: usize,
-    /// Flushed segments that wait to be merged before spans are turned down.
+    /// Flushed segments that wait to be merged before spans are turned down: twice the number above at least.
     pub flushed_segments_waiting_max: u64,
     /// The size that merged segments shall have.
     pub slice_bytes: u64,
@@ -83,7 +83,10 @@ impl Options {
         CompactionPolicy {
             slice_bytes: self.slice_bytes,
             flushed_segments_max: self.flushed_segments_max,
-            flushed_segments_waiting_max: self.flushed_segments_waiting_max,
+            // Else nothing might be merged and nothing taken.
+            flushed_segments_waiting_max: self
+                .flushed_segments_waiting_max
+                .max((self.flushed_segments_max as u64).saturating_mul(2)),
             ends_apart_max: self.retention.age_min().map_or(u64::MAX, apart),
             ..CompactionPolicy::default()
         }

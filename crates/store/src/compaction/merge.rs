@@ -17,7 +17,7 @@ use ulid::Ulid;
 
 use super::cursor::{Cursor, RowKey, Source, Window};
 use super::output::{Output, Put};
-use super::slices::{SLICES_MAX, Sampled, boundaries};
+use super::slices::{SLICES_MAX, Sampled, Slices};
 use crate::StoreError;
 use crate::segments::{Segments, damaged};
 
@@ -35,7 +35,7 @@ const ROWS_BETWEEN: u64 = 2_048;
 /// Rows of all inputs by which it is decided how columns are written.
 const PLAN_ROWS: usize = 8_192;
 
-/// Blocks of an input's directory by which time ranges are chosen.
+/// Blocks of an input's directory by which slices are chosen.
 const SAMPLED_BLOCKS: usize = 16;
 
 /// Rows of one span ID and start that are compared: there are two where a request was sent twice.
@@ -47,6 +47,8 @@ pub(crate) struct MergeEnv<'a> {
     pub(crate) segments: &'a Segments,
     pub(crate) object_store: Arc<dyn ObjectStore>,
     pub(crate) writer_options: SegmentWriterOptions,
+    /// What the clock says: times far ahead of it are impossible.
+    pub(crate) now_unix_nano: u64,
     /// The size that outputs shall have.
     pub(crate) slice_bytes: u64,
     /// Names outputs.
@@ -102,7 +104,7 @@ pub(crate) fn merge(
         plan: &survey.plan,
         level,
         tenants,
-        boundaries: survey.boundaries,
+        slices: survey.slices,
         outputs: (0..SLICES_MAX).map(|_| None).collect(),
         trace: None,
         slice: 0,
@@ -162,7 +164,7 @@ struct Sink<'a> {
     plan: &'a SegmentPlan,
     level: u32,
     tenants: Vec<TenantId>,
-    boundaries: Vec<u64>,
+    slices: Slices,
     outputs: Vec<Option<Output>>,
     /// The trace of the row before, and the slice that it goes to.
     trace: Option<(u32, TraceId)>,
@@ -183,7 +185,7 @@ impl Sink<'_> {
         if self.trace != Some((key.tenant, key.trace_id)) {
             // Its first row is its earliest.
             self.trace = Some((key.tenant, key.trace_id));
-            self.slice = self.boundaries.partition_point(|boundary| *boundary <= key.start_unix_nano);
+            self.slice = self.slices.of_trace(key.start_unix_nano, key.hash);
         }
         let slice = self.slice.min(self.outputs.len().saturating_sub(1));
         let (Some(output), Some(tenant)) =
@@ -228,7 +230,7 @@ impl Sink<'_> {
 /// What is decided before the first row.
 struct Survey {
     plan: SegmentPlan,
-    boundaries: Vec<u64>,
+    slices: Slices,
 }
 
 /// Looks at a few rows and traces of each input.
@@ -250,9 +252,10 @@ fn survey(
         sample_traces(env, entry, segment, &mut traces)?;
     }
     let bytes: u64 = inputs.iter().map(|entry| entry.meta.size_bytes).sum();
-    let boundaries = boundaries(traces, (bytes + env.slice_bytes / 2) / env.slice_bytes.max(1));
+    let slices = (bytes + env.slice_bytes / 2) / env.slice_bytes.max(1);
+    let slices = Slices::of(traces, slices, env.now_unix_nano);
     let sample: Vec<&SpanBatch> = rows.iter().collect();
-    Ok(Survey { plan: SegmentPlan::of_sample(&sample, columns, &present), boundaries })
+    Ok(Survey { plan: SegmentPlan::of_sample(&sample, columns, &present), slices })
 }
 
 /// Rows in the middle: where rows of all inputs will be neighbours.

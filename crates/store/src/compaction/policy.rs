@@ -51,7 +51,9 @@ impl CompactionPolicy {
     pub fn next(&self, segments: &[&SegmentEntry]) -> Option<Vec<SegmentEntry>> {
         let flushed = flushed(segments);
         let bytes: u64 = flushed.iter().map(|segment| segment.meta.size_bytes).sum();
-        if flushed.len() >= self.flushed_segments_max.max(2) || (flushed.len() > 1 && bytes >= self.slice_bytes) {
+        if flushed.len() >= self.flushed_segments_max.max(2)
+            || (flushed.len() > 1 && bytes >= self.slice_bytes)
+        {
             return Some(self.fitting(flushed));
         }
         self.similar(segments)

@@ -217,6 +217,7 @@ impl Store {
                 segments: &inner.flusher.segments,
                 object_store: Arc::clone(&inner.flusher.options.object_store),
                 writer_options: inner.flusher.options.segment_writer.clone(),
+                now_unix_nano: inner.flusher.options.clock.now_unix_nano(),
                 slice_bytes: inner.flusher.options.compaction.slice_bytes,
                 next_id: &|| {
                     let segment = inner.flusher.begin_segment();
@@ -283,11 +284,15 @@ impl Compactor {
 }
 
 impl Inner {
-    /// Whether so many segments wait to be merged that no more may come.
-    pub(super) fn is_backlogged(&self) -> bool {
+    /// Says so if so many segments wait to be merged that no more may come.
+    pub(super) fn backlog_over_limit(&self) -> Option<StoreError> {
         let segments = &self.flusher.current.get().manifest.segments;
-        let limit = self.flusher.options.compaction.flushed_segments_waiting_max;
-        segments.len() as u64 >= limit && self.compactor.backlog(segments).0 >= limit
+        let waiting_max = self.flusher.options.compaction.flushed_segments_waiting_max;
+        if (segments.len() as u64) < waiting_max {
+            return None;
+        }
+        let waiting = self.compactor.backlog(segments).0;
+        (waiting >= waiting_max).then_some(StoreError::Backlogged { waiting, waiting_max })
     }
 
     /// The manifest when nothing is pending any more, which the snapshot then shows.

@@ -36,6 +36,9 @@ pub struct Ingested {
 /// How long a request waits for room before it is sent away. Shorter than clients wait for an answer.
 const ROOM_WAIT: Duration = Duration::from_secs(limits::ROOM_WAIT_SECONDS_MAX);
 
+/// How often a request that waits looks whether segments were merged.
+const BACKLOG_TICK: Duration = Duration::from_millis(50);
+
 /// A larger body is decoded on a thread that may block: at a microsecond a span this keeps the
 /// reactor's pauses below a millisecond or so.
 const INLINE_BYTES_MAX: usize = 512 << 10;
@@ -197,8 +200,9 @@ impl Inner {
                 if let Some(reason) = self.flusher.signals.failure() {
                     return Err(StoreError::Stopped { reason });
                 }
-                if self.is_backlogged() {
-                    return Err(StoreError::Busy);
+                if self.backlog_over_limit().is_some() {
+                    tokio::time::sleep(BACKLOG_TICK).await;
+                    continue;
                 }
                 let full = self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max
                     && self.flusher.current.active().size().heap_bytes
@@ -209,7 +213,8 @@ impl Inner {
                 flushed.await;
             }
         };
-        tokio::time::timeout(ROOM_WAIT, room).await.unwrap_or(Err(StoreError::Busy))
+        let too_late = |_| Err(self.backlog_over_limit().unwrap_or(StoreError::Busy));
+        tokio::time::timeout(ROOM_WAIT, room).await.unwrap_or_else(too_late)
     }
 }
 

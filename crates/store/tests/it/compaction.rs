@@ -238,6 +238,79 @@ async fn late_spans_do_not_widen_the_slice_of_all_others() {
     assert_eq!(starts[0], (false, 3), "the late ones have a slice of their own");
 }
 
+/// Spans of as many traces, begun at random within `width` before [`NOW`], with text that does not compress.
+fn alone(random: &mut StdRng, spans: usize, width: u64) -> Vec<String> {
+    let span = |random: &mut StdRng| {
+        let (trace, id): (u128, u64) = (random.random(), random.random());
+        let start = NOW - random.random_range(0..width);
+        let text: String = (0..10).map(|_| format!("{:016x}", random.random::<u64>())).collect();
+        format!(
+            r#"{{"traceId":"{trace:032x}","spanId":"{id:016x}","name":"n","startTimeUnixNano":"{start}",
+            "attributes":[{{"key":"text","value":{{"stringValue":"{text}"}}}}]}}"#
+        )
+    };
+    (0..spans).map(|_| span(random)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_of_backfill_in_random_order_ends_in_few_large_slices() {
+    const FLUSHES: usize = 60;
+    const SPANS: usize = 150;
+    let slice_bytes = 300_000;
+    let policy = CompactionPolicy { slice_bytes, ..CompactionPolicy::default() };
+    let mut world = World::new(policy).await;
+    for _ in 0..FLUSHES {
+        let spans = alone(&mut world.random, SPANS, 30 * 24 * HOUR);
+        world.send("blue", &spans).await;
+        world.store.flush().await.expect("a flush");
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let status = loop {
+        let status = world.store.status().compaction;
+        // Less than a slice of level 0 is left until more comes.
+        if status.waiting_bytes < slice_bytes && status.waiting_segments < 20 {
+            break status;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let snapshot = world.store.snapshot();
+    let slices = snapshot.manifest.segments.iter().filter(|segment| segment.meta.level > 0);
+    let sizes: Vec<u64> = slices.map(|segment| segment.meta.size_bytes).collect();
+    let bytes: u64 = snapshot.manifest.segments.iter().map(|segment| segment.meta.size_bytes).sum();
+    println!("{sizes:?} of {bytes} bytes, {status:?}");
+    assert!(sizes.len() > 1 && sizes.iter().all(|size| *size >= slice_bytes / 2), "{sizes:?}");
+    // What is there is what was written less what was replaced.
+    let written = bytes + status.bytes_read;
+    assert!(written * 10 <= bytes * 25, "{written} bytes were written for {bytes}");
+    let rows = world.rows().await;
+    assert_eq!(rows.len(), FLUSHES * SPANS);
+    assert!(rows.values().all(|(_, count)| *count == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_in_little_time_becomes_shards_of_which_a_lookup_asks_one() {
+    let policy = CompactionPolicy { slice_bytes: 120_000, ..idle() };
+    let mut world = World::new(policy).await;
+    for _ in 0..4 {
+        let spans = alone(&mut world.random, 300, HOUR / 3_600);
+        world.send("blue", &spans).await;
+        world.store.flush().await.expect("a flush");
+    }
+    let before = world.rows().await;
+    world.store.compact().await.expect("a merge");
+    assert_eq!(world.rows().await.len(), before.len());
+    let snapshot = world.store.snapshot();
+    let shards = snapshot.manifest.segments.len();
+    assert!((2..=4).contains(&shards), "{:?}", paths(&snapshot));
+    let rows: Vec<u64> = snapshot.manifest.segments.iter().map(|segment| segment.meta.rows).collect();
+    assert!(rows.iter().all(|rows| *rows > 1_200 / shards as u64 / 2), "{rows:?}");
+    for (tenant, trace_id, ..) in before.keys() {
+        let (_, partitions) = snapshot.partitions.of_trace(tenant, trace_id);
+        assert_eq!(partitions.count(), 1, "{trace_id} is in one shard");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_flushes_are_merged_without_being_asked() {
     let policy = CompactionPolicy { flushed_segments_max: 4, ..idle() };

@@ -17,6 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tracelake_format::wal::Compression;
 use tracelake_model::{ErrorKind, TenantId, TraceId};
 use tracelake_otlp::DecodeLimits;
+use tracelake_store::compaction::policy::CompactionPolicy;
 use tracelake_store::env::fault_store::{Call, Fault, FaultStore, Operation};
 use tracelake_store::env::sim::SimFiles;
 use tracelake_store::env::{Clock, CrashPoint, CrashPoints, NoCrashes};
@@ -24,7 +25,7 @@ use tracelake_store::wal::{AfterPublish, Append, Wal, WalOptions, WalSink};
 use tracelake_store::{Encoding, Store, StoreError, StoreOptions};
 use ulid::Ulid;
 
-use crate::support::find;
+use crate::support::{find, idle};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DIR: &str = "/wal";
@@ -266,6 +267,25 @@ async fn what_arrives_faster_than_it_is_flushed_is_sent_away_until_there_is_room
     let outcome = tokio::time::timeout(PATIENCE, waiting).await.expect("there is room").expect("no panic");
     assert_eq!(outcome.expect("it is taken"), 1);
     assert!(rows(&store, [0, 1, 50]).await.values().all(|rows| *rows == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_too_many_segments_wait_to_be_merged_nothing_is_taken_and_it_is_said_why() {
+    let world = World::new();
+    let compaction = CompactionPolicy { flushed_segments_waiting_max: 3, ..idle() };
+    let store = Store::open(StoreOptions { compaction, ..world.options() }).await.expect("it opens");
+    for number in 0..3 {
+        ingest(&store, number).await.expect("it is taken");
+        store.flush().await.expect("a flush");
+    }
+    let error = ingest(&store, 3).await.expect_err("three wait");
+    assert!(matches!(error, StoreError::Backlogged { waiting: 3, waiting_max: 3 }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.retry_after().is_some());
+    assert_eq!(store.status().compaction.waiting_segments, 3);
+    store.compact().await.expect("they are merged");
+    ingest(&store, 3).await.expect("it is taken");
+    assert!(rows(&store, 0..=3).await.values().all(|rows| *rows == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

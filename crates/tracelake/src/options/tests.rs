@@ -22,6 +22,8 @@ fn merges_are_as_the_options_say() {
         (policy.slice_bytes, policy.flushed_segments_max, policy.flushed_segments_waiting_max),
         (11, 3, 7)
     );
+    let few_wait = Options { flushed_segments_waiting_max: 5, ..options };
+    assert_eq!(few_wait.compaction().flushed_segments_waiting_max, 6);
     assert_eq!(policy.ends_apart_max, 700 / u64::from(AGE_PARTS));
     assert_eq!(Options::new("folder").compaction().ends_apart_max, u64::MAX, "nothing expires");
 }
