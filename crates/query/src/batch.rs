@@ -32,6 +32,10 @@ const GROUP_TRACES: usize = 128;
 /// Rows that are decoded together, unless one trace has more.
 const GROUP_ROWS: u64 = 8_192;
 
+/// Bytes of those rows, as far as their segments' sizes tell, and how many times a row's bytes in its file that is.
+const GROUP_BYTES: u64 = 32 << 20;
+const DECODED_RATIO: u64 = 10;
+
 /// Segments that a worker asks at once.
 const SEGMENTS_AT_ONCE: usize = 4;
 
@@ -115,7 +119,7 @@ impl Worker {
         let places = self.locate(&view, trace_ids, &report);
         let done = match tokio::time::timeout(self.limits.group_time_max, places).await {
             Ok(places) => self.read_all(&view, trace_ids, &mut traces, places, &report).await,
-            Err(_) => self.give_up(trace_ids, &mut traces).await,
+            Err(_) => self.give_up(&view, trace_ids, &mut traces).await,
         };
         self.store.segments().account(&report);
         done
@@ -206,18 +210,21 @@ impl Worker {
         let rows_max = self.limits.trace.spans_max as u64;
         let mut rest = trace_ids;
         while !rest.is_empty() {
-            let mut rows = 0;
+            let (mut rows, mut bytes) = (0, 0);
             let fitting = rest.iter().take_while(|trace_id| {
-                let parts = located.get(*trace_id).map(Vec::as_slice).unwrap_or_default();
-                rows += parts.iter().map(|part| part.trace.rows.min(rows_max)).sum::<u64>();
-                rows <= GROUP_ROWS
+                for part in located.get(*trace_id).map(Vec::as_slice).unwrap_or_default() {
+                    let rows_of_part = part.trace.rows.min(rows_max);
+                    rows += rows_of_part;
+                    bytes += rows_of_part.saturating_mul(view.row_bytes(part.segment));
+                }
+                rows <= GROUP_ROWS && bytes <= GROUP_BYTES
             });
             let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
             let parts = now.iter().filter_map(|trace_id| located.remove(trace_id)).flatten().collect();
             // Only work counts: who takes answers slowly is dealt with by whoever sends them.
             let read = self.read(view, parts, traces, report);
             if tokio::time::timeout(self.limits.group_time_max, read).await.is_err() {
-                return self.give_up(rest, traces).await;
+                return self.give_up(view, rest, traces).await;
             }
             self.answer(now, traces).await?;
             rest = later;
@@ -225,11 +232,23 @@ impl Worker {
         Some(())
     }
 
-    /// Answers with what there is.
-    async fn give_up(&self, trace_ids: &[TraceId], traces: &mut HashMap<TraceId, Assembler>) -> Option<()> {
+    /// Answers with what there is, and names the segments that may have more.
+    async fn give_up(
+        &self,
+        view: &View<'_>,
+        trace_ids: &[TraceId],
+        traces: &mut HashMap<TraceId, Assembler>,
+    ) -> Option<()> {
+        let (segments, report) = (self.store.segments(), ReadReport::default());
         for trace_id in trace_ids {
-            if let Some(assembler) = traces.get_mut(trace_id) {
-                assembler.lacks(Gap::late_group(self.limits.group_time_max));
+            let Some(assembler) = traces.get_mut(trace_id) else { continue };
+            let (key, partitions) = view.partitions.of_trace(&self.tenant, trace_id);
+            for partition in partitions {
+                if segments.may_hold(partition.id, key, &report) != Some(false)
+                    && let Some(entry) = view.segments.get(partition.segment)
+                {
+                    assembler.lacks(Gap::late_group(entry, self.limits.group_time_max));
+                }
             }
         }
         self.answer(trace_ids, traces).await
@@ -297,6 +316,14 @@ impl Worker {
 struct View<'s> {
     segments: &'s [SegmentEntry],
     partitions: &'s PartitionLocator,
+}
+
+impl View<'_> {
+    /// What a row of a segment takes when it is decoded, roughly.
+    fn row_bytes(&self, segment: usize) -> u64 {
+        let meta = self.segments.get(segment).map(|entry| &entry.meta);
+        meta.map_or(0, |meta| (meta.size_bytes / meta.rows.max(1)).saturating_mul(DECODED_RATIO))
+    }
 }
 
 /// Rows that traces of a group share.

@@ -68,13 +68,13 @@ impl Gap {
         Self { kind: GapKind::Deadline, segment: Some(entry.path.clone()), why }
     }
 
-    /// Traces of a batch that there was no time for.
-    pub(crate) fn late_group(allowed: Duration) -> Self {
+    /// A segment that may have more of a trace, and that there was no time for in a batch.
+    pub(crate) fn late_group(entry: &SegmentEntry, allowed: Duration) -> Self {
         let why = format!(
-            "it could not be read within lookup_seconds_max ({} s) with its neighbours; ask for it alone",
+            "lookup_seconds_max ({} s) was over for the trace and its neighbours in the batch; ask for it alone",
             allowed.as_secs_f64()
         );
-        Self { kind: GapKind::Deadline, segment: None, why }
+        Self { kind: GapKind::Deadline, segment: Some(entry.path.clone()), why }
     }
 
     /// Spans that there is no room for.

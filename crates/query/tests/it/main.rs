@@ -1,5 +1,6 @@
 //! Lookups in a whole store, parts of which are damaged or too large for an answer.
 
+mod batch;
 mod engine;
 mod oracle;
 mod support;

@@ -1,0 +1,109 @@
+//! Batches: many traces in bounded memory, answers that nobody takes, and time that is over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tracelake_query::{EngineOptions, GapKind};
+use tracelake_store::env::fault_store::{Fault, Operation};
+
+use crate::support::{World, trace_id};
+
+fn rows_decoded(world: &World) -> u64 {
+    world.store.segments().totals().counts().rows_decoded
+}
+
+/// What was decoded when nothing more is: whoever works waits for its answers to be taken.
+async fn rows_decoded_at_rest(world: &World) -> u64 {
+    let mut before = rows_decoded(world);
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = rows_decoded(world);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_traces_are_read_as_their_answers_are_taken() {
+    let world = World::new(1, EngineOptions::default()).await;
+    for thousand in 0..12 {
+        let spans: Vec<_> = (0..1_000).map(|span| thousand * 1_000 + span).collect();
+        world.ingest(&spans.iter().map(|span| (*span, *span, "")).collect::<Vec<_>>()).await;
+        if thousand % 3 == 2 {
+            world.flush().await;
+        }
+    }
+    // Every eleventh is not there.
+    let ids: Vec<_> = (0..10_000).map(|at| trace_id(if at % 11 == 0 { 100_000 + at } else { at })).collect();
+    let mut answers = Box::pin(world.engine.traces(&world.tenant, ids.clone()));
+    let mut found = vec![answers.next().await.expect("an answer")];
+    let ahead = rows_decoded_at_rest(&world).await;
+    assert!(ahead < 2_000, "{ahead} rows were decoded for one answer that was taken");
+    found.extend(answers.collect::<Vec<_>>().await);
+    assert_eq!(found.len(), ids.len());
+    assert_eq!(found.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>(), ids.iter().copied().collect());
+    for (id, spans) in &found {
+        let number = u128::from_be_bytes(*id.as_bytes()) - 1;
+        let expected = usize::from(number < 100_000);
+        assert_eq!(spans.as_ref().map_or(0, |spans| spans.len()), expected, "trace {number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_rows_with_much_text_are_decoded_together() {
+    let world = World::new(1, EngineOptions::default()).await;
+    let mut random = StdRng::seed_from_u64(1);
+    let texts: Vec<String> = (0..300)
+        .map(|_| {
+            let text: String = (0..100_000).map(|_| char::from(random.random_range(b'0'..=b'z'))).collect();
+            let text = text.replace('\\', "/");
+            format!(r#","attributes":[{{"key":"prompt","value":{{"stringValue":"{text}"}}}}]"#)
+        })
+        .collect();
+    for (number, texts) in texts.chunks(100).enumerate() {
+        let spans: Vec<_> =
+            texts.iter().zip(number as u64 * 100..).map(|(text, at)| (at, at, &**text)).collect();
+        world.ingest(&spans).await;
+    }
+    world.flush().await;
+    let mut answers = Box::pin(world.engine.traces(&world.tenant, (0..300).map(trace_id).collect()));
+    assert!(answers.next().await.is_some());
+    // Some 30 at a time for each of two workers, and what waits to be taken.
+    let ahead = rows_decoded_at_rest(&world).await;
+    assert!(ahead <= 150, "{ahead} rows of 100 KB were decoded for one answer that was taken");
+    assert_eq!(answers.count().await, 299);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_late_names_the_segments_that_it_did_not_read() {
+    let options = EngineOptions { time_max: Duration::from_millis(200), ..EngineOptions::default() };
+    let world = World::new(1, options).await;
+    world.ingest(&[(1, 1, ""), (2, 2, "")]).await;
+    world.flush().await;
+    world.ingest(&[(2, 3, "")]).await;
+    world.faults.set_plan(|call| {
+        let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+        segment.then_some(Fault::Hang)
+    });
+    let path = world.store.snapshot().manifest.segments[0].path.clone();
+    let ids = (1..4).map(trace_id).collect();
+    let answers: Vec<_> = world.engine.traces(&world.tenant, ids).collect().await;
+    assert_eq!(answers.len(), 3);
+    for (id, spans) in answers {
+        let spans = spans.map(|spans| (spans.len(), spans.missing().to_vec()));
+        match u128::from_be_bytes(*id.as_bytes()) - 1 {
+            3 => assert!(spans.is_none(), "its filter says that it is nowhere"),
+            number => {
+                let (spans, missing) = spans.expect("a part");
+                assert_eq!(spans, usize::from(number == 2), "what is in memory");
+                let missing: Vec<_> = missing.iter().map(|gap| (gap.kind, gap.segment.as_ref())).collect();
+                assert_eq!(missing, [(GapKind::Deadline, Some(&path))], "trace {number}");
+            }
+        }
+    }
+}
