@@ -25,9 +25,10 @@ const RELATED_MAX: usize = 16;
 pub struct PrefetchStats {
     /// Traces that others pointed at.
     pub related: u64,
-    /// Of those, traces read into the cache.
+    /// Of those, traces whose reading has ended: they are in the cache, unless there is no such trace, or
+    /// some of it could not be read.
     pub fetched: u64,
-    /// Of those, traces that were left, as enough was being read.
+    /// Of those, traces that were left, as enough was being read. What was in the cache is neither.
     pub skipped: u64,
 }
 
@@ -38,8 +39,22 @@ pub(crate) struct Prefetch {
     pub(crate) attributes: Vec<String>,
     permits: Arc<Semaphore>,
     related: AtomicU64,
-    fetched: AtomicU64,
+    fetched: Arc<AtomicU64>,
     skipped: AtomicU64,
+}
+
+/// The permission to read one trace: held until that has ended.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    fetched: Arc<AtomicU64>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // Whoever sees the count is to see what was read.
+        self.fetched.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Prefetch {
@@ -49,7 +64,7 @@ impl Prefetch {
             attributes,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             related: zero(),
-            fetched: zero(),
+            fetched: Arc::default(),
             skipped: zero(),
         }
     }
@@ -76,18 +91,21 @@ impl Prefetch {
     }
 
     /// The permission to read one, if not enough are being read.
-    pub(crate) fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
-        let count = if permit.is_some() { &self.fetched } else { &self.skipped };
-        count.fetch_add(1, Ordering::Relaxed);
-        permit
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(turn) => Some(Permit { fetched: Arc::clone(&self.fetched), _turn: turn }),
+            Err(_) => {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
     pub(crate) fn stats(&self) -> PrefetchStats {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PrefetchStats {
             related: count(&self.related),
-            fetched: count(&self.fetched),
+            fetched: self.fetched.load(Ordering::Acquire),
             skipped: count(&self.skipped),
         }
     }

@@ -53,6 +53,29 @@ const HISTOGRAMS: [(&str, &str); 2] = [
 const SECONDS_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0, 10.0];
 
+/// What the names of the store's numbers begin with.
+const STORE: &str = "tracelake_store";
+
+/// Of the store's status, by path, the numbers that only grow while the process runs.
+const STORE_TOTALS: [&str; 13] = [
+    "compaction_merges",
+    "compaction_rows",
+    "compaction_duplicates",
+    "compaction_bytes_read",
+    "compaction_bytes_written",
+    "compaction_files_deleted",
+    "retention_segments_removed",
+    "retention_segments_rewritten",
+    "retention_spans_removed",
+    "retention_bytes_removed",
+    "trace_cache_hits",
+    "trace_cache_misses",
+    "trace_cache_evictions",
+];
+
+/// The parts of it of which all numbers do.
+const STORE_TOTALS_OF: [&str; 2] = ["prefetch_", "reads_"];
+
 /// The counters of one server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -62,6 +85,14 @@ pub(crate) struct Metrics {
 
 fn key(name: &'static str, labels: Vec<Label>) -> Key {
     Key::from_parts(name, labels)
+}
+
+/// Whether a number of the store's status is a total: rates are made of counters only.
+fn is_store_total(name: &str) -> bool {
+    let path = name.strip_prefix(STORE).and_then(|path| path.strip_prefix('_'));
+    path.is_some_and(|path| {
+        STORE_TOTALS.contains(&path) || STORE_TOTALS_OF.iter().any(|part| path.starts_with(*part))
+    })
 }
 
 impl Metrics {
@@ -131,9 +162,16 @@ impl Metrics {
         self.recorder.register_gauge(&Key::from_name(name), &METADATA).set(value);
     }
 
-    /// Each number in the store's status as `tracelake_store_…`, named by its path.
+    /// The same of a number that only grows. Of two who read it at once the one who is late changes nothing.
+    fn total(&self, name: String, help: &str, value: u64) {
+        self.recorder.describe_counter(name.clone().into(), None, help.to_owned().into());
+        self.recorder.register_counter(&Key::from_name(name), &METADATA).absolute(value);
+    }
+
+    /// Each number in the store's status as `tracelake_store_…`, named by its path: a counter if it only
+    /// grows, else a gauge.
     pub(crate) fn store_gauges(&self, status: &serde_json::Value) {
-        self.store_gauge("tracelake_store", status);
+        self.store_gauge(STORE, status);
     }
 
     fn store_gauge(&self, name: &str, value: &serde_json::Value) {
@@ -145,7 +183,10 @@ impl Metrics {
             }
             serde_json::Value::Number(number) => {
                 let help = "A number of the store's status, as /api/v1/status gives it.";
-                self.gauge(name.to_owned(), help, number.as_f64().unwrap_or(f64::NAN));
+                match number.as_u64().filter(|_| is_store_total(name)) {
+                    Some(total) => self.total(name.to_owned(), help, total),
+                    None => self.gauge(name.to_owned(), help, number.as_f64().unwrap_or(f64::NAN)),
+                }
             }
             _ => {}
         }

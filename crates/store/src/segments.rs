@@ -391,6 +391,9 @@ impl Segments {
         let (pages, cached) = plan.pages();
         add(&report.pages, pages as u64);
         add(&report.pages_cached, cached as u64);
+        let (dictionaries, cached) = plan.dictionaries();
+        add(&report.dictionaries, dictionaries as u64);
+        add(&report.dictionaries_cached, cached as u64);
         let fetched = match cache {
             Some(_) => self.reader.ranges(entry, plan.ranges(), report).await?,
             None => self.reader.without_disk_cache().ranges(entry, plan.ranges(), report).await?,
@@ -452,6 +455,7 @@ impl Segments {
         entry: &SegmentEntry,
         report: &ReadReport,
     ) -> Result<Arc<OpenSegment>, StoreError> {
+        add(&report.metadata_asked, 1);
         if let Some(segment) = self.metadata.get(&entry.meta.id).await {
             return Ok(segment);
         }

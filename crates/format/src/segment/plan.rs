@@ -21,8 +21,22 @@ pub struct RowsPlan {
     ranges: Vec<Range<u64>>,
     pub(super) parts: Vec<PlannedPart>,
     pub(super) cache: Option<Arc<dyn ReadCache>>,
-    pages: usize,
-    pages_cached: usize,
+    pages: Counted,
+    dictionaries: Counted,
+}
+
+/// Pages that are read, and those of them that the cache has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    all: usize,
+    cached: usize,
+}
+
+impl Counted {
+    fn add(&mut self, is_cached: bool) {
+        self.all += 1;
+        self.cached += usize::from(is_cached);
+    }
 }
 
 impl RowsPlan {
@@ -37,9 +51,14 @@ impl RowsPlan {
         &self.ranges
     }
 
-    /// How many pages it reads, and how many of them were in the cache.
+    /// How many pages it reads, dictionaries included, and how many of them were in the cache.
     pub fn pages(&self) -> (usize, usize) {
-        (self.pages, self.pages_cached)
+        (self.pages.all, self.pages.cached)
+    }
+
+    /// The same of dictionaries alone.
+    pub fn dictionaries(&self) -> (usize, usize) {
+        (self.dictionaries.all, self.dictionaries.cached)
     }
 }
 
@@ -100,7 +119,8 @@ impl OpenSegment {
                 _ => runs.push(range),
             }
         }
-        let (mut parts, mut ranges, mut pages, mut pages_cached) = (Vec::new(), Vec::new(), 0, 0);
+        let (mut parts, mut ranges) = (Vec::new(), Vec::new());
+        let (mut pages, mut dictionaries) = (Counted::default(), Counted::default());
         for (index, group) in self.groups.iter().enumerate() {
             let first = group.rows.start;
             let runs: Vec<_> =
@@ -117,8 +137,10 @@ impl OpenSegment {
                         places.filter(|place| place.rows.as_ref().is_none_or(|rows| overlap(&runs, rows)));
                     let places = places.map(|place| {
                         let page = cache.and_then(|cache| cache.page(self.meta.id, place.range.start));
-                        pages += 1;
-                        pages_cached += usize::from(page.is_some());
+                        pages.add(page.is_some());
+                        if place.rows.is_none() {
+                            dictionaries.add(page.is_some());
+                        }
                         if page.is_none() {
                             ranges.push(self.checksums.align(place.range.clone()));
                         }
@@ -132,7 +154,7 @@ impl OpenSegment {
             columns.sort_by_cached_key(|column| Reverse(column.bytes()));
             parts.push(PlannedPart { group: index, runs, columns });
         }
-        RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, pages_cached }
+        RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, dictionaries }
     }
 
     /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the last

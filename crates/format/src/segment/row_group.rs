@@ -122,7 +122,8 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Format
         |panic| {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            let detail = format!("a page of it cannot be decoded ({})", text.unwrap_or("for no reason given"));
+            let detail =
+                format!("a page of it cannot be decoded ({})", text.unwrap_or("for no reason given"));
             Err(FormatError::damaged(WHAT, detail))
         },
         |read| read.map_err(parquet_error(READING)),

@@ -71,6 +71,37 @@ async fn the_cache_keeps_to_its_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cache_keeps_to_its_bytes_and_counts_what_goes() {
+    const TRACES: u64 = 100;
+    let world = async |bytes_max| {
+        let cache = TraceCacheLimits { bytes_max, traces_max: 0 };
+        let world = World::new(1, EngineOptions { cache, ..EngineOptions::default() }).await;
+        world.ingest(&(0..TRACES).map(|trace| (trace, trace, "")).collect::<Vec<_>>()).await;
+        world.flush().await;
+        world
+    };
+    let roomy = world(64 << 20).await;
+    assert_eq!(roomy.spans(0).await, [0]);
+    let one = roomy.engine.cache_stats();
+    assert_eq!((one.traces, one.evictions), (1, 0), "{one:?}");
+
+    // A trace is kept if it takes an eighth at most.
+    let bytes_max = 16 * one.bytes;
+    let world = world(bytes_max).await;
+    for trace in 0..TRACES {
+        assert_eq!(world.spans(trace).await, [trace]);
+        let stats = world.engine.cache_stats();
+        assert!(stats.bytes <= bytes_max, "{stats:?}");
+    }
+    let stats = world.engine.cache_stats();
+    assert!((8..=16).contains(&stats.traces) && stats.bytes > 0, "{stats:?}");
+    assert_eq!((stats.evictions, stats.misses), (TRACES - stats.traces, TRACES), "{stats:?}");
+    for (trace, is_there) in [(TRACES - 1, true), (0, false)] {
+        assert_eq!(world.look_up(trace).await.1.trace_cache_hit, Some(is_there), "trace {trace}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_hangs_makes_the_answer_partial_after_the_deadline_and_is_not_remembered() {
     let time_max = Duration::from_millis(200);
     let world = World::new(1, EngineOptions { time_max, ..EngineOptions::default() }).await;
@@ -181,12 +212,10 @@ async fn traces_that_a_trace_points_at_are_read_in_advance() {
     world.ingest(&[(1, 1, &link), (1, 2, &attribute), (2, 3, ""), (3, 4, "")]).await;
     world.flush().await;
     assert_eq!(world.spans(1).await, [1, 2]);
-    // In the background: until both are there.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while world.engine.cache_stats().misses < 3 && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let deadline = Deadline::new();
+    while world.engine.prefetch_stats().fetched < 2 {
+        deadline.wait().await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
     for trace in [2, 3] {
         assert_eq!(world.look_up(trace).await.1.trace_cache_hit, Some(true), "trace {trace}");
     }
@@ -198,6 +227,67 @@ async fn traces_that_a_trace_points_at_are_read_in_advance() {
     world.flush().await;
     assert_eq!(world.spans(1).await, [1]);
     assert_eq!(world.engine.prefetch_stats().related, 0);
+}
+
+/// The end of waiting for what is done in the background.
+struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    fn new() -> Self {
+        Self(tokio::time::Instant::now() + Duration::from_secs(20))
+    }
+
+    async fn wait(&self) {
+        assert!(tokio::time::Instant::now() < self.0, "it has not come in 20 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A trace in memory that points at twenty in a segment, the first of which is trace 2.
+async fn world_of_links() -> World {
+    let world = World::new(1, EngineOptions::default()).await;
+    world.ingest(&(2..22).map(|trace| (trace, trace, "")).collect::<Vec<_>>()).await;
+    world.flush().await;
+    let link = |trace| format!(r#"{{"traceId":"{}","spanId":"00000000000000aa"}}"#, trace_id(trace));
+    let links: Vec<String> = (2..22).map(link).collect();
+    world.ingest(&[(1, 1, &format!(r#","links":[{}]"#, links.join(",")))]).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_traces_that_a_trace_points_at_four_are_read_at_once_and_the_others_left() {
+    let world = world_of_links().await;
+    // None of them ends, so that none makes room for another.
+    world.faults.set_plan(|call| {
+        let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+        segment.then_some(Fault::Hang)
+    });
+    assert_eq!(world.spans(1).await, [1]);
+    let stats = world.engine.prefetch_stats();
+    assert_eq!((stats.related, stats.fetched, stats.skipped), (16, 0, 12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_traces_that_a_trace_points_at_sixteen_are_read_at_most() {
+    let world = world_of_links().await;
+    let (deadline, mut lookups) = (Deadline::new(), 0);
+    // What there was no room for comes when somebody looks again.
+    while world.engine.cache_stats().traces < 16 {
+        assert_eq!(world.spans(1).await, [1]);
+        lookups += 1;
+        deadline.wait().await;
+    }
+    for trace in 2..22 {
+        let is_there = world.look_up(trace).await.1.trace_cache_hit;
+        assert_eq!(is_there, Some(trace < 18), "trace {trace}");
+    }
+    // The last permits may be given back only now.
+    while world.engine.prefetch_stats().fetched < 16 {
+        deadline.wait().await;
+    }
+    let stats = world.engine.prefetch_stats();
+    assert_eq!(stats.related, 16 * lookups, "{stats:?}");
+    assert!(stats.fetched + stats.skipped <= stats.related, "{stats:?}");
 }
 
 fn few_spans(spans_max: usize) -> EngineOptions {

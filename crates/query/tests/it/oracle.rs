@@ -1,5 +1,4 @@
-//! Lookups beside a map in memory, while spans come in and are flushed and merged. From a seed
-//! (`TRACELAKE_TEST_SEED` chooses another).
+//! Lookups beside a map in memory, while spans come in and are flushed and merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +13,13 @@ use crate::support::World;
 const TRACES: u64 = 40;
 const STEPS: usize = 400;
 
+/// Room for few traces.
+const SMALL_CACHE_BYTES: u64 = 20_000;
+
+/// From `TRACELAKE_TEST_SEED`, else a new one; printed either way.
 fn seed() -> u64 {
-    let seed = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let given = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
     println!("TRACELAKE_TEST_SEED={seed}");
     seed
 }
@@ -64,14 +68,20 @@ async fn play(seed: u64, cache_bytes_max: u64) {
         }
     }
     let stats = world.engine.cache_stats();
-    assert_eq!(stats.hits > 0, cache_bytes_max > 0, "{stats:?}");
+    assert!(stats.bytes <= cache_bytes_max, "{stats:?}");
+    // A small cache has room for small traces only, and whether one of those is asked for twice is chance.
+    match cache_bytes_max {
+        0 => assert_eq!(stats.hits, 0, "{stats:?}"),
+        SMALL_CACHE_BYTES => {}
+        _ => assert!(stats.hits > 0, "{stats:?}"),
+    }
     assert!(world.store.status().compaction.merges > 0, "nothing was merged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_those_of_a_map_with_a_cache_and_without() {
     let seed = seed();
-    for cache_bytes_max in [0, 20_000, 64 << 20] {
+    for cache_bytes_max in [0, SMALL_CACHE_BYTES, 64 << 20] {
         play(seed, cache_bytes_max).await;
     }
 }

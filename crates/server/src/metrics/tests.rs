@@ -34,3 +34,31 @@ fn a_number_that_is_read_is_set_and_not_added_up() {
     }
     assert!(metrics.render().contains("\ntracelake_in_flight_bytes 3\n"));
 }
+
+#[test]
+fn numbers_of_the_store_that_only_grow_are_counters_and_others_gauges() {
+    let metrics = Metrics::new().expect("valid buckets");
+    for (merges, waiting, pages) in [(1, 5, 10), (2, 4, 30), (1, 3, 20)] {
+        metrics.store_gauges(&serde_json::json!({
+            "compaction": {"merges": merges, "waiting_segments": waiting},
+            "reads": {"pages": pages},
+            "trace_cache": {"bytes": waiting, "hits": pages},
+        }));
+    }
+    let text = metrics.render();
+    for (name, kind, value) in [
+        ("compaction_merges", "counter", 2),
+        ("compaction_waiting_segments", "gauge", 3),
+        ("reads_pages", "counter", 30),
+        ("trace_cache_bytes", "gauge", 3),
+        ("trace_cache_hits", "counter", 30),
+    ] {
+        for line in [
+            format!("# TYPE tracelake_store_{name} {kind}"),
+            // Who has read a total before another, and comes later, does not set it back.
+            format!("tracelake_store_{name} {value}"),
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");
+        }
+    }
+}

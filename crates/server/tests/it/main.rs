@@ -8,5 +8,6 @@ mod grpc;
 mod harness;
 mod http;
 mod lifecycle;
+mod metrics;
 mod sdk;
 mod upkeep;

@@ -42,16 +42,22 @@ counts! {
     segments_searched,
     /// Of those, segments without the trace: the filter was wrong, or there was none.
     false_reads,
-    /// Segments whose metadata was not in memory and had to be read.
+    /// Times that a segment's metadata was needed: for its directory, and again for rows of it.
+    metadata_asked,
+    /// Of those, times that it was not in memory and had to be read.
     segments_opened,
     /// Blocks of trace directories needed.
     directory_blocks,
     /// Of those, blocks in the cache.
     directory_blocks_cached,
-    /// Pages of columns needed.
+    /// Pages of columns needed, dictionaries among them.
     pages,
     /// Of those, pages in the cache.
     pages_cached,
+    /// Of the pages needed, dictionaries.
+    dictionaries,
+    /// Of those, dictionaries in the cache.
+    dictionaries_cached,
     /// Blocks of files that the disk cache was asked for.
     disk_cache_blocks,
     /// Of those, blocks that it had.
