@@ -34,6 +34,13 @@ struct Request {
     spans: Vec<(u128, u64)>,
 }
 
+/// What an answer shows of a trace.
+#[derive(Debug)]
+struct Shown {
+    is_partial: bool,
+    spans: usize,
+}
+
 /// What came instead of an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -53,6 +60,8 @@ pub(crate) struct Client {
     in_doubt: Option<Request>,
     /// Traces that changed since the last check.
     touched: BTreeSet<u128>,
+    /// Spans that the last look at every trace has shown.
+    shown_spans: usize,
     pub(crate) acked_requests: u64,
     pub(crate) sent_again: u64,
 }
@@ -65,6 +74,7 @@ impl Client {
             open: Vec::new(),
             in_doubt: None,
             touched: BTreeSet::new(),
+            shown_spans: 0,
             acked_requests: 0,
             sent_again: 0,
         }
@@ -162,26 +172,30 @@ impl Client {
     }
 
     /// Compares every trace.
-    pub(crate) fn check_all(&self, addresses: Addresses) {
-        self.check(addresses, self.account.keys().copied());
+    pub(crate) fn check_all(&mut self, addresses: Addresses) {
+        self.shown_spans = self.check(addresses, self.account.keys().copied());
     }
 
     /// Looks at one trace while things go wrong: an answer that says that it lacks something may, and no
     /// other. Whether it did.
     pub(crate) fn glance(&mut self, api: &mut Http) -> bool {
         let place = self.random.random_range(0..self.account.len().max(1));
-        self.account.keys().nth(place).is_some_and(|trace| self.check_one(api, *trace))
+        self.account.keys().nth(place).is_some_and(|trace| self.check_one(api, *trace).is_partial)
     }
 
-    fn check(&self, addresses: Addresses, traces: impl Iterator<Item = u128>) {
+    /// How many spans the answers show.
+    fn check(&self, addresses: Addresses, traces: impl Iterator<Item = u128>) -> usize {
         let mut api = Http::new(addresses.api);
+        let mut shown_spans = 0;
         for trace in traces {
-            assert!(!self.check_one(&mut api, trace), "trace {trace:032x}: the answer is partial");
+            let shown = self.check_one(&mut api, trace);
+            assert!(!shown.is_partial, "trace {trace:032x}: the answer is partial");
+            shown_spans += shown.spans;
         }
+        shown_spans
     }
 
-    /// Whether the answer is partial.
-    fn check_one(&self, api: &mut Http, trace: u128) -> bool {
+    fn check_one(&self, api: &mut Http, trace: u128) -> Shown {
         let account = &self.account[&trace];
         let answer = api.get(&format!("/api/v1/traces/{trace:032x}")).expect("an answer");
         let found = match answer.status {
@@ -202,8 +216,28 @@ impl Client {
                 "trace {trace:032x}: span {span:016x} was acknowledged and is lost"
             );
         }
-        is_partial
+        Shown { is_partial, spans: seen.len() }
     }
+}
+
+/// Compares the rows that are stored with the spans that [`Client::check_all`] has just been shown: an answer
+/// shows a span once, however often it is stored. Nobody may send meanwhile.
+pub(crate) fn check_stored_once(clients: &[Client], addresses: Addresses) {
+    let mut api = Http::new(addresses.api);
+    // Whatever is in a memtable and in a segment is in two segments then.
+    let flushed = api.post("/api/v1/flush", "application/json", b"").expect("an answer");
+    assert_eq!(flushed.status, 200, "{}", flushed.text());
+    // Not the status, whose rows are of all tenants.
+    let page = api.get("/api/v1/segments").expect("an answer").json();
+    assert!(page["next"].is_null(), "there are more segments than a page has");
+    let segments = page["segments"].as_array().expect("a list").iter();
+    let rows: u64 = segments.map(|segment| segment["spans"].as_u64().expect("a number")).sum();
+    let status = api.get("/api/v1/status").expect("an answer").json();
+    assert_eq!(status["store"]["memtable_spans"], 0, "{status}");
+    // Merges leave duplicates out, but count them; a request that is sent again makes none.
+    assert_eq!(status["store"]["compaction"]["duplicates"], 0, "a span was stored twice: {status}");
+    let shown: usize = clients.iter().map(|client| client.shown_spans).sum();
+    assert_eq!(rows, shown as u64, "as many rows are stored as spans are shown: {status}");
 }
 
 /// A span whose every field follows from its IDs, so that a mixed-up one shows.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::acked::Client;
 use crate::harness::{Server, arg, outcome, tracelake};
 use crate::object_storage::{RECOVERY_MAX, run_ok, stop};
 use crate::s3::Bucket;
-use crate::s3_proxy::{Proxy, Seen};
+use crate::s3_proxy::{Fault, Proxy, Seen, Weather};
 
 /// Spans of the store in which the lookups below are counted: enough for several row groups.
 const LOOKUP_SPANS: &str = "--spans=60000";
@@ -80,6 +81,31 @@ fn a_trace_in_a_compacted_store_takes_few_reads_from_the_bucket() {
     }
     eprintln!("at most {cold_max} reads for the first trace, {warm_max} for the next");
     assert!(cold_max <= COLD_READS_MAX && warm_max <= WARM_READS_MAX, "{cold_max}, {warm_max}");
+}
+
+#[test]
+fn a_read_from_the_bucket_that_takes_long_is_begun_a_second_time() {
+    let Some(bucket) = Bucket::new() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = folder.path().join("data");
+    let server = bucket.config(&data_dir, bucket.address()).start();
+    let mut client = Client::new(12);
+    client.send_one(server.addresses);
+    stop(server);
+    run_ok(&bucket, &["compact", "--data-dir", arg(&data_dir)]);
+
+    let proxy = Proxy::new(bucket.address(), 0);
+    let server = bucket.config(&data_dir, proxy.address).with("store-hedge-milliseconds", "50").start();
+    wait_for_filters(&server);
+    proxy.take_seen();
+    proxy.set(Weather::OneLate);
+    client.check_all(server.addresses);
+    let seen = proxy.take_seen();
+    assert_eq!(seen.iter().filter(|seen| seen.fault == Some(Fault::Late)).count(), 1, "{seen:?}");
+    // Lookups alone are counted, and none was before.
+    let status = server.api().get("/api/v1/status").expect("an answer").json();
+    assert!(status["store"]["reads"]["hedged_reads"].as_u64() >= Some(1), "{status}");
+    stop(server);
 }
 
 /// The blocks of a disk cache.

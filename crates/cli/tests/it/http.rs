@@ -36,12 +36,19 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Http {
     address: SocketAddr,
+    /// None: the default one.
+    tenant: Option<&'static str>,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Http {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, stream: None }
+        Self { address, tenant: None, stream: None }
+    }
+
+    /// The same for a tenant.
+    pub(crate) fn of_tenant(self, tenant: &'static str) -> Self {
+        Self { tenant: Some(tenant), ..self }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
@@ -74,6 +81,9 @@ impl Http {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address).into_bytes();
         if !media_type.is_empty() {
             write!(request, "content-type: {media_type}\r\n")?;
+        }
+        if let Some(tenant) = self.tenant {
+            write!(request, "x-scope-orgid: {tenant}\r\n")?;
         }
         write!(request, "content-length: {}\r\n\r\n", body.len())?;
         request.extend_from_slice(body);

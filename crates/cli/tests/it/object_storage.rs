@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use crate::acked::{Client, Refused, in_parallel};
+use crate::acked::{Client, Refused, check_stored_once, in_parallel};
 use crate::harness::{Config, Server, arg, outcome, seeded, tracelake};
 use crate::http::Http;
 use crate::s3::{Bucket, KEY, assert_secret, environment};
-use crate::s3_proxy::{Fault, Proxy, Seen, Weather};
+use crate::s3_proxy::{Fault, Proxy, STORM, Seen, Weather};
 
 const CLIENTS: u64 = 3;
 
@@ -111,6 +111,7 @@ fn what_was_acknowledged_is_in_the_bucket_after_kills_and_merges_and_verify_know
     }
     let server = config.start();
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
+    check_stored_once(&clients, server.addresses);
     compact(&server);
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
     let status = server.api().get("/api/v1/status").expect("an answer").text();
@@ -224,11 +225,15 @@ fn a_store_that_errs_stalls_and_loses_answers_loses_no_span_and_doubles_none() {
         let answer = server.api().post("/api/v1/compact", "application/json", b"").expect("an answer");
         assert!(matches!(answer.status, 200 | 503), "{}: {}", answer.status, answer.text());
         memory_kib_max = memory_kib_max.max(peak_memory_kib(&server));
+        // It leaves duplicates out, so that later nobody could tell.
+        let status = server.api().get("/api/v1/status").expect("an answer").json();
+        assert_eq!(status["store"]["compaction"]["duplicates"], 0, "a span was stored twice: {status}");
         server.kill();
         proxy.set(Weather::Calm);
     }
     let server = config.start();
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
+    check_stored_once(&clients, server.addresses);
     compact(&server);
     in_parallel(&mut clients, |client| client.check_all(server.addresses));
     stop(server);
@@ -247,6 +252,9 @@ fn a_store_that_errs_stalls_and_loses_answers_loses_no_span_and_doubles_none() {
         struck(Fault::Status(503)),
         clients.iter().map(Client::acked_spans).sum::<usize>(),
     );
+    for fault in STORM {
+        assert!(struck(fault) > 0, "{fault:?} never struck");
+    }
     assert!(memory_kib_max < MEMORY_KIB_MAX, "{memory_kib_max} KiB");
 }
 
@@ -338,6 +346,13 @@ fn while_the_store_is_away_spans_are_taken_until_memory_is_full_and_answers_say_
     let trace = before.traces().next().expect("one");
     let partial = server.api().get(&format!("/api/v1/traces/{trace:032x}")).expect("an answer");
     assert_eq!(partial.status, 206, "{}", partial.text());
+    let missing = partial.json()["partial"]["missing"].clone();
+    // Each try fails at once, so the lookup's time is not what is over.
+    let is_away = |gap: &serde_json::Value| {
+        gap["kind"] == "network" && gap["segment"].as_str().is_some_and(|path| path.starts_with("segments/"))
+    };
+    let missing = missing.as_array().expect("a list");
+    assert!(!missing.is_empty() && missing.iter().all(is_away), "{}", partial.text());
     assert_secret(&partial.text());
     // What is in memory is shown all the same, whole: the filters, which are in memory, too, say that no
     // segment has any of it.

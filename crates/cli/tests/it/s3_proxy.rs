@@ -14,13 +14,18 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+/// How late the late answer is: far later than any that a store which is well gives.
+const LATE: Duration = Duration::from_secs(2);
+
 /// What happens to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weather {
     /// Nothing.
     Calm,
-    /// Something happens to three of ten.
+    /// Something happens to three of ten: each of [`STORM`] once, then whatever chance brings.
     Storm,
+    /// The next read of a segment is answered late; nothing else happens.
+    OneLate,
     /// Every write is carried out, and the first answer to it is an error.
     Forgetful,
     /// No request is answered.
@@ -32,8 +37,10 @@ pub(crate) enum Weather {
 pub(crate) enum Fault {
     /// It is answered with this status and goes no further.
     Status(u16),
-    /// It is answered late.
+    /// It is answered somewhat late.
     Delay,
+    /// It is answered very late.
+    Late,
     /// The connection breaks before it arrives.
     Reset,
     /// The connection breaks in the middle of the answer.
@@ -43,6 +50,18 @@ pub(crate) enum Fault {
     /// It is carried out, and the answer says that it was not.
     DoneAnd500,
 }
+
+/// What a storm brings.
+pub(crate) const STORM: [Fault; 8] = [
+    Fault::DoneAnd500,
+    Fault::LostAnswer,
+    Fault::Reset,
+    Fault::ResetInAnswer,
+    Fault::Status(500),
+    Fault::Status(503),
+    Fault::Status(429),
+    Fault::Delay,
+];
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -59,6 +78,8 @@ struct Shared {
     weather: Mutex<Weather>,
     random: Mutex<SmallRng>,
     seen: Mutex<Vec<Seen>>,
+    /// Of [`STORM`], what has not come yet.
+    due: Mutex<Vec<Fault>>,
     /// Writes whose first answer was an error.
     forgotten: Mutex<HashSet<String>>,
     stopped: AtomicBool,
@@ -81,6 +102,7 @@ impl Proxy {
             weather: Mutex::new(Weather::Calm),
             random: Mutex::new(SmallRng::seed_from_u64(seed)),
             seen: Mutex::new(Vec::new()),
+            due: Mutex::new(STORM.to_vec()),
             forgotten: Mutex::new(HashSet::new()),
             stopped: AtomicBool::new(false),
         });
@@ -181,26 +203,43 @@ fn refusal(status: u16, is_head: bool) -> String {
 impl Shared {
     fn fault(&self, method: &str, path: &str) -> Option<Fault> {
         let is_write = matches!(method, "PUT" | "POST");
-        match *self.weather.lock().unwrap() {
+        let mut weather = self.weather.lock().unwrap();
+        let now = *weather;
+        match now {
             Weather::Calm => None,
+            Weather::OneLate if method == "GET" && path.contains("/segments/") => {
+                *weather = Weather::Calm;
+                Some(Fault::Late)
+            }
+            Weather::OneLate => None,
             Weather::Down => Some(Fault::Reset),
             Weather::Forgetful => {
                 let is_first = is_write && self.forgotten.lock().unwrap().insert(path.to_owned());
                 is_first.then_some(Fault::DoneAnd500)
             }
-            Weather::Storm => match self.random.lock().unwrap().random_range(0..100) {
-                0..3 => Some(Fault::Status(500)),
-                3..8 => Some(Fault::Status(503)),
-                8..13 => Some(Fault::Status(429)),
-                13..18 => Some(Fault::Delay),
-                18..23 => Some(Fault::Reset),
-                23..26 => Some(Fault::ResetInAnswer),
-                26..32 => Some(Fault::LostAnswer),
-                32..40 if is_write => Some(Fault::DoneAnd500),
-                40..48 if is_write => Some(Fault::LostAnswer),
-                _ => None,
-            },
+            Weather::Storm => {
+                let drawn = match self.random.lock().unwrap().random_range(0..100) {
+                    0..3 => Fault::Status(500),
+                    3..8 => Fault::Status(503),
+                    8..13 => Fault::Status(429),
+                    13..18 => Fault::Delay,
+                    18..23 => Fault::Reset,
+                    23..26 => Fault::ResetInAnswer,
+                    26..32 => Fault::LostAnswer,
+                    32..40 if is_write => Fault::DoneAnd500,
+                    40..48 if is_write => Fault::LostAnswer,
+                    _ => return None,
+                };
+                Some(self.take_due(is_write).unwrap_or(drawn))
+            }
         }
+    }
+
+    /// What has not come yet of all that can happen to such a request.
+    fn take_due(&self, is_write: bool) -> Option<Fault> {
+        let mut due = self.due.lock().unwrap();
+        let at = due.iter().position(|fault| is_write || *fault != Fault::DoneAnd500)?;
+        Some(due.remove(at))
     }
 
     fn serve(&self, client: TcpStream) -> io::Result<()> {
@@ -226,6 +265,9 @@ impl Shared {
             if fault == Some(Fault::Delay) {
                 let milliseconds = self.random.lock().unwrap().random_range(50..1_000);
                 thread::sleep(Duration::from_millis(milliseconds));
+            }
+            if fault == Some(Fault::Late) {
+                thread::sleep(LATE);
             }
             let mut stream = match upstream.take() {
                 Some(stream) => stream,
