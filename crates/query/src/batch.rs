@@ -117,12 +117,12 @@ impl Worker {
         drop(memtables);
         let view = View { segments: &manifest.segments, partitions: &partitions };
         let places = self.locate(&view, trace_ids, &report);
-        let done = match tokio::time::timeout(self.limits.group_time_max, places).await {
-            Ok(places) => self.read_all(&view, trace_ids, &mut traces, places, &report).await,
-            Err(_) => self.give_up(&view, trace_ids, &mut traces).await,
-        };
+        let places = tokio::time::timeout(self.limits.group_time_max, places).await;
         self.store.segments().account(&report);
-        done
+        match places {
+            Ok(places) => self.read_all(&view, trace_ids, &mut traces, places).await,
+            Err(_) => self.give_up(&view, trace_ids, &mut traces).await,
+        }
     }
 
     /// What memtables have of the traces.
@@ -202,7 +202,6 @@ impl Worker {
         trace_ids: &[TraceId],
         traces: &mut HashMap<TraceId, Assembler>,
         (mut located, gaps): Places,
-        report: &ReadReport,
     ) -> Option<()> {
         for assembler in traces.values_mut() {
             gaps.iter().for_each(|gap| assembler.lacks(gap.clone()));
@@ -222,8 +221,12 @@ impl Worker {
             let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
             let parts = now.iter().filter_map(|trace_id| located.remove(trace_id)).flatten().collect();
             // Only work counts: who takes answers slowly is dealt with by whoever sends them.
-            let read = self.read(view, parts, traces, report);
-            if tokio::time::timeout(self.limits.group_time_max, read).await.is_err() {
+            let report = ReadReport::default();
+            let read = self.read(view, parts, traces, &report);
+            let read = tokio::time::timeout(self.limits.group_time_max, read).await;
+            // Before answers are waited for: who leaves has caused it as well.
+            self.store.segments().account(&report);
+            if read.is_err() {
                 return self.give_up(view, rest, traces).await;
             }
             self.answer(now, traces).await?;

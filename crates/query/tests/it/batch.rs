@@ -43,7 +43,7 @@ async fn ten_thousand_traces_are_read_as_their_answers_are_taken() {
     let mut answers = Box::pin(world.engine.traces(&world.tenant, ids.clone()));
     let mut found = vec![answers.next().await.expect("an answer")];
     let ahead = rows_decoded_at_rest(&world).await;
-    assert!(ahead < 2_000, "{ahead} rows were decoded for one answer that was taken");
+    assert!((1..2_000).contains(&ahead), "{ahead} rows were decoded for one answer that was taken");
     found.extend(answers.collect::<Vec<_>>().await);
     assert_eq!(found.len(), ids.len());
     assert_eq!(found.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>(), ids.iter().copied().collect());
@@ -75,7 +75,7 @@ async fn few_rows_with_much_text_are_decoded_together() {
     assert!(answers.next().await.is_some());
     // Some 30 at a time for each of two workers, and what waits to be taken.
     let ahead = rows_decoded_at_rest(&world).await;
-    assert!(ahead <= 150, "{ahead} rows of 100 KB were decoded for one answer that was taken");
+    assert!((1..=150).contains(&ahead), "{ahead} rows of 100 KB were decoded for one answer that was taken");
     assert_eq!(answers.count().await, 299);
 }
 

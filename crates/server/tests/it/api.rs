@@ -1,11 +1,16 @@
 //! The API: traces by ID, times, encodings, errors, and what those who run the server look at.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::harness::{INSTANT, TestServer, names, request, span, spans, trace_id};
+use crate::harness::{INSTANT, TestServer, attribute, names, request, span, spans, trace_id};
 
 /// The error's kind of an answer that is one.
 fn error_kind(body: &[u8]) -> String {
@@ -335,6 +340,45 @@ async fn many_traces_come_a_line_each_and_what_is_wrong_is_refused_before() {
     let answer = post(r#"{"trace_ids":[]}"#.to_owned()).await;
     assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0));
     assert_eq!(server.get("/api/v1/traces/batch").await.headers["allow"], "POST");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_client_hangs_up_is_read_no_further() {
+    const TRACES: u64 = 400;
+    let server = TestServer::start().await;
+    for trace in 1..=TRACES {
+        let mut large = span(trace, trace);
+        // More of all of them than sockets keep on the way.
+        large.attributes.push(attribute("text", AnyValue::StringValue("text ".repeat(20_000))));
+        server.post_protobuf(request(vec![large])).await;
+    }
+    server.send(Method::POST, &server.api_url("/api/v1/flush"), &[], "").await;
+    let body = serde_json::json!({"trace_ids": (1..=TRACES).map(trace_id).collect::<Vec<_>>()}).to_string();
+    let head = format!(
+        "POST /api/v1/traces/batch HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(server.addresses.api).await.expect("connected");
+    socket.write_all(head.as_bytes()).await.expect("sent");
+    let mut begin = [0; 1_000];
+    socket.read_exact(&mut begin).await.expect("an answer");
+    assert!(begin.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&begin));
+    drop(socket);
+    let decoded = async || {
+        let status: Value = serde_json::from_slice(&server.get("/api/v1/status").await.body).expect("JSON");
+        status["store"]["reads"]["rows_decoded"].as_u64().expect("a number")
+    };
+    let mut before = decoded().await;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = decoded().await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    assert!((1..TRACES).contains(&before), "{before} of {TRACES} traces were read");
     server.stop().await;
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct MergeEnv<'a> {
     pub(crate) next_id: &'a (dyn Fn() -> Ulid + Sync),
     /// Called now and then: may wait, so that others get on, and may end the merge.
     pub(crate) between: &'a (dyn Fn() -> Result<(), StoreError> + Sync),
+    /// Called before each output is finished: a crash may fall there.
+    pub(crate) before_output: &'a (dyn Fn() -> Result<(), StoreError> + Sync),
 }
 
 /// What became of the inputs.
@@ -151,6 +153,7 @@ pub(crate) fn merge(
     let mut outputs = Vec::new();
     for output in sink.outputs.into_iter().flatten() {
         (env.between)()?;
+        (env.before_output)()?;
         outputs.push(output.finish()?);
     }
     let written: u64 = outputs.iter().map(|output| output.entry.meta.rows).sum();

@@ -30,6 +30,8 @@ pub enum CrashPoint {
     ManifestCheckpoint,
     /// Before a merge of segments reads anything.
     CompactionMerge,
+    /// Before the last bytes of an output of a merge, or of what retention rewrites, are put.
+    MergeOutput,
     /// What a merge wrote is durable, no manifest names it.
     CompactionCommit,
     /// The manifest names what a merge wrote, the snapshot does not show it yet.
@@ -61,12 +63,22 @@ impl CrashPoint {
     ];
 
     /// Every step of compaction.
-    pub const OF_COMPACTION: [Self; 4] =
-        [Self::CompactionMerge, Self::CompactionCommit, Self::CompactionSwap, Self::SegmentDelete];
+    pub const OF_COMPACTION: [Self; 5] = [
+        Self::CompactionMerge,
+        Self::MergeOutput,
+        Self::CompactionCommit,
+        Self::CompactionSwap,
+        Self::SegmentDelete,
+    ];
 
     /// Every step of retention.
-    pub const OF_RETENTION: [Self; 4] =
-        [Self::RetentionRewrite, Self::RetentionCommit, Self::RetentionSwap, Self::SegmentDelete];
+    pub const OF_RETENTION: [Self; 5] = [
+        Self::RetentionRewrite,
+        Self::MergeOutput,
+        Self::RetentionCommit,
+        Self::RetentionSwap,
+        Self::SegmentDelete,
+    ];
 }
 
 /// Decides whether the store crashes at a step.

@@ -226,6 +226,7 @@ impl Store {
                     id
                 },
                 between: &|| inner.yield_to_others(),
+                before_output: &|| inner.flusher.reach(CrashPoint::MergeOutput),
             };
             merge(&env, &sources, &columns, &expired)
         })

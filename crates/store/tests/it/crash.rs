@@ -5,7 +5,7 @@
 //! crash nothing of the old life does anything any more: its runtime is gone, its files are dead, its
 //! object store refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use rand::rngs::StdRng;
@@ -195,6 +196,24 @@ impl World {
         assert!((least..=most).contains(&rows), "{least} <= {rows} <= {most}: {status:?}");
     }
 
+    /// What a crash left that no manifest names goes, and nothing else.
+    fn check_files(&self, life: &Life) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let listed = self.objects.list(Some(&"segments".into())).try_collect::<Vec<_>>();
+            let files = life.runtime.block_on(listed).expect("in memory");
+            let files: BTreeSet<String> = files.iter().map(|file| file.location.to_string()).collect();
+            let snapshot = life.store.snapshot();
+            let named = snapshot.manifest.segments.iter().map(|segment| segment.path.clone()).collect();
+            if files == named {
+                return;
+            }
+            assert!(files.is_superset(&named), "{files:?} lacks some of {named:?}");
+            assert!(std::time::Instant::now() < deadline, "{files:?} instead of {named:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn check_without_counts(&self, life: &Life) {
         let sent = self.sent.lock().expect("no panic").acknowledged.clone();
         life.runtime.block_on(async {
@@ -302,7 +321,7 @@ fn a_crash_at_any_step_of_compaction_loses_nothing_and_doubles_nothing() {
     for point in CrashPoint::OF_COMPACTION {
         for pass in 0..2 {
             let mut world = World::new(seed + pass);
-            for _ in 0..2 {
+            for round in 0..2 {
                 world.merged_segments = 2;
                 // What was replaced is deleted at once; then what reads must not be in between.
                 world.deletion_grace = Duration::ZERO;
@@ -322,6 +341,9 @@ fn a_crash_at_any_step_of_compaction_loses_nothing_and_doubles_nothing() {
                 world.check(&life);
                 life.runtime.block_on(life.store.compact()).expect("a merge");
                 world.check(&life);
+                if round == 1 {
+                    world.check_files(&life);
+                }
                 life.end();
             }
         }
