@@ -17,8 +17,8 @@ use crate::gap::Gap;
 pub struct TraceLimits {
     /// Spans, duplicates included, that are looked at.
     pub spans_max: usize,
-    /// Memory of the batches that were read for it. What is read at once comes on top until it is known
-    /// how large it is.
+    /// Memory of the batches that were read for it. What is decoded at once comes on top: some thousand rows, of
+    /// which a column may have 32 MiB of text.
     pub heap_bytes_max: usize,
 }
 
@@ -74,7 +74,7 @@ impl TraceSpans {
 type Seen = (Option<u64>, (u32, u32));
 
 /// Collects the parts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Assembler {
     limits: TraceLimits,
     batches: Vec<Arc<SpanBatch>>,

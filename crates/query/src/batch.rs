@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracelake_model::hash::trace_hash;
-use tracelake_model::{TenantId, TraceId};
+use tracelake_model::{SpanBatch, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::TraceEntry;
 use tracelake_store::locator::PartitionLocator;
 use tracelake_store::memtable::Memtable;
 use tracelake_store::report::ReadReport;
-use tracelake_store::segments::other_trace;
+use tracelake_store::segments::{ReadRows, other_trace};
 use tracelake_store::{Snapshot, Store, TraceRows};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans};
@@ -35,6 +36,9 @@ const GROUP_ROWS: u64 = 8_192;
 /// Bytes of those rows, as far as their segments' sizes tell, and how many times a row's bytes in its file that is.
 const GROUP_BYTES: u64 = 32 << 20;
 const DECODED_RATIO: u64 = 10;
+
+/// What those rows may take in truth; traces of a group that takes more are read one by one.
+const GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// Segments that a worker asks at once.
 const SEGMENTS_AT_ONCE: usize = 4;
@@ -102,6 +106,9 @@ struct Located {
     segment: usize,
     trace: TraceEntry,
 }
+
+/// By trace, where its rows are.
+type Parts = BTreeMap<TraceId, Vec<Located>>;
 
 /// Where traces are, and what could not be looked into, which concerns all of them.
 type Places = (HashMap<TraceId, Vec<Located>>, Vec<Gap>);
@@ -219,17 +226,22 @@ impl Worker {
                 rows <= GROUP_ROWS && bytes <= GROUP_BYTES
             });
             let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
-            let parts = now.iter().filter_map(|trace_id| located.remove(trace_id)).flatten().collect();
+            let parts: Parts = now.iter().filter_map(|id| Some((*id, located.remove(id)?))).collect();
+            let before: Vec<_> = now.iter().filter_map(|id| Some((*id, traces.get(id)?.clone()))).collect();
             // Only work counts: who takes answers slowly is dealt with by whoever sends them.
             let report = ReadReport::default();
-            let read = self.read(view, parts, traces, &report);
+            let read = self.read(view, &parts, traces, &report);
             let read = tokio::time::timeout(self.limits.group_time_max, read).await;
             // Before answers are waited for: who leaves has caused it as well.
             self.store.segments().account(&report);
-            if read.is_err() {
-                return self.give_up(view, rest, traces).await;
+            match read {
+                Ok(true) => self.answer(now, traces).await?,
+                Ok(false) => {
+                    traces.extend(before);
+                    self.read_one_by_one(view, &parts, now, traces).await?;
+                }
+                Err(_) => return self.give_up(view, rest, traces).await,
             }
-            self.answer(now, traces).await?;
             rest = later;
         }
         Some(())
@@ -265,19 +277,69 @@ impl Worker {
         Some(())
     }
 
-    /// Reads the parts into the traces, one segment after the other: of a trace no more than there is still
-    /// room for.
-    async fn read(
+    /// Traces of which a few are large: each is answered before the next one is read.
+    async fn read_one_by_one(
         &self,
         view: &View<'_>,
-        parts: Vec<Located>,
+        parts: &Parts,
+        trace_ids: &[TraceId],
+        traces: &mut HashMap<TraceId, Assembler>,
+    ) -> Option<()> {
+        for trace_id in trace_ids {
+            let report = ReadReport::default();
+            let parts = parts.get(trace_id).map(Vec::as_slice).unwrap_or_default();
+            let read = self.read_one(view, parts, trace_id, traces, &report);
+            let read = tokio::time::timeout(self.limits.group_time_max, read).await;
+            self.store.segments().account(&report);
+            match read {
+                Ok(()) => self.answer(slice::from_ref(trace_id), traces).await?,
+                Err(_) => self.give_up(view, slice::from_ref(trace_id), traces).await?,
+            }
+        }
+        Some(())
+    }
+
+    async fn read_one(
+        &self,
+        view: &View<'_>,
+        parts: &[Located],
+        trace_id: &TraceId,
         traces: &mut HashMap<TraceId, Assembler>,
         report: &ReadReport,
     ) {
-        let mut by_segment: BTreeMap<usize, Vec<TraceEntry>> = BTreeMap::new();
-        for part in parts {
-            by_segment.entry(part.segment).or_default().push(part.trace);
+        let (segments, bytes_max) = (self.store.segments(), self.limits.trace.heap_bytes_max);
+        let Some(assembler) = traces.get_mut(trace_id) else { return };
+        for Located { segment, trace } in parts {
+            let Some(entry) = view.segments.get(*segment) else { continue };
+            let rows = trace.first_row..trace.first_row + trace.rows.min(assembler.spans_left() as u64);
+            let read = twice(|| segments.read_trace(entry, trace_id, rows.clone(), bytes_max, report)).await;
+            match read {
+                Ok(batches) => {
+                    let rows: usize = batches.iter().map(SpanBatch::len).sum();
+                    let all = batches.into_iter().all(|batch| assembler.add_read(batch));
+                    if !all || (rows as u64) < trace.rows {
+                        return assembler.lacks(Gap::over_limit(self.limits.trace));
+                    }
+                }
+                Err(error) => assembler.lacks(unread(&self.store, entry, &error)),
+            }
         }
+    }
+
+    /// Reads the parts into the traces, one segment after the other: of a trace no more than there is still
+    /// room for. False if they are too much together: then nothing is to be made of what was read.
+    async fn read(
+        &self,
+        view: &View<'_>,
+        parts: &Parts,
+        traces: &mut HashMap<TraceId, Assembler>,
+        report: &ReadReport,
+    ) -> bool {
+        let mut by_segment: BTreeMap<usize, Vec<&TraceEntry>> = BTreeMap::new();
+        for part in parts.values().flatten() {
+            by_segment.entry(part.segment).or_default().push(&part.trace);
+        }
+        let mut bytes = 0;
         for (segment, mut parts) in by_segment {
             let Some(entry) = view.segments.get(segment) else { continue };
             parts.sort_by_key(|part| part.first_row);
@@ -293,7 +355,15 @@ impl Worker {
                 }
             }
             let rows: Vec<Range<u64>> = wanted.iter().map(|(_, rows)| rows.clone()).collect();
-            let read = twice(|| self.store.segments().read_runs(entry, &rows, report)).await;
+            let bytes_max = GROUP_BYTES_MAX.saturating_sub(bytes).max(1);
+            let read = twice(|| self.store.segments().read_runs(entry, &rows, bytes_max, report)).await;
+            if let Ok(ReadRows { batch, runs }) = &read {
+                bytes += batch.heap_bytes();
+                let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
+                if (batch.len() as u64) < rows {
+                    return false;
+                }
+            }
             let shared = read.map(|read| Shared { runs: read.runs, batch: Arc::new(read.batch) });
             for (trace_id, rows) in wanted {
                 let Some(assembler) = traces.get_mut(&trace_id) else { continue };
@@ -312,6 +382,7 @@ impl Worker {
                 }
             }
         }
+        true
     }
 }
 
@@ -332,7 +403,7 @@ impl View<'_> {
 /// Rows that traces of a group share.
 struct Shared {
     runs: Vec<Range<u64>>,
-    batch: Arc<tracelake_model::SpanBatch>,
+    batch: Arc<SpanBatch>,
 }
 
 impl Shared {

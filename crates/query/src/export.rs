@@ -221,7 +221,7 @@ impl SegmentCursor {
         let end = self.left.end.min(self.left.start + self.window_rows);
         self.window = Arc::new(store.segments().read_rows(&self.entry, self.left.start..end).await?);
         self.row = 0;
-        self.left.start = end;
+        self.left.start += self.window.len() as u64;
         Ok(())
     }
 

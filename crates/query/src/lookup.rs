@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde::Serialize;
-use tracelake_model::{TenantId, TraceId};
+use tracelake_model::{SpanBatch, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::locator::Partition;
 use tracelake_store::report::{ReadCounts, ReadReport};
@@ -219,13 +219,13 @@ impl Lookup<'_> {
         stored: &mut Assembler,
         report: &ReadReport,
     ) {
-        let rows_max = self.limits.spans_max as u64;
+        let (rows_max, bytes_max) = (self.limits.spans_max as u64, self.limits.heap_bytes_max);
         let segments = self.store.segments();
         let mut left = candidates.clone();
         let candidates = candidates.as_slice();
         let reads = (0..candidates.len()).map(|at| async move {
             let entry = candidates[at];
-            let read = || segments.search(entry, self.tenant, self.trace_id, rows_max, report);
+            let read = || segments.search(entry, self.tenant, self.trace_id, rows_max, bytes_max, report);
             (entry, twice(read).await)
         });
         let mut reads = futures::stream::iter(reads).buffer_unordered(SEGMENTS_AT_ONCE);
@@ -272,8 +272,9 @@ pub(crate) fn unread(store: &Store, entry: &SegmentEntry, error: &StoreError) ->
 
 /// Whether all of it was added.
 fn add(assembler: &mut Assembler, found: FoundInSegment) -> bool {
-    let read_whole = found.rows_total <= found.batch.len() as u64;
-    assembler.add_read(found.batch) && read_whole
+    let rows: usize = found.batches.iter().map(SpanBatch::len).sum();
+    let read_whole = found.rows_total <= rows as u64;
+    found.batches.into_iter().all(|batch| assembler.add_read(batch)) && read_whole
 }
 
 /// None if the time has passed before.

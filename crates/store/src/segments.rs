@@ -10,6 +10,7 @@ pub mod report;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -115,8 +116,8 @@ pub struct CacheSizes {
 /// A trace's rows in one segment.
 #[derive(Debug)]
 pub struct FoundInSegment {
-    /// The rows that were read.
-    pub batch: SpanBatch,
+    /// The rows that were read, in order.
+    pub batches: Vec<SpanBatch>,
     /// How many there are, which may be more.
     pub rows_total: u64,
 }
@@ -124,11 +125,17 @@ pub struct FoundInSegment {
 /// Rows of a segment that were read together.
 #[derive(Debug)]
 pub struct ReadRows {
-    /// The rows, in order.
+    /// The rows, in order; the last ones lack if all were too much.
     pub batch: SpanBatch,
-    /// Which they are.
+    /// Which they were to be.
     pub runs: Vec<Range<u64>>,
 }
+
+/// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
+const GROUPS_AT_ONCE: usize = 4;
+
+/// Rows that were read for those who go through many take at most about so much.
+const WINDOW_BYTES_MAX: usize = 64 << 20;
 
 /// More rows than this are decoded on a thread that may block: some milliseconds.
 const INLINE_ROWS_MAX: u64 = 1_000;
@@ -340,40 +347,78 @@ impl Segments {
         Ok(located)
     }
 
-    /// The rows of a trace in this segment, at most `rows_max` of them; none if it has none.
+    /// The rows of a trace in this segment, at most `rows_max` of them, and no more when they take `bytes_max`; none
+    /// if it has none.
     pub async fn search(
         &self,
         entry: &SegmentEntry,
         tenant: &TenantId,
         trace_id: &TraceId,
         rows_max: u64,
+        bytes_max: usize,
         report: &ReadReport,
     ) -> Result<Option<FoundInSegment>, StoreError> {
         let Some(found) = self.locate(entry, tenant, trace_id, report).await? else { return Ok(None) };
         let rows_total = found.rows;
         let rows = found.first_row..found.first_row + rows_total.min(rows_max);
-        let batch = self.read_runs(entry, &[rows], report).await?.batch;
-        if batch.trace_ids().any(|other| other != trace_id) {
-            return Err(other_trace(entry, trace_id));
-        }
-        Ok(Some(FoundInSegment { batch, rows_total }))
+        let batches = self.read_trace(entry, trace_id, rows, bytes_max, report).await?;
+        Ok(Some(FoundInSegment { batches, rows_total }))
     }
 
-    /// A range of a segment's rows, for those who go through many: what they read is not kept.
+    /// Rows that the directory says are a trace's, a few row groups at a time, until they take `bytes_max`.
+    pub async fn read_trace(
+        &self,
+        entry: &SegmentEntry,
+        trace_id: &TraceId,
+        mut rows: Range<u64>,
+        bytes_max: usize,
+        report: &ReadReport,
+    ) -> Result<Vec<SpanBatch>, StoreError> {
+        let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while !rows.is_empty() && bytes < bytes_max {
+            let now = slice::from_ref(&rows);
+            let batch = self.read_first(entry, now, Some(&cache), bytes_max - bytes, report).await?.batch;
+            if batch.is_empty() || batch.trace_ids().any(|other| other != trace_id) {
+                return Err(other_trace(entry, trace_id));
+            }
+            rows.start += batch.len() as u64;
+            bytes += batch.heap_bytes();
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// The first of a range of a segment's rows, one at least, for those who go through many: what they read is not
+    /// kept.
     pub async fn read_rows(&self, entry: &SegmentEntry, rows: Range<u64>) -> Result<SpanBatch, StoreError> {
         let report = ReadReport::default();
-        Ok(self.read(entry, &[rows], None, &report).await?.batch)
+        Ok(self.read_first(entry, &[rows], None, WINDOW_BYTES_MAX, &report).await?.batch)
     }
 
-    /// Rows of a segment, in order, with few others between them where that is cheaper.
+    /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
+    /// `bytes_max`.
     pub async fn read_runs(
         &self,
         entry: &SegmentEntry,
         rows: &[Range<u64>],
+        bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        self.read(entry, rows, Some(&cache), report).await
+        self.read(entry, rows, Some(&cache), usize::MAX, bytes_max, report).await
+    }
+
+    /// The first of these rows, of few row groups.
+    async fn read_first(
+        &self,
+        entry: &SegmentEntry,
+        rows: &[Range<u64>],
+        cache: Option<&Arc<dyn ReadCache>>,
+        bytes_max: usize,
+        report: &ReadReport,
+    ) -> Result<ReadRows, StoreError> {
+        self.read(entry, rows, cache, GROUPS_AT_ONCE, bytes_max, report).await
     }
 
     async fn read(
@@ -381,11 +426,15 @@ impl Segments {
         entry: &SegmentEntry,
         rows: &[Range<u64>],
         cache: Option<&Arc<dyn ReadCache>>,
+        groups_max: usize,
+        bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
         let segment = self.opened(entry, report).await?;
         let since = Instant::now();
-        let plan = segment.plan_rows(rows, cache);
+        let rows: Vec<Range<u64>> =
+            rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
+        let plan = segment.plan_rows(&rows, cache);
         let runs = plan.runs().to_vec();
         let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
         let (pages, cached) = plan.pages();
@@ -400,7 +449,8 @@ impl Segments {
         };
         add_time(&report.fetch_us, since);
         let since = Instant::now();
-        let decoding = Decoding::new(segment, plan, fetched).map(Arc::new);
+        let decoding = Decoding::new(segment, plan, fetched);
+        let decoding = decoding.map(|decoding| Arc::new(decoding.at_most(bytes_max)));
         let decoding = decoding.map_err(|error| self.damaged(entry, error))?;
         self.helpers.help(&decoding);
         let decoded = if rows <= INLINE_ROWS_MAX {
@@ -411,7 +461,7 @@ impl Segments {
                 .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
         };
         let batch = decoded.map_err(|error| self.damaged(entry, error))?;
-        add(&report.rows_decoded, rows);
+        add(&report.rows_decoded, batch.len() as u64);
         add_time(&report.decode_us, since);
         // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
         tokio::task::yield_now().await;

@@ -38,6 +38,7 @@ pub struct Decoding<S> {
     source: PageSource,
     cache: Option<Arc<dyn ReadCache>>,
     rows: u64,
+    heap_bytes_max: usize,
     work: Work,
 }
 
@@ -109,7 +110,14 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 })
             }
         };
-        Ok(Self { segment, source, cache: plan.cache, rows, work })
+        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: usize::MAX, work })
+    }
+
+    /// The same, but it ends behind the slab with which its spans take so much: a few bytes in a file can be a whole
+    /// stack trace in each of thousands of rows.
+    #[must_use]
+    pub fn at_most(self, heap_bytes_max: usize) -> Self {
+        Self { heap_bytes_max, ..self }
     }
 
     /// How much of it others can do: so many columns.
@@ -139,7 +147,8 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         }
     }
 
-    /// The spans of the plan's [runs](RowsPlan::runs), in order. Once: asking again is an error.
+    /// The spans of the plan's [runs](RowsPlan::runs), in order, or the first of them if all are more than
+    /// [`at_most`](Self::at_most) allows. Once: asking again is an error.
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if bytes are missing, or what was
@@ -153,12 +162,15 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             }
             Work::Parts(parts) => {
                 for part in std::mem::take(&mut *lock(parts)) {
-                    self.decode_part(part, &mut unpacker)?;
+                    if unpacker.heap_bytes() < self.heap_bytes_max {
+                        self.decode_part(part, &mut unpacker)?;
+                    }
                 }
             }
         }
+        let is_cut = unpacker.heap_bytes() >= self.heap_bytes_max;
         let batch = unpacker.finish();
-        if batch.len() as u64 != self.rows {
+        if batch.len() as u64 != self.rows && !is_cut {
             let detail = format!("{} rows were decoded instead of {}", batch.len(), self.rows);
             return Err(FormatError::damaged(WHAT, detail));
         }
@@ -214,6 +226,9 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                     let detail = format!("row {start} of a row group has more than can be held");
                     return Err(FormatError::damaged(WHAT, detail));
                 }
+            }
+            if unpacker.heap_bytes() >= self.heap_bytes_max {
+                return Ok(());
             }
             if slab.end == slab_end(start) {
                 rows_at_once = SLAB_ROWS;

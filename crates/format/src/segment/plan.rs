@@ -157,6 +157,13 @@ impl OpenSegment {
         RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, dictionaries }
     }
 
+    /// The first of these rows, as many as are in so many row groups.
+    pub fn rows_of_groups(&self, rows: &Range<u64>, groups: usize) -> Range<u64> {
+        let last =
+            self.groups.iter().filter(|group| group.rows.end > rows.start).nth(groups.saturating_sub(1));
+        rows.start..last.map_or(rows.end, |last| last.rows.end.min(rows.end))
+    }
+
     /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the last
     /// are ignored.
     pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {

@@ -41,6 +41,11 @@ impl<'s> Unpacker<'s> {
         }
     }
 
+    /// Of what was pushed so far.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.builder.heap_bytes()
+    }
+
     pub(super) fn finish(mut self) -> SpanBatch {
         self.builder.finish()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tracelake_query::{EngineOptions, GapKind};
+use tracelake_query::{EngineOptions, GapKind, TraceLimits};
 use tracelake_store::env::fault_store::{Fault, Operation};
 
 use crate::support::{World, trace_id};
@@ -106,4 +106,56 @@ async fn a_batch_that_is_late_names_the_segments_that_it_did_not_read() {
             }
         }
     }
+}
+
+/// Much text that compresses, and is another in each span.
+fn large(number: u64, bytes: usize) -> String {
+    let text = format!("{number} ") + &"step ".repeat(bytes / 5);
+    format!(r#","attributes":[{{"key":"prompt","value":{{"stringValue":"{text}"}}}}]"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_that_are_too_large_together_are_read_one_by_one_and_whole() {
+    let world = World::new(1, EngineOptions::default()).await;
+    for tens in 0..12 {
+        let texts: Vec<String> = (0..10).map(|one| large(tens * 10 + one, 1 << 20)).collect();
+        let spans: Vec<_> = texts.iter().zip(tens * 10..).map(|(text, at)| (at, at, &**text)).collect();
+        world.ingest(&spans).await;
+    }
+    world.flush().await;
+    let ids = (0..120).map(trace_id).collect();
+    let mut answers = Box::pin(world.engine.traces(&world.tenant, ids));
+    let mut found = BTreeSet::new();
+    while let Some((id, spans)) = answers.next().await {
+        let spans = spans.expect("it is there");
+        assert_eq!((spans.len(), spans.missing()), (1, [].as_slice()));
+        assert!(spans.spans().all(|span| span.trace_id() == id));
+        found.insert(id);
+    }
+    assert_eq!(found.len(), 120);
+    // All of them up to the limit, and then each once.
+    let decoded = rows_decoded(&world);
+    assert!(decoded > 120, "{decoded} rows were decoded: they were not too large together");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_decoded_until_it_is_as_large_as_an_answer_may_be() {
+    // One generation.
+    const SPANS: u64 = 500;
+    let trace = TraceLimits { spans_max: usize::MAX, heap_bytes_max: 4 << 20 };
+    let world = World::new(1, EngineOptions { trace, ..EngineOptions::default() }).await;
+    for hundreds in 0..SPANS / 100 {
+        let texts: Vec<String> = (0..100).map(|one| large(hundreds * 100 + one, 100_000)).collect();
+        let spans: Vec<_> = texts.iter().zip(hundreds * 100..).map(|(text, at)| (1, at, &**text)).collect();
+        world.ingest(&spans).await;
+    }
+    world.flush().await;
+    let (spans, explained) = world.look_up(1).await;
+    let spans = spans.expect("a part");
+    let kinds: Vec<_> = spans.missing().iter().map(|gap| gap.kind).collect();
+    assert_eq!(kinds, [GapKind::Limit]);
+    assert!((1..=42).contains(&spans.len()), "{} spans of 100 KB in 4 MiB", spans.len());
+    // A column has 32 MiB of text at most when it is decoded.
+    let decoded = explained.reads.rows_decoded;
+    assert!(decoded < SPANS * 3 / 4, "{decoded} of {SPANS} rows were decoded");
 }

@@ -281,7 +281,8 @@ async fn spans_of_tenant(store: &Store, tenant: &TenantId, number: u64) -> Vec<S
     }
     for entry in &snapshot.manifest.segments {
         let part = find(store, entry, tenant, &id).await.expect("a readable segment");
-        found.extend(part.iter().flat_map(|part| part.batch.spans().map(|span| span.span_id())));
+        let batches = part.iter().flat_map(|part| &part.batches);
+        found.extend(batches.flat_map(|batch| batch.spans().map(|span| span.span_id())));
     }
     found.sort();
     found

@@ -133,7 +133,7 @@ async fn rows(store: &Store, numbers: impl IntoIterator<Item = u64>) -> BTreeMap
         let mut count = in_memory.map(|part| part.rows.len()).sum();
         for entry in &snapshot.manifest.segments {
             let found = find(store, entry, &tenant, &id).await.expect("it is readable");
-            count += found.map_or(0, |found| found.batch.len());
+            count += found.iter().flat_map(|found| &found.batches).map(|batch| batch.len()).sum::<usize>();
         }
         rows.insert(number, count);
     }

@@ -44,5 +44,9 @@ pub(crate) async fn find(
         Some(may_hold) => may_hold,
         None => segments.may_hold_read(entry, &[key], &report).await? == [true],
     };
-    if may_hold { segments.search(entry, tenant, trace_id, u64::MAX, &report).await } else { Ok(None) }
+    if may_hold {
+        segments.search(entry, tenant, trace_id, u64::MAX, usize::MAX, &report).await
+    } else {
+        Ok(None)
+    }
 }

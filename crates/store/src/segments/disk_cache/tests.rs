@@ -268,11 +268,12 @@ async fn wrong_bytes_that_the_bucket_gave_once_are_not_believed_for_good() {
         let key = [filter_key(tenant_hash(&tenant), &trace_id)];
         // A filter that is damaged allows everything.
         assert_eq!(segments.may_hold_read(&entry, &key, &report).await.expect("it answers"), [true]);
-        let found = segments.search(&entry, &tenant, &trace_id, 10, &report).await;
+        let found = segments.search(&entry, &tenant, &trace_id, 10, usize::MAX, &report).await;
         assert!(found.is_err(), "{damaged_at}: {found:?}");
 
         objects.put(&path, written.bytes.clone().into()).await.expect("in memory");
-        let found = segments.search(&entry, &tenant, &trace_id, 10, &report).await.expect("it is whole");
+        let found =
+            segments.search(&entry, &tenant, &trace_id, 10, usize::MAX, &report).await.expect("it is whole");
         assert_eq!(found.map(|found| found.rows_total), Some(1), "{damaged_at}");
     }
 }
