@@ -7,6 +7,7 @@
 
 mod check;
 mod column;
+mod column_set;
 pub mod columns;
 mod decode;
 mod directory;
@@ -14,6 +15,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
+mod inflate;
 mod layout;
 mod merge;
 pub mod meta;
@@ -33,6 +35,7 @@ mod slice;
 mod unpack;
 mod write;
 
+pub use column_set::ColumnSet;
 pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeType};
 pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
@@ -40,7 +43,7 @@ pub use filter::TraceFilter;
 pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
-pub use pages::{CachedPage, ReadCache};
+pub use pages::{CachedPage, PageKey, ReadCache};
 pub use plan::RowsPlan;
 pub use row_group::{RowGroupReader, WholeSegment};
 pub use write::{
@@ -48,7 +51,7 @@ pub use write::{
 };
 
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The key of the footer's metadata under which a segment describes itself.
 const METADATA_KEY: &str = "tracelake";

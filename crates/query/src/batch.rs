@@ -311,8 +311,8 @@ impl Worker {
         let Some(assembler) = traces.get_mut(trace_id) else { return };
         for Located { segment, trace } in parts {
             let Some(entry) = view.segments.get(*segment) else { continue };
-            let rows = trace.first_row..trace.first_row + trace.rows.min(assembler.spans_left() as u64);
-            let read = twice(|| segments.read_trace(entry, trace_id, rows.clone(), bytes_max, report)).await;
+            let rows_max = assembler.spans_left() as u64;
+            let read = twice(|| segments.read_trace(entry, trace, rows_max, bytes_max, report)).await;
             match read {
                 Ok(batches) => {
                     let rows: usize = batches.iter().map(SpanBatch::len).sum();

@@ -21,8 +21,8 @@ use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter, WholeSegment,
-    WrittenSegment,
+    ColumnSet, Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter,
+    WholeSegment, WrittenSegment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
@@ -129,6 +129,15 @@ pub struct ReadRows {
     pub batch: SpanBatch,
     /// Which they were to be.
     pub runs: Vec<Range<u64>>,
+}
+
+/// What is read of a segment.
+#[derive(Clone, Copy)]
+struct Wanted<'r> {
+    /// In order.
+    rows: &'r [Range<u64>],
+    /// They have nothing in other columns.
+    filled: ColumnSet,
 }
 
 /// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
@@ -359,28 +368,29 @@ impl Segments {
         report: &ReadReport,
     ) -> Result<Option<FoundInSegment>, StoreError> {
         let Some(found) = self.locate(entry, tenant, trace_id, report).await? else { return Ok(None) };
-        let rows_total = found.rows;
-        let rows = found.first_row..found.first_row + rows_total.min(rows_max);
-        let batches = self.read_trace(entry, trace_id, rows, bytes_max, report).await?;
-        Ok(Some(FoundInSegment { batches, rows_total }))
+        let batches = self.read_trace(entry, &found, rows_max, bytes_max, report).await?;
+        Ok(Some(FoundInSegment { batches, rows_total: found.rows }))
     }
 
-    /// Rows that the directory says are a trace's, a few row groups at a time, until they take `bytes_max`.
+    /// The rows of a trace that was located, at most `rows_max`, a few row groups at a time, until they take
+    /// `bytes_max`.
     pub async fn read_trace(
         &self,
         entry: &SegmentEntry,
-        trace_id: &TraceId,
-        mut rows: Range<u64>,
+        trace: &TraceEntry,
+        rows_max: u64,
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<Vec<SpanBatch>, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
         let (mut batches, mut bytes) = (Vec::new(), 0);
+        let mut rows = trace.first_row..trace.first_row + trace.rows.min(rows_max);
         while !rows.is_empty() && bytes < bytes_max {
-            let now = slice::from_ref(&rows);
-            let batch = self.read_first(entry, now, Some(&cache), bytes_max - bytes, report).await?.batch;
-            if batch.is_empty() || batch.trace_ids().any(|other| other != trace_id) {
-                return Err(other_trace(entry, trace_id));
+            let wanted = Wanted { rows: slice::from_ref(&rows), filled: trace.columns };
+            let read = self.read_first(entry, wanted, Some(&cache), bytes_max - bytes, report);
+            let batch = read.await?.batch;
+            if batch.is_empty() || batch.trace_ids().any(|other| *other != trace.trace_id) {
+                return Err(other_trace(entry, &trace.trace_id));
             }
             rows.start += batch.len() as u64;
             bytes += batch.heap_bytes();
@@ -393,7 +403,8 @@ impl Segments {
     /// kept.
     pub async fn read_rows(&self, entry: &SegmentEntry, rows: Range<u64>) -> Result<SpanBatch, StoreError> {
         let report = ReadReport::default();
-        Ok(self.read_first(entry, &[rows], None, WINDOW_BYTES_MAX, &report).await?.batch)
+        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL };
+        Ok(self.read_first(entry, wanted, None, WINDOW_BYTES_MAX, &report).await?.batch)
     }
 
     /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
@@ -406,25 +417,26 @@ impl Segments {
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        self.read(entry, rows, Some(&cache), usize::MAX, bytes_max, report).await
+        let wanted = Wanted { rows, filled: ColumnSet::ALL };
+        self.read(entry, wanted, Some(&cache), usize::MAX, bytes_max, report).await
     }
 
     /// The first of these rows, of few row groups.
     async fn read_first(
         &self,
         entry: &SegmentEntry,
-        rows: &[Range<u64>],
+        wanted: Wanted<'_>,
         cache: Option<&Arc<dyn ReadCache>>,
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
-        self.read(entry, rows, cache, GROUPS_AT_ONCE, bytes_max, report).await
+        self.read(entry, wanted, cache, GROUPS_AT_ONCE, bytes_max, report).await
     }
 
     async fn read(
         &self,
         entry: &SegmentEntry,
-        rows: &[Range<u64>],
+        wanted: Wanted<'_>,
         cache: Option<&Arc<dyn ReadCache>>,
         groups_max: usize,
         bytes_max: usize,
@@ -433,8 +445,8 @@ impl Segments {
         let segment = self.opened(entry, report).await?;
         let since = Instant::now();
         let rows: Vec<Range<u64>> =
-            rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
-        let plan = segment.plan_rows(&rows, cache);
+            wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
+        let plan = segment.plan_rows(&rows, wanted.filled, cache);
         let runs = plan.runs().to_vec();
         let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
         let (pages, cached) = plan.pages();

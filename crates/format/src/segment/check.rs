@@ -1,15 +1,19 @@
 //! Checks a whole segment: every byte, and that directory, filter and rows say the same.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tracelake_model::TraceId;
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
+use tracelake_model::{SpanView, TraceId};
 
+use super::columns::AttributeType;
 use super::directory::{Block, DirectoryBlock, TraceEntry};
 use super::filter::TraceFilter;
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
+use super::schema;
 
 /// Rows decoded at once.
 const CHECK_ROWS: u64 = 32_768;
@@ -96,13 +100,14 @@ impl Check<'_> {
     /// Compares a block's entries with the rows; returns how many traces it lists.
     fn block(&mut self, block: &Block, part: &SegmentTenant, filter: Option<&TraceFilter>) -> u64 {
         let Some(bytes) = self.bytes(&block.range()) else { return 0 };
-        let entries: Vec<TraceEntry> = match DirectoryBlock::decode(block, &bytes) {
-            Ok(block) => block.entries().collect(),
-            Err(error) => {
-                self.say(error.to_string());
-                return 0;
-            }
-        };
+        let entries: Vec<TraceEntry> =
+            match DirectoryBlock::decode(block, self.segment.directory.version(), &bytes) {
+                Ok(block) => block.entries().collect(),
+                Err(error) => {
+                    self.say(error.to_string());
+                    return 0;
+                }
+            };
         let key = |entry: &TraceEntry| (trace_hash(&entry.trace_id), *entry.trace_id.as_bytes());
         if !entries.is_sorted_by(|a, b| key(a) < key(b))
             || entries.first().is_some_and(|entry| key(entry).0 != block.first_hash)
@@ -139,6 +144,32 @@ impl Check<'_> {
         }
     }
 
+    /// The columns that spans have something in, of those that may be empty.
+    fn filled(&self, spans: &[SpanView<'_>]) -> impl Iterator<Item = usize> + use<> {
+        let (mut names, mut seen) = (BTreeSet::<String>::new(), HashSet::new());
+        for span in spans {
+            let fixed = [
+                (schema::PARENT_SPAN_ID, span.parent_span_id().is_some()),
+                (schema::STATUS_MESSAGE, !span.status_message().is_empty()),
+                (schema::TRACE_STATE, !span.trace_state().is_empty()),
+                (schema::EVENTS, span.events().next().is_some()),
+                (schema::LINKS, span.links().next().is_some()),
+            ];
+            names.extend(fixed.into_iter().filter(|(_, filled)| *filled).map(|(name, _)| name.to_owned()));
+            seen.clear();
+            for (key, value) in span.attributes() {
+                let mut columns = self.segment.attribute_columns.iter();
+                let own =
+                    columns.any(|column| column.key == key && AttributeType::of(&value) == Some(column.kind));
+                // The first of its type has the column.
+                let own = own && seen.insert(key);
+                names.insert(if own { schema::attribute_field_name(key) } else { schema::ATTRIBUTES.into() });
+            }
+        }
+        let schema = Arc::clone(&self.segment.schema);
+        names.into_iter().filter_map(move |name| schema.index_of(&name).ok())
+    }
+
     fn trace(&mut self, entry: &TraceEntry, first_row: u64, batch: &tracelake_model::SpanBatch) {
         let from = (entry.first_row - first_row) as usize;
         let spans: Vec<_> = (from..from + entry.rows as usize)
@@ -156,8 +187,14 @@ impl Check<'_> {
             || errors != entry.errors
         {
             self.say(format!("the directory's summary of trace {} is not that of its rows", entry.trace_id));
+        } else if let Some(column) = self.filled(&spans).find(|column| !entry.columns.contains(*column)) {
+            let name = self.segment.schema.fields().get(column).map_or("", |field| field.name());
+            self.say(format!("the directory says that trace {} has nothing in {name}", entry.trace_id));
         } else if !spans.is_sorted_by_key(|span| (span.start_unix_nano(), span.span_id())) {
             self.say(format!("rows of trace {} are not in order", entry.trace_id));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,7 +208,7 @@ impl<'p> OpenPage<'p> {
         let levels = if is_nested {
             let repetition = all(&mut levels(&mut rest, *rep_level_encoding, 1)?, *num_values)?;
             let definition = all(&mut levels(&mut rest, *def_level_encoding, width)?, *num_values)?;
-            let begun = repetition.iter().filter(|repeated| **repeated == 0).count();
+            let begun = count(&repetition, |repeated| repeated == 0);
             if begun as u64 != rows || repetition.first().is_some_and(|repeated| *repeated > 0) {
                 return Err(lost_rows());
             }
@@ -234,9 +234,8 @@ impl<'p> OpenPage<'p> {
             Levels::Nested { repetition, definition, at } => {
                 let levels = next_rows(repetition, at, rows)?;
                 let definition = definition.get(levels).unwrap_or_default();
-                let values = definition.iter().filter(|level| u32::from(**level) == max).count();
-                let is_element = |level: &&u8| u32::from(**level) >= ELEMENT_LEVEL;
-                (values, definition.iter().filter(is_element).count())
+                let values = count(definition, |level| u32::from(level) == max);
+                (values, count(definition, |level| u32::from(level) >= ELEMENT_LEVEL))
             }
         };
         self.values.skip(values)?;
@@ -335,11 +334,35 @@ fn all(levels: &mut Hybrid<'_>, count: u32) -> Result<Vec<u8>, ParquetError> {
 /// The levels of the next rows.
 fn next_rows(repetition: &[u8], at: &mut usize, rows: usize) -> Result<Range<usize>, ParquetError> {
     let start = *at;
-    for _ in 0..rows {
-        let after = repetition.get(*at + 1..).ok_or_else(lost_rows)?;
-        *at += 1 + after.iter().take_while(|repeated| **repeated > 0).count();
-    }
-    Ok(start..*at)
+    let mut left = rows;
+    let levels = repetition.get(start..).ok_or_else(lost_rows)?;
+    let whole = levels.chunks(LEVELS_AT_ONCE).take_while(|levels| {
+        let begun = count(levels, |repeated| repeated == 0);
+        let fits = begun <= left;
+        left -= if fits { begun } else { 0 };
+        fits
+    });
+    *at = (start + LEVELS_AT_ONCE * whole.count()).min(repetition.len());
+    let rest = repetition.get(*at..).unwrap_or_default();
+    *at += rest
+        .iter()
+        .take_while(|repeated| {
+            let begins = **repeated == 0;
+            let fits = !begins || left > 0;
+            left -= usize::from(begins && fits);
+            fits
+        })
+        .count();
+    if left > 0 { Err(lost_rows()) } else { Ok(start..*at) }
+}
+
+/// So many are counted with vector instructions, in sums of a byte.
+const LEVELS_AT_ONCE: usize = 128;
+
+/// How many of the levels are such.
+fn count(levels: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    let of_chunk = |levels: &[u8]| usize::from(levels.iter().map(|level| u8::from(is(*level))).sum::<u8>());
+    levels.chunks(LEVELS_AT_ONCE).map(of_chunk).sum()
 }
 
 /// Whose elements are whose.

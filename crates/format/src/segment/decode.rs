@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tracelake_model::SpanBatch;
 
 use super::column::{LeafPages, read_column};
+use super::column_set::ColumnSet;
 use super::directory::TraceEntry;
 use super::open::{OpenSegment, RowGroup};
 use super::pages::{CachedPage, FetchedParts, PageSource, ReadCache};
@@ -307,8 +308,9 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 let (page, fetched) = loaded.map_err(parquet_error(READING))?;
                 let descriptor = segment.descriptor.column(leaf.leaf);
                 let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
-                if let Some(cache) = &self.cache {
-                    cache.insert_page(segment.meta.id, range.start, page.without(&fetched));
+                let key = planned.place.key(segment.meta.id);
+                if let Some(cache) = self.cache.as_ref().filter(|cache| cache.wants_page(key)) {
+                    cache.insert_page(key, page.without(&fetched));
                 }
                 planned.page = Some(page);
             }
@@ -352,7 +354,7 @@ impl OpenSegment {
         rows: Range<u64>,
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
-        Decoding::new(self, self.plan_rows(&[rows], None), fetched)?.finish()
+        Decoding::new(self, self.plan_rows(&[rows], ColumnSet::ALL, None), fetched)?.finish()
     }
 
     /// The spans of a trace that [`find_trace`](Self::find_trace) found. Never another trace's.
@@ -364,7 +366,8 @@ impl OpenSegment {
         entry: &TraceEntry,
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
-        let batch = self.decode_rows(entry.row_range(), fetched)?;
+        let plan = self.plan_rows(&[entry.row_range()], entry.columns, None);
+        let batch = Decoding::new(self, plan, fetched)?.finish()?;
         let others = batch.trace_ids().any(|trace_id| *trace_id != entry.trace_id);
         if others || batch.len() as u64 != entry.rows {
             return Err(FormatError::damaged(WHAT, "its directory and rows contradict each other"));

@@ -9,13 +9,16 @@ use std::ops::Range;
 use tracelake_model::TraceId;
 use tracelake_model::hash::trace_hash;
 
+use super::column_set::ColumnSet;
 use crate::FormatError;
 
 pub use block::DirectoryBlock;
 pub(super) use build::DirectoryBuilder;
 
 const MAGIC: [u8; 4] = *b"TLDI";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// From this version on blocks say in which columns their traces have anything.
+const VERSION_WITH_COLUMNS: u32 = 2;
 const HEADER_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 48;
 const WHAT: &str = "trace directory";
@@ -50,6 +53,8 @@ pub struct TraceEntry {
     pub services: Vec<Box<str>>,
     /// Whether there are services beyond those listed.
     pub more_services: bool,
+    /// The file's columns in which it may have anything.
+    pub columns: ColumnSet,
 }
 
 /// What identifies a trace to a reader: its root.
@@ -88,12 +93,23 @@ impl Block {
 }
 
 /// Finds the block of a trace.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DirectoryIndex {
+    version: u32,
     blocks: Vec<Block>,
 }
 
 impl DirectoryIndex {
+    /// Of the version that is written.
+    pub(super) fn new() -> Self {
+        Self { version: VERSION, blocks: Vec::new() }
+    }
+
+    /// Of the format, which is that of its blocks, too.
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
     pub(super) fn blocks(&self) -> &[Block] {
         &self.blocks
     }
@@ -108,7 +124,7 @@ impl DirectoryIndex {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + ENTRY_BYTES * self.blocks.len());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&(self.blocks.len() as u32).to_le_bytes());
         for block in &self.blocks {
             out.extend_from_slice(&block.tenant.to_le_bytes());
@@ -132,7 +148,7 @@ impl DirectoryIndex {
             return Err(damaged("does not begin with TLDI"));
         }
         let version = u32::from_le_bytes([v0, v1, v2, v3]);
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(FormatError::Version { what: WHAT, found: version, supported: VERSION });
         }
         let (entries, rest) = entries.as_chunks::<ENTRY_BYTES>();
@@ -148,7 +164,7 @@ impl DirectoryIndex {
         if !in_order {
             return Err(damaged("its blocks are not in order"));
         }
-        Ok(Self { blocks })
+        Ok(Self { version, blocks })
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

@@ -41,8 +41,10 @@ pub fn segment_open(data: &[u8]) {
             len: bytes.len() as u32,
             crc32c: crc32c::crc32c(bytes),
         };
-        if let Ok(block) = DirectoryBlock::decode(&block, bytes) {
-            assert_eq!(block.entries().count(), traces as usize);
+        for version in 1..=2 {
+            if let Ok(block) = DirectoryBlock::decode(&block, version, bytes) {
+                assert_eq!(block.entries().count(), traces as usize);
+            }
         }
     }
     open_tail(data);
@@ -154,7 +156,7 @@ fn open_file(file: &Bytes) -> Option<(SegmentMeta, OpenSegment)> {
 
 /// `data` as the footer of an empty file, and split into directory index, checksum table and footer.
 fn open_tail(data: &[u8]) {
-    let index = DirectoryIndex::default().to_bytes();
+    let index = DirectoryIndex::new().to_bytes();
     let at = index.len() as u64;
     let table = ChecksumTable::of(&vec![0; index.len()]).to_bytes();
     let whole = [index.as_slice(), table.as_slice(), data].concat();

@@ -276,7 +276,7 @@ impl OpenSegment {
         let block = blocks.get(at).filter(|block| block.range() == *block_range);
         let block =
             block.ok_or_else(|| FormatError::damaged(WHAT, "has no directory block at that place"))?;
-        DirectoryBlock::decode(block, block_bytes)
+        DirectoryBlock::decode(block, self.directory.version(), block_bytes)
     }
 }
 

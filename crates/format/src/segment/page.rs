@@ -10,67 +10,49 @@ use parquet::basic::{Compression, Encoding};
 use parquet::column::page::Page;
 use parquet::errors::ParquetError;
 
+use super::inflate::inflate;
+
 /// Nesting of what a header may have that is not known here.
 const SKIP_DEPTH_MAX: u32 = 8;
 
-/// Makes pages of bytes; keeps what decompression needs from one to the next.
-pub(super) struct PageDecoder {
-    zstd: zstd::bulk::Decompressor<'static>,
-}
-
-impl std::fmt::Debug for PageDecoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PageDecoder").finish_non_exhaustive()
+/// The page in `bytes`, which have its header and nothing behind it. `bytes_max` is what it may be decompressed.
+pub(super) fn decode_page(
+    bytes: &Bytes,
+    compression: Compression,
+    bytes_max: usize,
+) -> Result<Page, ParquetError> {
+    let mut reader = CompactReader { bytes, at: 0 };
+    let header = PageHeader::read(&mut reader)?;
+    let body = bytes.slice(reader.at..);
+    let (compressed, size) = (header.compressed_bytes, header.uncompressed_bytes);
+    if usize::try_from(compressed) != Ok(body.len()) {
+        return Err(invalid("has another length than its header says"));
     }
-}
-
-impl PageDecoder {
-    pub(super) fn new() -> Result<Self, ParquetError> {
-        Ok(Self { zstd: zstd::bulk::Decompressor::new()? })
+    let size = usize::try_from(size).ok().filter(|size| *size <= bytes_max);
+    let size = size.ok_or_else(|| invalid("is larger than its column chunk"))?;
+    let buf = match compression {
+        Compression::UNCOMPRESSED => body,
+        _ if size == 0 => Bytes::new(),
+        Compression::ZSTD(_) => Bytes::from(inflate(&body, size)?),
+        other => return Err(invalid(&format!("is compressed as {other}, which Tracelake does not do"))),
+    };
+    if buf.len() != size {
+        return Err(invalid("decompresses to another length than its header says"));
     }
-
-    /// The page in `bytes`, which have its header and nothing behind it. `bytes_max` is what it may be
-    /// decompressed.
-    pub(super) fn decode(
-        &mut self,
-        bytes: &Bytes,
-        compression: Compression,
-        bytes_max: usize,
-    ) -> Result<Page, ParquetError> {
-        let mut reader = CompactReader { bytes, at: 0 };
-        let header = PageHeader::read(&mut reader)?;
-        let body = bytes.slice(reader.at..);
-        let (compressed, size) = (header.compressed_bytes, header.uncompressed_bytes);
-        if usize::try_from(compressed) != Ok(body.len()) {
-            return Err(invalid("has another length than its header says"));
+    Ok(match header.kind {
+        PageKind::Data { values, encoding, definition, repetition } => Page::DataPage {
+            buf,
+            num_values: values,
+            encoding,
+            def_level_encoding: definition,
+            rep_level_encoding: repetition,
+            statistics: None,
+        },
+        PageKind::Dictionary { values, encoding, is_sorted } => {
+            Page::DictionaryPage { buf, num_values: values, encoding, is_sorted }
         }
-        let size = usize::try_from(size).ok().filter(|size| *size <= bytes_max);
-        let size = size.ok_or_else(|| invalid("is larger than its column chunk"))?;
-        let buf = match compression {
-            Compression::UNCOMPRESSED => body,
-            _ if size == 0 => Bytes::new(),
-            Compression::ZSTD(_) => Bytes::from(self.zstd.decompress(&body, size)?),
-            other => return Err(invalid(&format!("is compressed as {other}, which Tracelake does not do"))),
-        };
-        if buf.len() != size {
-            return Err(invalid("decompresses to another length than its header says"));
-        }
-        Ok(match header.kind {
-            PageKind::Data { values, encoding, definition, repetition } => Page::DataPage {
-                buf,
-                num_values: values,
-                encoding,
-                def_level_encoding: definition,
-                rep_level_encoding: repetition,
-                statistics: None,
-            },
-            PageKind::Dictionary { values, encoding, is_sorted } => {
-                Page::DictionaryPage { buf, num_values: values, encoding, is_sorted }
-            }
-        })
-    }
+    })
 }
-
 pub(super) fn invalid(detail: &str) -> ParquetError {
     ParquetError::General(format!("a page {detail}"))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::RowGroups;
@@ -16,21 +16,34 @@ use tracelake_model::Resource;
 use ulid::Ulid;
 
 use super::layout::{ChunkCodec, GroupLayout};
-use super::page::{PageDecoder, invalid};
+use super::page::{decode_page, invalid};
 use super::page_values::{Dictionary, Layout};
 
 /// Keeps what reading had to work for, within a budget of bytes: pages after decompression, so that the
 /// next lookup nearby need neither fetch, verify nor decompress them, and resources, which are few and the
 /// same everywhere.
 pub trait ReadCache: std::fmt::Debug + Send + Sync {
-    /// The page that begins at a byte of a segment's file.
-    fn page(&self, segment: Ulid, offset: u64) -> Option<CachedPage>;
+    /// A page.
+    fn page(&self, key: PageKey) -> Option<CachedPage>;
+    /// Whether to offer a page that it did not have: what is offered may have to be copied.
+    fn wants_page(&self, key: PageKey) -> bool;
     /// Offers a page.
-    fn insert_page(&self, segment: Ulid, offset: u64, page: CachedPage);
+    fn insert_page(&self, key: PageKey, page: CachedPage);
     /// The resource that is stored as this text.
     fn resource(&self, text: &str) -> Option<Arc<Resource>>;
     /// Offers a resource.
     fn insert_resource(&self, text: &str, resource: &Arc<Resource>);
+}
+
+/// Which page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PageKey {
+    /// In whose file.
+    pub segment: Ulid,
+    /// Where it begins there.
+    pub offset: u64,
+    /// Whether it is a dictionary: those are for all pages of a column in a row group.
+    pub is_dictionary: bool,
 }
 
 /// A page in a [`ReadCache`]. Cheap to clone.
@@ -127,13 +140,11 @@ impl FetchedParts {
 #[derive(Debug)]
 pub(super) struct PageSource {
     fetched: FetchedParts,
-    /// Those that no thread is using.
-    decoders: Mutex<Vec<PageDecoder>>,
 }
 
 impl PageSource {
     pub(super) fn new(fetched: FetchedParts) -> Self {
-        Self { fetched, decoders: Mutex::default() }
+        Self { fetched }
     }
 
     /// Bytes of the file, not verified.
@@ -145,12 +156,7 @@ impl PageSource {
     pub(super) fn load(&self, codec: ChunkCodec, range: &Range<u64>) -> Result<(Page, Bytes), ParquetError> {
         let bytes = self.fetched.bytes(range)?;
         let bytes_max = usize::try_from(codec.uncompressed_bytes).unwrap_or(usize::MAX);
-        let decoders = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = decoders().pop();
-        let mut decoder = idle.map_or_else(PageDecoder::new, Ok)?;
-        let page = decoder.decode(&bytes, codec.compression, bytes_max)?;
-        decoders().push(decoder);
-        Ok((page, bytes))
+        decode_page(&bytes, codec.compression, bytes_max).map(|page| (page, bytes))
     }
 }
 
@@ -160,6 +166,12 @@ pub(super) struct PagePlace {
     pub(super) range: Range<u64>,
     /// Counted within the row group.
     pub(super) rows: Option<Range<u64>>,
+}
+
+impl PagePlace {
+    pub(super) fn key(&self, segment: Ulid) -> PageKey {
+        PageKey { segment, offset: self.range.start, is_dictionary: self.rows.is_none() }
+    }
 }
 
 /// One row group.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::column_set::ColumnSet;
 use super::open::{OpenSegment, RowGroup, UniformRows};
 use super::pages::{CachedPage, PagePlace, ReadCache};
 use super::schema;
@@ -106,8 +107,14 @@ pub(super) fn hull(runs: &[Range<u64>]) -> Range<u64> {
 }
 
 impl OpenSegment {
-    /// How to read these rows, which are in order. Rows beyond the last are ignored.
-    pub fn plan_rows(&self, rows: &[Range<u64>], cache: Option<&Arc<dyn ReadCache>>) -> RowsPlan {
+    /// How to read these rows, which are in order, and have nothing in other columns than these. Rows beyond the
+    /// last are ignored.
+    pub fn plan_rows(
+        &self,
+        rows: &[Range<u64>],
+        filled: ColumnSet,
+        cache: Option<&Arc<dyn ReadCache>>,
+    ) -> RowsPlan {
         let mut runs: Vec<Range<u64>> = Vec::with_capacity(rows.len());
         for range in rows {
             let range = range.start..range.end.min(self.meta.rows);
@@ -129,14 +136,14 @@ impl OpenSegment {
                 continue;
             }
             let mut columns = Vec::new();
-            for column in self.columns_to_read(group, &hull(&runs)) {
+            for column in self.columns_to_read(group, &hull(&runs), filled) {
                 let mut leaves = Vec::new();
                 for leaf in self.leaves.get(column).cloned().into_iter().flatten() {
                     let places = group.layout.pages(leaf);
                     let places =
                         places.filter(|place| place.rows.as_ref().is_none_or(|rows| overlap(&runs, rows)));
                     let places = places.map(|place| {
-                        let page = cache.and_then(|cache| cache.page(self.meta.id, place.range.start));
+                        let page = cache.and_then(|cache| cache.page(place.key(self.meta.id)));
                         pages.add(page.is_some());
                         if place.rows.is_none() {
                             dictionaries.add(page.is_some());
@@ -167,15 +174,18 @@ impl OpenSegment {
     /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the last
     /// are ignored.
     pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {
-        self.plan_rows(&[rows], None).ranges
+        self.plan_rows(&[rows], ColumnSet::ALL, None).ranges
     }
 
     /// The columns that have to be read for rows of a row group.
-    fn columns_to_read(&self, group: &RowGroup, rows: &Range<u64>) -> Vec<usize> {
+    fn columns_to_read(&self, group: &RowGroup, rows: &Range<u64>, filled: ColumnSet) -> Vec<usize> {
         let fields = self.schema.fields().iter().enumerate();
         fields
             .filter(|(column, field)| {
-                !NOT_READ.contains(&field.name().as_str()) && uniform_value(group, *column, rows).is_none()
+                // One that must have values is read, whatever the directory says.
+                (filled.contains(*column) || !field.is_nullable())
+                    && !NOT_READ.contains(&field.name().as_str())
+                    && uniform_value(group, *column, rows).is_none()
             })
             .map(|(column, _)| column)
             .collect()

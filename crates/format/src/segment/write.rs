@@ -265,16 +265,15 @@ impl SegmentWriter {
         row: &RowFacts,
         name: impl FnOnce() -> &'n str,
     ) -> Result<(), FormatError> {
-        let service = self.shared.services.get(row.resource as usize).and_then(|service| service.as_deref());
-        self.directory.push(row, name, service)?;
-        self.summary.push(row)?;
         let rows = self.file.rows_of_group() + slice.rows();
         if !self.texts.add(&self.shared, row.resource, row.scope, rows) {
             self.write(slice)?;
             self.end_row_group()?;
             self.texts.add(&self.shared, row.resource, row.scope, 0);
         }
-        Ok(())
+        let service = self.shared.services.get(row.resource as usize).and_then(|service| service.as_deref());
+        self.directory.push(row, name, service);
+        self.summary.push(row)
     }
 
     /// Writes the slice if it has enough.
@@ -291,7 +290,9 @@ impl SegmentWriter {
             return Ok(());
         }
         let tenants = self.summary.meta.tenants.iter().map(|part| part.tenant.as_str()).collect::<Vec<_>>();
-        self.file.write(rows, slice.finish(&tenants, &self.shared)?)?;
+        let arrays = slice.finish(&tenants, &self.shared)?;
+        self.directory.push_columns(&arrays)?;
+        self.file.write(rows, arrays)?;
         if self.file.rows_of_group() >= self.options.row_group_rows
             || self.file.bytes_of_group() >= ROW_GROUP_BYTES_MAX
         {

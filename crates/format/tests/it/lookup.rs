@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracelake_format::segment::{Decoding, SegmentWriterOptions, TraceFilter};
+use tracelake_format::segment::{ColumnSet, Decoding, SegmentWriterOptions, TraceFilter};
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
 use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
 
@@ -58,7 +58,7 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
         for (first, last) in [(0, 2_000), (0, 1), (17, 40), (63, 64), (60, 70), (1_999, 2_000)] {
             let alone = opened.decode_rows(first..last, fetch(&opened, &segment.bytes, first..last));
             let alone = alone.expect("own bytes");
-            let plan = opened.plan_rows(std::slice::from_ref(&(first..last)), None);
+            let plan = opened.plan_rows(std::slice::from_ref(&(first..last)), ColumnSet::ALL, None);
             let decoding =
                 Decoding::new(&opened, plan, fetch(&opened, &segment.bytes, first..last)).expect("own bytes");
             shared += usize::from(decoding.shared_columns() > 0);
@@ -76,6 +76,37 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
 }
 
 #[test]
+fn columns_in_which_a_trace_has_nothing_are_not_read() {
+    let tenants = two_tenants(seed());
+    // Traces of several slices, and slices of several traces.
+    let segment = write(&tenants, &columns(&tenants), &small());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    let (tenant, batches) = &tenants[0];
+    let (mut read, mut all, mut in_two_slices) = (0, 0, 0);
+    for id in traces(batches).keys() {
+        let entry = find(&opened, &segment.bytes, tenant, id).expect("own bytes").expect("there");
+        let pages = |filled| opened.plan_rows(&[entry.row_range()], filled, None).pages().0;
+        read += pages(entry.columns);
+        all += pages(ColumnSet::ALL);
+        let everything =
+            opened.decode_rows(entry.row_range(), fetch(&opened, &segment.bytes, entry.row_range()));
+        // What is missing among the bytes would be an error.
+        let plan = opened.plan_rows(&[entry.row_range()], entry.columns, None);
+        let bytes = |range: &std::ops::Range<u64>| {
+            (range.clone(), segment.bytes.slice(range.start as usize..range.end as usize))
+        };
+        let fetched = plan.ranges().iter().map(bytes).collect();
+        let alone = Decoding::new(&opened, plan, fetched).and_then(|decoding| decoding.finish());
+        let (alone, everything) = (alone.expect("own bytes"), everything.expect("own bytes"));
+        assert!(same_spans(alone.spans(), everything.spans()), "{id}");
+        let slice_of = |row: u64| row / small().page_rows as u64;
+        in_two_slices += usize::from(slice_of(entry.first_row) != slice_of(entry.row_range().end - 1));
+    }
+    assert!(read * 10 < all * 9, "{read} of {all} pages");
+    assert!(in_two_slices > 5, "{in_two_slices} traces lie in two slices");
+}
+
+#[test]
 fn a_damaged_page_is_an_error_whoever_decodes_it() {
     let tenants = two_tenants(seed());
     let segment = write(&tenants, &columns(&tenants), &SegmentWriterOptions::default());
@@ -86,7 +117,7 @@ fn a_damaged_page_is_an_error_whoever_decodes_it() {
         let mut damaged = whole.to_vec();
         damaged[whole.len() / 2] ^= 1;
         fetched[part] = (range.clone(), damaged.into());
-        let plan = opened.plan_rows(std::slice::from_ref(&(0..10)), None);
+        let plan = opened.plan_rows(std::slice::from_ref(&(0..10)), ColumnSet::ALL, None);
         let decoding = Decoding::new(&opened, plan, fetched.clone()).expect("all there");
         decoding.work();
         let error = decoding.finish().expect_err("damaged").to_string();

@@ -1,13 +1,14 @@
 //! What reading segments keeps in memory: pages after decompression, blocks of trace directories, and
 //! resources, each within a budget of bytes. Segments are immutable, so nothing here is ever stale.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
-use tracelake_format::segment::{CachedPage, DirectoryBlock, ReadCache};
+use tracelake_format::segment::{CachedPage, DirectoryBlock, PageKey, ReadCache};
 use tracelake_model::Resource;
 use ulid::Ulid;
 
@@ -19,6 +20,15 @@ const ENTRY_BYTES: usize = 128;
 
 /// Of a budget, the part for resources: a store has hundreds, of a KB each.
 const RESOURCES_SHARE: u64 = 16;
+
+/// Of a budget, the part for small dictionaries. A lookup needs some fifty, each for eight pages of its column: among
+/// pages, of which a large store has a hundred times more than there is room for, they would be gone before they
+/// are needed again.
+const DICTIONARIES_SHARE: u64 = 4;
+
+/// The largest dictionary that is kept among the small ones. To read one anew takes a fixed time, and most have a few
+/// hundred bytes.
+const SMALL_DICTIONARY_BYTES_MAX: usize = 4 << 10;
 
 #[derive(Debug, Clone)]
 enum Block {
@@ -53,10 +63,13 @@ impl Weighter<Arc<str>, Arc<Resource>> for ResourceBytes {
 /// A cache is divided by as many locks as give each of them so much, and no more: an entry must fit into one.
 const SHARD_BYTES: u64 = 8 << 20;
 
-/// Of an entry, to know how many there will be, roughly.
-const USUAL_BYTES: u64 = 4_096;
+/// Of a block, to know how many there will be, roughly.
+const BLOCK_BYTES: u64 = 4_096;
 
-fn cache<K, V, W>(bytes_max: u64, weighter: W) -> Cache<K, V, W, RandomState>
+/// The same of a small dictionary, and of a resource.
+const SMALL_BYTES: u64 = 512;
+
+fn cache<K, V, W>(bytes_max: u64, usual_bytes: u64, weighter: W) -> Cache<K, V, W, RandomState>
 where
     K: Eq + Hash,
     V: Clone,
@@ -64,7 +77,7 @@ where
 {
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let (entries, hasher, lifecycle) =
-        (count(bytes_max / USUAL_BYTES), RandomState::default(), DefaultLifecycle::default());
+        (count(bytes_max / usual_bytes), RandomState::default(), DefaultLifecycle::default());
     let options = OptionsBuilder::new()
         .shards(count((bytes_max / SHARD_BYTES).clamp(1, 64)))
         .estimated_items_capacity(entries)
@@ -76,19 +89,56 @@ where
     }
 }
 
+/// Which pages were missed of late. Those of a large store are asked for once and not again for a long time: to copy them
+/// into a cache and to throw others out of it took a tenth of a lookup.
+#[derive(Debug)]
+struct Missed {
+    /// By the lower bits of a place's hash its upper ones, of the last page that came there.
+    slots: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+impl Missed {
+    /// Four times as many as a cache of so many bytes has, roughly.
+    fn new(bytes_max: u64) -> Self {
+        let slots = (bytes_max / (BLOCK_BYTES / 4)).next_power_of_two().min(1 << 24);
+        Self { slots: (0..slots).map(|_| AtomicU32::new(0)).collect(), hasher: RandomState::default() }
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        size_of_val(&*self.slots) as u64
+    }
+
+    /// Notes it; whether it was noted before.
+    fn again(&self, key: &PageKey) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let slot = self.slots.get(hash as usize & (self.slots.len() - 1));
+        // Never 0, which is what a slot has at first.
+        let upper = (hash >> 32) as u32 | 1;
+        slot.is_some_and(|slot| slot.swap(upper, Ordering::Relaxed) == upper)
+    }
+}
+
 /// Blocks and resources. A lookup asks for some hundred pages: what an answer costs counts here.
 #[derive(Debug)]
 pub(super) struct BlockCache {
     blocks: Cache<Place, Block, BlockBytes, RandomState>,
+    dictionaries: Cache<Place, Block, BlockBytes, RandomState>,
     resources: Cache<Arc<str>, Arc<Resource>, ResourceBytes, RandomState>,
+    missed: Missed,
 }
 
 impl BlockCache {
     pub(super) fn new(bytes_max: u64) -> Self {
         let resources_max = bytes_max / RESOURCES_SHARE;
+        let dictionaries_max = bytes_max / DICTIONARIES_SHARE;
+        let missed = Missed::new(bytes_max);
+        let blocks_max = bytes_max - resources_max - dictionaries_max - missed.heap_bytes();
         Self {
-            blocks: cache(bytes_max - resources_max, BlockBytes),
-            resources: cache(resources_max, ResourceBytes),
+            blocks: cache(blocks_max, BLOCK_BYTES, BlockBytes),
+            dictionaries: cache(dictionaries_max, SMALL_BYTES, BlockBytes),
+            resources: cache(resources_max, SMALL_BYTES, ResourceBytes),
+            missed,
         }
     }
 
@@ -105,20 +155,28 @@ impl BlockCache {
 
     /// Bytes of all blocks and resources.
     pub(super) fn bytes(&self) -> u64 {
-        self.blocks.weight() + self.resources.weight()
+        self.blocks.weight() + self.dictionaries.weight() + self.resources.weight() + self.missed.heap_bytes()
     }
 }
 
 impl ReadCache for BlockCache {
-    fn page(&self, segment: Ulid, offset: u64) -> Option<CachedPage> {
-        match self.blocks.get(&(segment, offset)) {
+    fn page(&self, key: PageKey) -> Option<CachedPage> {
+        let place = (key.segment, key.offset);
+        let small = if key.is_dictionary { self.dictionaries.get(&place) } else { None };
+        match small.or_else(|| self.blocks.get(&place)) {
             Some(Block::Page(page)) => Some(page),
             _ => None,
         }
     }
 
-    fn insert_page(&self, segment: Ulid, offset: u64, page: CachedPage) {
-        self.blocks.insert((segment, offset), Block::Page(page));
+    fn wants_page(&self, key: PageKey) -> bool {
+        key.is_dictionary || self.missed.again(&key)
+    }
+
+    fn insert_page(&self, key: PageKey, page: CachedPage) {
+        let is_small = key.is_dictionary && page.heap_bytes() <= SMALL_DICTIONARY_BYTES_MAX;
+        let cache = if is_small { &self.dictionaries } else { &self.blocks };
+        cache.insert((key.segment, key.offset), Block::Page(page));
     }
 
     fn resource(&self, text: &str) -> Option<Arc<Resource>> {
@@ -129,3 +187,6 @@ impl ReadCache for BlockCache {
         self.resources.insert(text.into(), Arc::clone(resource));
     }
 }
+
+#[cfg(test)]
+mod tests;

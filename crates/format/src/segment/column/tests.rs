@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::segment::layout::GroupLayout;
-use crate::segment::page::PageDecoder;
+use crate::segment::page::decode_page;
 use crate::segment::pages::CachedPage;
 use crate::segment::schema;
 
@@ -184,14 +184,13 @@ fn any_rows_of_any_column_are_what_the_parquet_crate_reads() {
         let descriptor = metadata.file_metadata().schema_descr_ptr();
         let read = reader.build().expect("whole").next().expect("rows").expect("whole");
         assert_eq!(read.num_rows(), ROWS);
-        let mut decoder = PageDecoder::new().expect("memory");
         let (layout, mut pages) = (GroupLayout::of_first(&metadata), Vec::new());
         for leaf in 0..descriptor.num_columns() {
             let chunk = metadata.row_group(0).column(leaf);
             let places = layout.pages(leaf).map(|place| {
                 let len = (place.range.end - place.range.start) as usize;
                 let bytes = file.get_bytes(place.range.start, len).expect("within the file");
-                let page = decoder.decode(&bytes, chunk.compression(), 1 << 24).expect("whole");
+                let page = decode_page(&bytes, chunk.compression(), 1 << 24).expect("whole");
                 (CachedPage::new(page, &descriptor.column(leaf)).expect("whole"), place.rows)
             });
             pages.push(places.collect::<Vec<_>>());
@@ -253,7 +252,6 @@ fn pages_that_contradict_themselves_are_errors_or_other_rows() {
     );
     let metadata = Arc::clone(reader.expect("a file").metadata());
     let descriptor = metadata.file_metadata().schema_descr_ptr();
-    let mut decoder = PageDecoder::new().expect("memory");
     for (index, field) in written.schema().fields().iter().enumerate() {
         let leaves: Vec<usize> = (0..descriptor.num_columns())
             .filter(|leaf| descriptor.get_column_root_idx(*leaf) == index)
@@ -267,7 +265,7 @@ fn pages_that_contradict_themselves_are_errors_or_other_rows() {
                 for place in GroupLayout::of_first(&metadata).pages(*leaf) {
                     let len = (place.range.end - place.range.start) as usize;
                     let bytes = file.get_bytes(place.range.start, len).expect("within the file");
-                    let mut page = decoder.decode(&bytes, chunk.compression(), 1 << 24).expect("whole");
+                    let mut page = decode_page(&bytes, chunk.compression(), 1 << 24).expect("whole");
                     if at == spoilt
                         && let Page::DataPage { buf, num_values, .. }
                         | Page::DictionaryPage { buf, num_values, .. } = &mut page

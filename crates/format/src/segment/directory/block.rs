@@ -1,16 +1,20 @@
 //! One block of the directory, in and out of its bytes.
 
+use std::collections::HashMap;
+
 use tracelake_model::TraceId;
 use zstd::zstd_safe::get_frame_content_size;
 
-use super::{Block, NAME_BYTES_MAX, RootSpan, SERVICES_MAX, TraceEntry, WHAT};
+use super::{Block, NAME_BYTES_MAX, RootSpan, SERVICES_MAX, TraceEntry, VERSION_WITH_COLUMNS, WHAT};
 use crate::FormatError;
+use crate::segment::column_set::ColumnSet;
+use crate::segment::inflate::inflate;
 
 /// What a block inflates to at most: a hundred times a full one, as traces of equal hash share a block.
 const BLOCK_BYTES_MAX: u64 = 256 << 20;
 
 /// A trace as the builder collects it, its texts by their place in the block's dictionary.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Summary {
     pub(super) trace_id: [u8; 16],
     pub(super) rows: u64,
@@ -22,6 +26,25 @@ pub(super) struct Summary {
     pub(super) root_service: u32,
     pub(super) services: Vec<u32>,
     pub(super) more_services: bool,
+    pub(super) columns: ColumnSet,
+}
+
+impl Summary {
+    /// Of no row yet.
+    pub(super) fn new(trace_id: &TraceId) -> Self {
+        Self {
+            trace_id: *trace_id.as_bytes(),
+            rows: 0,
+            start_min: u64::MAX,
+            end_max: 0,
+            errors: 0,
+            root_name: 0,
+            root_service: 0,
+            services: Vec::new(),
+            more_services: false,
+            columns: ColumnSet::NONE,
+        }
+    }
 }
 
 pub(super) fn encode_block(traces: &[Summary], texts: &[Box<str>]) -> Vec<u8> {
@@ -61,6 +84,21 @@ pub(super) fn encode_block(traces: &[Summary], texts: &[Box<str>]) -> Vec<u8> {
     for service in traces.iter().flat_map(|trace| &trace.services) {
         put_varint(&mut out, u64::from(*service));
     }
+    let (mut sets, mut places) = (Vec::new(), HashMap::new());
+    let of_traces = traces.iter().map(|trace| {
+        *places.entry(trace.columns).or_insert_with(|| {
+            sets.push(trace.columns);
+            sets.len() - 1
+        })
+    });
+    let of_traces: Vec<usize> = of_traces.collect();
+    put_varint(&mut out, sets.len() as u64);
+    for set in &sets {
+        out.extend_from_slice(&set.to_le_bytes());
+    }
+    for set in of_traces {
+        put_varint(&mut out, set as u64);
+    }
     out
 }
 
@@ -71,7 +109,9 @@ pub struct DirectoryBlock {
     traces: Box<[Listed]>,
     /// Of all traces, one after the other, by their place among the texts.
     services: Box<[u32]>,
-    texts: Box<[Box<str>]>,
+    /// One after the other, and behind the last byte of each.
+    texts: Box<str>,
+    texts_end: Box<[u32]>,
 }
 
 /// Texts are told by their place; a root's by one more, so that 0 is none.
@@ -88,20 +128,21 @@ struct Listed {
     /// Behind its last.
     services_end: u32,
     more_services: bool,
+    columns: ColumnSet,
 }
 
 impl DirectoryBlock {
-    /// From a block's bytes, which are verified against its checksum first.
-    pub(in crate::segment) fn decode(block: &Block, bytes: &[u8]) -> Result<Self, FormatError> {
+    /// From a block's bytes, which are verified against its checksum first; `version` is that of the index.
+    pub(in crate::segment) fn decode(block: &Block, version: u32, bytes: &[u8]) -> Result<Self, FormatError> {
         if bytes.len() as u64 != u64::from(block.len) || crc32c::crc32c(bytes) != block.crc32c {
             return Err(FormatError::damaged(
                 WHAT,
                 format!("checksum of the block at byte {} differs", block.offset),
             ));
         }
-        let plain = inflate(bytes, block.traces)?;
+        let plain = inflate_block(bytes, block.traces)?;
         let mut reader = Reader { rest: &plain };
-        let decoded = read_block(&mut reader, block)?;
+        let decoded = read_block(&mut reader, block, version)?;
         if !reader.rest.is_empty() {
             return Err(reader.damaged());
         }
@@ -120,16 +161,22 @@ impl DirectoryBlock {
 
     /// What it keeps in memory.
     pub fn heap_bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(|text| size_of::<Box<str>>() + text.len()).sum();
+        let texts = self.texts.len() + size_of_val(&*self.texts_end);
         size_of_val(&*self.traces) + size_of_val(&*self.services) + texts
+    }
+
+    fn text(&self, place: u32) -> Option<Box<str>> {
+        let place = place as usize;
+        let start = place.checked_sub(1).and_then(|before| self.texts_end.get(before)).copied();
+        let end = *self.texts_end.get(place)?;
+        self.texts.get(start.unwrap_or_default() as usize..end as usize).map(Box::from)
     }
 
     fn entry(&self, at: usize) -> Option<TraceEntry> {
         let listed = self.traces.get(at)?;
         let before = at.checked_sub(1).and_then(|before| self.traces.get(before));
         let services = before.map_or(0, |before| before.services_end as usize)..listed.services_end as usize;
-        let text = |place: u32| self.texts.get(place as usize).cloned();
-        let optional = |code: u32| code.checked_sub(1).and_then(text);
+        let optional = |code: u32| code.checked_sub(1).and_then(|place| self.text(place));
         Some(TraceEntry {
             trace_id: listed.trace_id,
             first_row: listed.first_row,
@@ -139,82 +186,95 @@ impl DirectoryBlock {
             errors: listed.errors,
             root: optional(listed.root_name)
                 .map(|name| RootSpan { name, service: optional(listed.root_service) }),
-            services: self.services.get(services)?.iter().filter_map(|place| text(*place)).collect(),
+            services: self.services.get(services)?.iter().filter_map(|place| self.text(*place)).collect(),
             more_services: listed.more_services,
+            columns: listed.columns,
         })
     }
 }
 
 /// What a damaged block says of its size allocates no more than its traces can need.
-fn inflate(bytes: &[u8], traces: u32) -> Result<Vec<u8>, FormatError> {
-    let max = u64::from(traces) * (64 + (2 + SERVICES_MAX) * (NAME_BYTES_MAX + 16)) as u64 + 64;
+fn inflate_block(bytes: &[u8], traces: u32) -> Result<Vec<u8>, FormatError> {
+    let max = u64::from(traces) * (96 + (2 + SERVICES_MAX) * (NAME_BYTES_MAX + 16)) as u64 + 64;
     let size = get_frame_content_size(bytes).ok().flatten();
     let size = size.ok_or_else(|| FormatError::damaged(WHAT, "a block does not say how large it is"))?;
     if size > max.min(BLOCK_BYTES_MAX) {
         return Err(FormatError::damaged(WHAT, "a block is larger than its traces can be"));
     }
-    zstd::bulk::decompress(bytes, usize::try_from(size).unwrap_or(usize::MAX))
-        .map_err(|error| FormatError::damaged(WHAT, format!("cannot be inflated: {error}")))
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    inflate(bytes, size).map_err(|error| FormatError::damaged(WHAT, format!("cannot be inflated: {error}")))
 }
 
-fn read_block(reader: &mut Reader<'_>, block: &Block) -> Result<DirectoryBlock, FormatError> {
+fn read_block(reader: &mut Reader<'_>, block: &Block, version: u32) -> Result<DirectoryBlock, FormatError> {
     let count = reader.count(16)?;
     if count as u64 != u64::from(block.traces) {
         return Err(reader.damaged());
     }
-    let texts = reader.count(1)?;
-    let texts: Box<[Box<str>]> =
-        (0..texts).map(|_| reader.text().map(Box::from)).collect::<Result<_, _>>()?;
-    let ids = reader.take(16 * count)?.chunks_exact(16);
-    let base = reader.take(8)?.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let rows = reader.varints(count)?;
-    let starts = reader.varints(count)?;
-    let spans = reader.varints(count)?;
-    let errors = reader.varints(count)?;
-    let root_names = reader.varints(count)?;
-    let root_services = reader.varints(count)?;
-    let listed_services = reader.varints(count)?;
-
-    // Which text there is, so that what is found later has one.
-    let place = |reader: &Reader<'_>, place: u64| {
-        let known = u32::try_from(place).ok().filter(|place| (*place as usize) < texts.len());
-        known.ok_or_else(|| reader.damaged())
-    };
-    let optional = |reader: &Reader<'_>, code: u64| match code.checked_sub(1) {
-        None => Ok(0),
-        Some(text) => place(reader, text).map(|place| place + 1),
-    };
-    let (mut traces, mut services) = (Vec::with_capacity(count), Vec::new());
-    let mut first_row = block.first_row;
-    let columns = ids.zip(rows).zip(starts).zip(spans).zip(errors);
-    let columns = columns.zip(root_names).zip(root_services).zip(listed_services);
-    for (((((((id, rows), start), span), errors), root_name), root_service), listed) in columns {
-        if listed / 2 > SERVICES_MAX as u64 {
-            return Err(reader.damaged());
-        }
-        for _ in 0..listed / 2 {
-            let service = reader.varint()?;
-            services.push(place(reader, service)?);
-        }
-        let start = base.checked_add(start).ok_or_else(|| reader.damaged())?;
+    let (texts, texts_end) = reader.texts()?;
+    let known_texts = texts_end.len() as u64;
+    let mut traces = Vec::with_capacity(count);
+    for id in reader.take(16 * count)?.as_chunks::<16>().0 {
         traces.push(Listed {
             trace_id: TraceId::from_bytes(id).ok_or_else(|| reader.damaged())?,
-            first_row,
-            rows,
-            start,
-            end: start.checked_add_signed(unzigzag(span)).ok_or_else(|| reader.damaged())?,
-            errors,
-            root_name: optional(reader, root_name)?,
-            root_service: optional(reader, root_service)?,
-            services_end: u32::try_from(services.len()).map_err(|_| reader.damaged())?,
-            more_services: listed % 2 == 1,
+            first_row: 0,
+            rows: 0,
+            start: 0,
+            end: 0,
+            errors: 0,
+            root_name: 0,
+            root_service: 0,
+            services_end: 0,
+            more_services: false,
+            columns: ColumnSet::ALL,
         });
-        first_row = first_row.checked_add(rows).ok_or_else(|| reader.damaged())?;
     }
-    if first_row.checked_sub(block.first_row) != Some(block.rows) {
+    let base = reader.take(8)?.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let mut next_row = block.first_row;
+    for trace in &mut traces {
+        trace.first_row = next_row;
+        trace.rows = reader.varint()?;
+        next_row = next_row.checked_add(trace.rows).ok_or_else(|| reader.damaged())?;
+    }
+    if next_row.checked_sub(block.first_row) != Some(block.rows) {
         return Err(reader.damaged());
     }
-    Ok(DirectoryBlock { traces: traces.into(), services: services.into(), texts })
+    for trace in &mut traces {
+        trace.start = base.checked_add(reader.varint()?).ok_or_else(|| reader.damaged())?;
+    }
+    for trace in &mut traces {
+        let span = unzigzag(reader.varint()?);
+        trace.end = trace.start.checked_add_signed(span).ok_or_else(|| reader.damaged())?;
+    }
+    for trace in &mut traces {
+        trace.errors = reader.varint()?;
+    }
+    for trace in &mut traces {
+        trace.root_name = reader.below(known_texts + 1)?;
+    }
+    for trace in &mut traces {
+        trace.root_service = reader.below(known_texts + 1)?;
+    }
+    let mut services_end = 0u32;
+    for trace in &mut traces {
+        let listed = reader.varint()?;
+        // At most so many of each trace: their sum is far below what 32 bits hold.
+        let services = u32::try_from(listed / 2).ok().filter(|services| *services as usize <= SERVICES_MAX);
+        services_end = services
+            .and_then(|services| services_end.checked_add(services))
+            .ok_or_else(|| reader.damaged())?;
+        trace.services_end = services_end;
+        trace.more_services = listed % 2 == 1;
+    }
+    let services = (0..services_end).map(|_| reader.below(known_texts)).collect::<Result<_, _>>()?;
+    if version >= VERSION_WITH_COLUMNS {
+        let sets = reader.count(16)?;
+        let sets = reader.take(16 * sets)?.as_chunks::<16>().0;
+        for trace in &mut traces {
+            let set = sets.get(reader.below(sets.len() as u64)? as usize);
+            trace.columns = set.map_or(ColumnSet::ALL, |set| ColumnSet::from_le_bytes(*set));
+        }
+    }
+    Ok(DirectoryBlock { traces: traces.into(), services, texts, texts_end })
 }
 
 struct Reader<'a> {
@@ -235,7 +295,19 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, FormatError> {
+        // One byte, as most are.
+        if let Some((byte, rest)) = self.rest.split_first()
+            && *byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, FormatError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first().ok_or_else(|| self.damaged())?;
@@ -248,8 +320,10 @@ impl<'a> Reader<'a> {
         Err(self.damaged())
     }
 
-    fn varints(&mut self, count: usize) -> Result<Vec<u64>, FormatError> {
-        (0..count).map(|_| self.varint()).collect()
+    /// A place among so many.
+    fn below(&mut self, count: u64) -> Result<u32, FormatError> {
+        let place = self.varint()?;
+        u32::try_from(place).ok().filter(|_| place < count).ok_or_else(|| self.damaged())
     }
 
     /// A number of things of at least `bytes_min` bytes each, which therefore bounds an allocation.
@@ -258,9 +332,16 @@ impl<'a> Reader<'a> {
         if count > self.rest.len() / bytes_min { Err(self.damaged()) } else { Ok(count) }
     }
 
-    fn text(&mut self) -> Result<&'a str, FormatError> {
-        let len = self.count(1)?;
-        std::str::from_utf8(self.take(len)?).map_err(|_| self.damaged())
+    /// Texts one after the other, and behind the last byte of each.
+    fn texts(&mut self) -> Result<(Box<str>, Box<[u32]>), FormatError> {
+        let count = self.count(1)?;
+        let (mut texts, mut ends) = (String::new(), Vec::with_capacity(count));
+        for _ in 0..count {
+            let len = self.count(1)?;
+            texts.push_str(std::str::from_utf8(self.take(len)?).map_err(|_| self.damaged())?);
+            ends.push(u32::try_from(texts.len()).map_err(|_| self.damaged())?);
+        }
+        Ok((texts.into(), ends.into()))
     }
 }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, BooleanArray};
 use tracelake_model::{Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView};
 
 use super::*;
@@ -32,7 +33,9 @@ fn batch(traces: u64, name: &str) -> SpanBatch {
 fn push(builder: &mut DirectoryBuilder, tenant: u32, span: SpanView<'_>, service: &str) {
     let hash = trace_hash(&span.trace_id());
     let facts = RowFacts::of_span(tenant, 1, hash, &span, &BatchTables::default());
-    builder.push(&facts, || span.name(), Some(service)).expect("small");
+    builder.push(&facts, || span.name(), Some(service));
+    let columns: ArrayRef = Arc::new(BooleanArray::from(vec![None, Some(true)]).slice(hash as usize % 2, 1));
+    builder.push_columns(&[columns]).expect("small");
 }
 
 fn build(batch: &SpanBatch) -> (Vec<u8>, DirectoryIndex) {
@@ -51,7 +54,7 @@ fn bytes_of<'b>(bytes: &'b [u8], block: &Block) -> &'b [u8] {
 }
 
 fn entries(block: &Block, bytes: &[u8]) -> Vec<TraceEntry> {
-    DirectoryBlock::decode(block, bytes_of(bytes, block)).expect("own bytes").entries().collect()
+    DirectoryBlock::decode(block, VERSION, bytes_of(bytes, block)).expect("own bytes").entries().collect()
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn each_trace_is_in_the_block_that_the_index_names() {
     for tenant in 0..2 {
         for (row, span) in batch.spans().enumerate() {
             let block = index.block_of(tenant, &span.trace_id()).expect("listed");
-            let decoded = DirectoryBlock::decode(block, bytes_of(&bytes, block)).expect("own bytes");
+            let decoded = DirectoryBlock::decode(block, VERSION, bytes_of(&bytes, block)).expect("own bytes");
             let entries: Vec<TraceEntry> = decoded.entries().collect();
             let entry = entries.iter().find(|entry| entry.trace_id == span.trace_id()).expect("in its block");
             assert_eq!(
@@ -78,12 +81,13 @@ fn each_trace_is_in_the_block_that_the_index_names() {
                 (i64::MAX as u64, 0, 1)
             );
             assert_eq!(entry.services, [Box::from("shop")]);
+            assert_eq!(entry.columns.contains(0), trace_hash(&span.trace_id()) % 2 == 1);
             let alone = decoded.find(&span.trace_id());
             assert_eq!(alone.as_ref(), Some(entry));
         }
     }
     assert_eq!(index.block_of(2, &batch.span(0).trace_id()), None);
-    assert_eq!(DirectoryIndex::default().block_of(0, &batch.span(0).trace_id()), None);
+    assert_eq!(DirectoryIndex::new().block_of(0, &batch.span(0).trace_id()), None);
 }
 
 #[test]
@@ -123,12 +127,12 @@ fn a_damaged_block_is_refused_whatever_its_checksum_says() {
         let packed = zstd::bulk::compress(&damaged, 1).expect("small");
         let honest = Block { len: packed.len() as u32, crc32c: crc32c::crc32c(&packed), ..block };
         // Either refused, or entries of other values: the checksum is what tells those.
-        drop(DirectoryBlock::decode(&honest, &packed));
-        assert!(DirectoryBlock::decode(&block, &packed).is_err(), "byte {byte}");
+        drop(DirectoryBlock::decode(&honest, VERSION, &packed));
+        assert!(DirectoryBlock::decode(&block, VERSION, &packed).is_err(), "byte {byte}");
     }
     let bomb = zstd::bulk::compress(&vec![0; 300 << 20], 1).expect("zeros");
     let honest = Block { traces: u32::MAX, len: bomb.len() as u32, crc32c: crc32c::crc32c(&bomb), ..block };
-    assert!(DirectoryBlock::decode(&honest, &bomb).is_err());
+    assert!(DirectoryBlock::decode(&honest, VERSION, &bomb).is_err());
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn a_block_is_one_frame_that_says_its_size() {
     let packed = bytes_of(&bytes, &block).to_vec();
     let decode = |bytes: &[u8]| {
         let honest = Block { len: bytes.len() as u32, crc32c: crc32c::crc32c(bytes), ..block };
-        DirectoryBlock::decode(&honest, bytes).map(|decoded| decoded.entries().count())
+        DirectoryBlock::decode(&honest, VERSION, bytes).map(|decoded| decoded.entries().count())
     };
     assert_eq!(decode(&packed).ok(), Some(40));
     let plain = zstd::stream::decode_all(&*packed).expect("own bytes");

@@ -54,9 +54,8 @@ fn pages_are_what_the_parquet_crate_makes_of_them() {
     for compression in [Compression::UNCOMPRESSED, Compression::ZSTD(ZstdLevel::default())] {
         let pages = pages(&file(compression));
         assert_eq!(pages.len(), 1 + 4 + 4, "a dictionary, and four data pages of each column");
-        let mut decoder = PageDecoder::new().expect("memory");
         for (bytes, compression, expected) in &pages {
-            let read = decoder.decode(bytes, *compression, 1 << 20).expect("whole");
+            let read = decode_page(bytes, *compression, 1 << 20).expect("whole");
             assert_eq!(format!("{read:?}"), format!("{expected:?}"));
         }
     }
@@ -64,24 +63,22 @@ fn pages_are_what_the_parquet_crate_makes_of_them() {
 
 #[test]
 fn a_page_that_is_cut_or_larger_than_it_may_be_is_an_error() {
-    let mut decoder = PageDecoder::new().expect("memory");
     for (bytes, compression, page) in pages(&file(Compression::ZSTD(ZstdLevel::default()))) {
         for len in 0..bytes.len() {
-            assert!(decoder.decode(&bytes.slice(..len), compression, 1 << 20).is_err(), "cut to {len}");
+            assert!(decode_page(&bytes.slice(..len), compression, 1 << 20).is_err(), "cut to {len}");
         }
-        assert!(decoder.decode(&bytes, compression, page.buffer().len() - 1).is_err());
-        assert!(decoder.decode(&bytes, Compression::SNAPPY, 1 << 20).is_err());
+        assert!(decode_page(&bytes, compression, page.buffer().len() - 1).is_err());
+        assert!(decode_page(&bytes, Compression::SNAPPY, 1 << 20).is_err());
     }
 }
 
 #[test]
 fn any_flipped_bit_of_a_header_is_an_error_or_another_page_but_no_panic() {
-    let mut decoder = PageDecoder::new().expect("memory");
     for (bytes, compression, _) in pages(&file(Compression::ZSTD(ZstdLevel::default()))) {
         for bit in 0..8 * bytes.len().min(64) {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let _ = decoder.decode(&flipped.into(), compression, 1 << 20);
+            let _ = decode_page(&flipped.into(), compression, 1 << 20);
         }
     }
 }
