@@ -129,16 +129,30 @@ impl SpanBatch {
         fn rows<T>(rows: &Vec<T>) -> usize {
             rows.capacity() * size_of::<T>()
         }
-        size_of::<Self>()
-            + rows(&self.spans)
+        let rows = rows(&self.spans)
             + rows(&self.events)
             + rows(&self.links)
             + rows(&self.attributes)
             + rows(&self.event_attributes)
-            + rows(&self.link_attributes)
-            + self.terms.heap_bytes()
-            + self.text_heap.capacity()
-            + self.byte_heap.capacity()
+            + rows(&self.link_attributes);
+        let heaps = self.terms.heap_bytes() + self.text_heap.capacity() + self.byte_heap.capacity();
+        rows + heaps + self.bytes_elsewhere()
+    }
+
+    /// The same without the room for more that vectors have: what a copy of it takes.
+    fn content_bytes(&self) -> usize {
+        let rows = size_of_val(&*self.spans)
+            + size_of_val(&*self.events)
+            + size_of_val(&*self.links)
+            + size_of_val(&*self.attributes)
+            + size_of_val(&*self.event_attributes)
+            + size_of_val(&*self.link_attributes);
+        let heaps = self.terms.content_bytes() + self.text_heap.len() + self.byte_heap.len();
+        rows + heaps + self.bytes_elsewhere()
+    }
+
+    fn bytes_elsewhere(&self) -> usize {
+        size_of::<Self>()
             + self.nested.iter().map(Value::heap_bytes).sum::<usize>()
             + self.resources.iter().map(|resource| resource.heap_bytes()).sum::<usize>()
             + self.scopes.iter().map(|scope| scope.heap_bytes()).sum::<usize>()

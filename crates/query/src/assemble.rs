@@ -17,8 +17,8 @@ use crate::gap::Gap;
 pub struct TraceLimits {
     /// Spans, duplicates included, that are looked at.
     pub spans_max: usize,
-    /// Memory of the batches that were read for it. What is decoded at once comes on top: some thousand rows, of
-    /// which a column may have 32 MiB of text.
+    /// Memory of the batches that were read for it. What is decoded at once comes on top: some thousand rows, with
+    /// 32 MiB of text.
     pub heap_bytes_max: usize,
 }
 
@@ -104,6 +104,13 @@ impl Assembler {
         self.batches.push(part.batch);
     }
 
+    /// Adds rows of a batch that goes when its traces have gone, whether or not there is room for them: their part
+    /// of its memory counts.
+    pub(crate) fn add_window(&mut self, part: TraceRows) {
+        self.heap_bytes += part.rows.len() * row_bytes(&part.batch);
+        self.add(part);
+    }
+
     /// Adds rows of a batch that was read for this trace and has nothing else: those that fit. Gives
     /// whether all did.
     #[must_use]
@@ -141,7 +148,7 @@ impl Assembler {
     /// of its memory. Gives whether all were.
     #[must_use]
     pub(crate) fn add_shared(&mut self, mut part: TraceRows) -> bool {
-        let row_bytes = (part.batch.heap_bytes() / part.batch.len().max(1)).max(1);
+        let row_bytes = row_bytes(&part.batch);
         let room = self.limits.heap_bytes_max.saturating_sub(self.heap_bytes) / row_bytes;
         let wanted = part.rows.len();
         part.rows.truncate(self.spans_left().min(room));
@@ -211,6 +218,11 @@ impl Assembler {
         let (batches, rows) = without_unused(batches, self.rows);
         Some(TraceSpans { batches, rows, conflicting, missing: self.missing })
     }
+}
+
+/// What a row of a batch takes on average.
+fn row_bytes(batch: &SpanBatch) -> usize {
+    (batch.heap_bytes() / batch.len().max(1)).max(1)
 }
 
 /// A batch of which every row was a duplicate would only take memory.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -227,6 +227,11 @@ impl Worker {
             });
             let (now, later) = rest.split_at_checked(fitting.count().max(1)).unwrap_or((rest, &[]));
             let parts: Parts = now.iter().filter_map(|id| Some((*id, located.remove(id)?))).collect();
+            rest = later;
+            if now.len() == 1 {
+                self.read_one_by_one(view, &parts, now, traces).await?;
+                continue;
+            }
             let before: Vec<_> = now.iter().filter_map(|id| Some((*id, traces.get(id)?.clone()))).collect();
             // Only work counts: who takes answers slowly is dealt with by whoever sends them.
             let report = ReadReport::default();
@@ -235,14 +240,20 @@ impl Worker {
             // Before answers are waited for: who leaves has caused it as well.
             self.store.segments().account(&report);
             match read {
-                Ok(true) => self.answer(now, traces).await?,
+                Ok(true) => {
+                    // Whoever takes answers slowly must not hold memtables by it.
+                    drop(before);
+                    self.answer(now, traces).await?;
+                }
                 Ok(false) => {
                     traces.extend(before);
                     self.read_one_by_one(view, &parts, now, traces).await?;
                 }
-                Err(_) => return self.give_up(view, rest, traces).await,
+                Err(_) => {
+                    self.give_up(view, now, traces).await?;
+                    return self.give_up(view, rest, traces).await;
+                }
             }
-            rest = later;
         }
         Some(())
     }
@@ -277,7 +288,8 @@ impl Worker {
         Some(())
     }
 
-    /// Traces of which a few are large: each is answered before the next one is read.
+    /// Traces of which a few are large: each is answered before the next one is read. All of them together may take
+    /// the time of a group.
     async fn read_one_by_one(
         &self,
         view: &View<'_>,
@@ -285,16 +297,20 @@ impl Worker {
         trace_ids: &[TraceId],
         traces: &mut HashMap<TraceId, Assembler>,
     ) -> Option<()> {
-        for trace_id in trace_ids {
+        let (mut rest, mut time_left) = (trace_ids, self.limits.group_time_max);
+        while let Some((trace_id, later)) = rest.split_first() {
             let report = ReadReport::default();
             let parts = parts.get(trace_id).map(Vec::as_slice).unwrap_or_default();
+            let since = Instant::now();
             let read = self.read_one(view, parts, trace_id, traces, &report);
-            let read = tokio::time::timeout(self.limits.group_time_max, read).await;
+            let read = tokio::time::timeout(time_left, read).await;
+            time_left = time_left.saturating_sub(since.elapsed());
             self.store.segments().account(&report);
             match read {
                 Ok(()) => self.answer(slice::from_ref(trace_id), traces).await?,
-                Err(_) => self.give_up(view, slice::from_ref(trace_id), traces).await?,
+                Err(_) => return self.give_up(view, rest, traces).await,
             }
+            rest = later;
         }
         Some(())
     }
@@ -354,35 +370,52 @@ impl Worker {
                     wanted.push((part.trace_id, part.first_row..part.first_row + rows));
                 }
             }
-            let rows: Vec<Range<u64>> = wanted.iter().map(|(_, rows)| rows.clone()).collect();
-            let bytes_max = GROUP_BYTES_MAX.saturating_sub(bytes).max(1);
-            let read = twice(|| self.store.segments().read_runs(entry, &rows, bytes_max, report)).await;
-            if let Ok(ReadRows { batch, runs }) = &read {
-                bytes += batch.heap_bytes();
-                let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
-                if (batch.len() as u64) < rows {
+            let mut rest = wanted.as_slice();
+            while !rest.is_empty() {
+                if bytes >= GROUP_BYTES_MAX {
                     return false;
                 }
-            }
-            let shared = read.map(|read| Shared { runs: read.runs, batch: Arc::new(read.batch) });
-            for (trace_id, rows) in wanted {
-                let Some(assembler) = traces.get_mut(&trace_id) else { continue };
-                let found = match &shared {
-                    Ok(shared) => shared.rows(&rows),
-                    Err(error) => {
-                        assembler.lacks(unread(&self.store, entry, error));
-                        continue;
+                let rows: Vec<Range<u64>> = rest.iter().map(|(_, rows)| rows.clone()).collect();
+                let bytes_max = GROUP_BYTES_MAX - bytes;
+                let read = twice(|| self.store.segments().read_runs(entry, &rows, bytes_max, report)).await;
+                let now = read.as_ref().map_or(rest.len(), |read| read.asked.clamp(1, rest.len()));
+                let (now, later) = rest.split_at_checked(now).unwrap_or((rest, &[]));
+                rest = later;
+                if let Ok(ReadRows { batch, runs, .. }) = &read {
+                    bytes += batch.heap_bytes();
+                    let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
+                    if (batch.len() as u64) < rows {
+                        return false;
                     }
-                };
-                let same = |row: &u32| found.batch.trace_ids_from(*row as usize).next() == Some(&trace_id);
-                if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
-                    assembler.lacks(unread(&self.store, entry, &other_trace(entry, &trace_id)));
-                } else if !assembler.add_shared(found) {
-                    assembler.lacks(Gap::over_limit(self.limits.trace));
+                }
+                let shared = read.map(|read| Shared { runs: read.runs, batch: Arc::new(read.batch) });
+                for (trace_id, rows) in now {
+                    let Some(assembler) = traces.get_mut(trace_id) else { continue };
+                    match &shared {
+                        Ok(shared) => self.share(entry, trace_id, shared.rows(rows), rows, assembler),
+                        Err(error) => assembler.lacks(unread(&self.store, entry, error)),
+                    }
                 }
             }
         }
         true
+    }
+
+    /// Gives a trace its rows of those that were read for several.
+    fn share(
+        &self,
+        entry: &SegmentEntry,
+        trace_id: &TraceId,
+        found: TraceRows,
+        rows: &Range<u64>,
+        assembler: &mut Assembler,
+    ) {
+        let same = |row: &u32| found.batch.trace_ids_from(*row as usize).next() == Some(trace_id);
+        if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
+            assembler.lacks(unread(&self.store, entry, &other_trace(entry, trace_id)));
+        } else if !assembler.add_shared(found) {
+            assembler.lacks(Gap::over_limit(self.limits.trace));
+        }
     }
 }
 

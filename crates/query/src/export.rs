@@ -45,11 +45,15 @@ pub enum ExportError {
     },
 }
 
-/// Spans of one batch that is handed out, but for a trace that has more.
+/// Spans of one batch that is handed out, and its bytes, but for a trace that has more.
 const BATCH_SPANS: usize = 1_024;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Rows of all segments that are in memory at once, and the fewest of one.
 const WINDOW_ROWS: (u64, u64) = (131_072, 256);
+
+/// What those rows may take, but for a MiB of each segment.
+const WINDOW_BYTES: usize = 64 << 20;
 
 /// Batches in no order of time; spans of one trace are next to each other.
 pub fn export(
@@ -83,7 +87,7 @@ enum Work {
 impl Export {
     async fn next(&mut self) -> Result<Option<SpanBatch>, ExportError> {
         let mut out = Out::default();
-        while out.builder.len() < BATCH_SPANS {
+        while out.builder.len() < BATCH_SPANS && out.builder.content_bytes() < BATCH_BYTES {
             let (spans, starts) = match &mut self.work {
                 Work::Traces(ids) => {
                     let Some(id) = ids.next() else { break };
@@ -149,6 +153,7 @@ struct SegmentCursor {
     entry: SegmentEntry,
     left: Range<u64>,
     window_rows: u64,
+    window_bytes: usize,
     window: Arc<SpanBatch>,
     row: usize,
 }
@@ -175,10 +180,12 @@ impl Merge {
         let entry = |partition: &Partition| snapshot.manifest.segments.get(partition.segment).cloned();
         let entries: Vec<_> = partitions.filter_map(entry).collect();
         let window_rows = (WINDOW_ROWS.0 / entries.len().max(1) as u64).max(WINDOW_ROWS.1);
+        let window_bytes = WINDOW_BYTES / entries.len().max(1);
         let segments = entries.into_iter().filter_map(|entry| {
             let (_, part) = entry.meta.tenant(tenant)?;
             let left = part.first_row..part.first_row + part.rows;
-            Some(SegmentCursor { entry, left, window_rows, window: Arc::default(), row: 0 })
+            let window = Arc::default();
+            Some(SegmentCursor { entry, left, window_rows, window_bytes, window, row: 0 })
         });
         let segments = segments.collect();
         let memtables = snapshot.memtables().map(|memtable| MemtableCursor::new(memtable, tenant)).collect();
@@ -219,7 +226,8 @@ impl SegmentCursor {
             return Ok(());
         }
         let end = self.left.end.min(self.left.start + self.window_rows);
-        self.window = Arc::new(store.segments().read_rows(&self.entry, self.left.start..end).await?);
+        let rows = self.left.start..end;
+        self.window = Arc::new(store.segments().read_rows(&self.entry, rows, self.window_bytes).await?);
         self.row = 0;
         self.left.start += self.window.len() as u64;
         Ok(())
@@ -233,7 +241,7 @@ impl SegmentCursor {
         let ids = self.window.trace_ids_from(self.row);
         let len = ids.take_while(|id| **id == trace.1).count().min(assembler.spans_left());
         let rows = (self.row as u32..(self.row + len) as u32).collect();
-        assembler.add(TraceRows { batch: Arc::clone(&self.window), rows });
+        assembler.add_window(TraceRows { batch: Arc::clone(&self.window), rows });
         self.row += len;
     }
 }

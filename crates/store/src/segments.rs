@@ -57,7 +57,7 @@ pub struct ReadOptions {
     pub metadata_cache_bytes_max: u64,
     /// Bytes of trace-ID filters.
     pub filter_cache_bytes_max: u64,
-    /// Bytes of pages, directory blocks and resources.
+    /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_cache_bytes_max: u64,
     /// A read that takes longer is begun a second time; none: never.
     pub hedge_after: Option<Duration>,
@@ -105,7 +105,7 @@ pub struct CacheSizes {
     pub filters: u64,
     /// Their bytes.
     pub filter_bytes: u64,
-    /// Bytes of pages, directory blocks and resources.
+    /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_bytes: u64,
     /// Bytes on the disk of the disk cache.
     pub disk_cache_bytes: u64,
@@ -129,6 +129,8 @@ pub struct ReadRows {
     pub batch: SpanBatch,
     /// Which they were to be.
     pub runs: Vec<Range<u64>>,
+    /// How many of the ranges that were asked for these are: all, or the first of them.
+    pub asked: usize,
 }
 
 /// What is read of a segment.
@@ -143,8 +145,8 @@ struct Wanted<'r> {
 /// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
 const GROUPS_AT_ONCE: usize = 4;
 
-/// Rows that were read for those who go through many take at most about so much.
-const WINDOW_BYTES_MAX: usize = 64 << 20;
+/// What is fetched for several traces together: of each of them it may be a page of every column.
+const FETCH_BYTES_MAX: u64 = 64 << 20;
 
 /// More rows than this are decoded on a thread that may block: some milliseconds.
 const INLINE_ROWS_MAX: u64 = 1_000;
@@ -399,16 +401,21 @@ impl Segments {
         Ok(batches)
     }
 
-    /// The first of a range of a segment's rows, one at least, for those who go through many: what they read is not
-    /// kept.
-    pub async fn read_rows(&self, entry: &SegmentEntry, rows: Range<u64>) -> Result<SpanBatch, StoreError> {
+    /// The first of a range of a segment's rows, one at least, and no more when they take `bytes_max`, for those who
+    /// go through many: what they read is not kept.
+    pub async fn read_rows(
+        &self,
+        entry: &SegmentEntry,
+        rows: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<SpanBatch, StoreError> {
         let report = ReadReport::default();
         let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL };
-        Ok(self.read_first(entry, wanted, None, WINDOW_BYTES_MAX, &report).await?.batch)
+        Ok(self.read_first(entry, wanted, None, bytes_max, &report).await?.batch)
     }
 
     /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
-    /// `bytes_max`.
+    /// `bytes_max`. Of the first ranges alone if more would have to be fetched for all than is held at once.
     pub async fn read_runs(
         &self,
         entry: &SegmentEntry,
@@ -444,9 +451,17 @@ impl Segments {
     ) -> Result<ReadRows, StoreError> {
         let segment = self.opened(entry, report).await?;
         let since = Instant::now();
-        let rows: Vec<Range<u64>> =
+        let mut rows: Vec<Range<u64>> =
             wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
-        let plan = segment.plan_rows(&rows, wanted.filled, cache);
+        let plan = loop {
+            let plan = segment.plan_rows(&rows, wanted.filled, cache);
+            let bytes: u64 = plan.ranges().iter().map(|range| range.end - range.start).sum();
+            if rows.len() <= 1 || bytes <= FETCH_BYTES_MAX {
+                break plan;
+            }
+            rows.truncate(rows.len() / 2);
+        };
+        let asked = rows.len();
         let runs = plan.runs().to_vec();
         let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
         let (pages, cached) = plan.pages();
@@ -477,7 +492,7 @@ impl Segments {
         add_time(&report.decode_us, since);
         // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
         tokio::task::yield_now().await;
-        Ok(ReadRows { batch, runs })
+        Ok(ReadRows { batch, runs, asked })
     }
 
     async fn directory_block(

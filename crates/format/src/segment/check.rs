@@ -1,22 +1,25 @@
 //! Checks a whole segment: every byte, and that directory, filter and rows say the same.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::slice;
 
 use bytes::Bytes;
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
-use tracelake_model::{SpanView, TraceId};
+use tracelake_model::{SpanBatch, SpanId, SpanView};
 
+use super::column_set::ColumnSet;
 use super::columns::AttributeType;
+use super::decode::Decoding;
 use super::directory::{Block, DirectoryBlock, TraceEntry};
 use super::filter::TraceFilter;
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
 use super::schema;
 
-/// Rows decoded at once.
+/// Rows decoded at once, and what they may take.
 const CHECK_ROWS: u64 = 32_768;
+const CHECK_BYTES: usize = 64 << 20;
 
 /// What is said at most: a file that is damaged throughout needs no line for every row.
 const FINDINGS_MAX: usize = 50;
@@ -24,7 +27,7 @@ const FINDINGS_MAX: usize = 50;
 impl OpenSegment {
     /// What is wrong with the file, in sentences; nothing if all is well. Decodes everything.
     pub fn check(&self, file: &Bytes) -> Vec<String> {
-        let mut check = Check { segment: self, file, findings: Vec::new() };
+        let mut check = Check::of(self, file);
         if file.len() as u64 != self.meta.size_bytes {
             check.say(format!("the file has {} bytes instead of {}", file.len(), self.meta.size_bytes));
             return check.findings;
@@ -48,10 +51,15 @@ impl OpenSegment {
 struct Check<'a> {
     segment: &'a OpenSegment,
     file: &'a Bytes,
+    columns: NullableColumns,
     findings: Vec<String>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn of(segment: &'a OpenSegment, file: &'a Bytes) -> Self {
+        Self { segment, file, columns: NullableColumns::of(segment), findings: Vec::new() }
+    }
+
     fn say(&mut self, finding: String) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
@@ -124,74 +132,169 @@ impl Check<'_> {
         entries.len() as u64
     }
 
+    /// Compares entries, whose rows follow each other, with the rows: a window at a time, as one trace may have
+    /// millions.
     fn rows(&mut self, entries: &[TraceEntry]) {
-        let mut rest = entries;
-        while let Some(first) = rest.first() {
-            // Whole traces, so that each is compared at once; a single long one alone.
-            let fits = rest.iter().take_while(|entry| entry.row_range().end - first.first_row <= CHECK_ROWS);
-            let (now, later) = rest.split_at_checked(fits.count().max(1)).unwrap_or((rest, &[]));
-            rest = later;
-            let end = now.last().map_or(first.first_row, |entry| entry.row_range().end);
-            let range = first.first_row..end;
-            let ranges = self.segment.ranges_for_rows(range.clone());
-            let fetched: Option<Vec<_>> =
-                ranges.into_iter().map(|range| Some((range.clone(), self.bytes(&range)?))).collect();
-            let Some(fetched) = fetched else { continue };
-            match self.segment.decode_rows(range.clone(), fetched) {
-                Ok(batch) => now.iter().for_each(|entry| self.trace(entry, first.first_row, &batch)),
-                Err(error) => self.say(format!("rows {} to {}: {error}", range.start, range.end)),
+        let mut seen = entries.iter().map(Seen::nothing_of);
+        let Some(mut trace) = seen.next() else { return };
+        let mut row = trace.entry.first_row;
+        let end = entries.last().map_or(row, |entry| entry.row_range().end);
+        while row < end {
+            let window = row..end.min(row + CHECK_ROWS);
+            let batch = match self.window(window.clone()) {
+                Some(batch) if !batch.is_empty() => batch,
+                _ => {
+                    // Traces with rows in it are not compared.
+                    row = window.end;
+                    while trace.entry.row_range().end <= row {
+                        if trace.entry.row_range().end <= window.start {
+                            self.compare(&trace);
+                        }
+                        let Some(next) = seen.next() else { return };
+                        trace = next;
+                    }
+                    trace.is_partly_read |= trace.entry.first_row < row;
+                    continue;
+                }
+            };
+            for span in batch.spans() {
+                while trace.entry.row_range().end <= row {
+                    self.compare(&trace);
+                    let Some(next) = seen.next() else { return };
+                    trace = next;
+                }
+                trace.add(&span, &self.columns);
+                row += 1;
+            }
+        }
+        self.compare(&trace);
+    }
+
+    /// The first of these rows.
+    fn window(&mut self, rows: Range<u64>) -> Option<SpanBatch> {
+        let plan = self.segment.plan_rows(slice::from_ref(&rows), ColumnSet::ALL, None);
+        let ranges = plan.ranges().iter();
+        let fetched =
+            ranges.map(|range| Some((range.clone(), self.bytes(range)?))).collect::<Option<Vec<_>>>()?;
+        let decoding = Decoding::new(self.segment, plan, fetched);
+        match decoding.and_then(|decoding| decoding.at_most(CHECK_BYTES).finish()) {
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                self.say(format!("rows {} to {}: {error}", rows.start, rows.end));
+                None
             }
         }
     }
 
-    /// The columns that spans have something in, of those that may be empty.
-    fn filled(&self, spans: &[SpanView<'_>]) -> impl Iterator<Item = usize> + use<> {
-        let (mut names, mut seen) = (BTreeSet::<String>::new(), HashSet::new());
-        for span in spans {
-            let fixed = [
-                (schema::PARENT_SPAN_ID, span.parent_span_id().is_some()),
-                (schema::STATUS_MESSAGE, !span.status_message().is_empty()),
-                (schema::TRACE_STATE, !span.trace_state().is_empty()),
-                (schema::EVENTS, span.events().next().is_some()),
-                (schema::LINKS, span.links().next().is_some()),
-            ];
-            names.extend(fixed.into_iter().filter(|(_, filled)| *filled).map(|(name, _)| name.to_owned()));
-            seen.clear();
-            for (key, value) in span.attributes() {
-                let mut columns = self.segment.attribute_columns.iter();
-                let own =
-                    columns.any(|column| column.key == key && AttributeType::of(&value) == Some(column.kind));
-                // The first of its type has the column.
-                let own = own && seen.insert(key);
-                names.insert(if own { schema::attribute_field_name(key) } else { schema::ATTRIBUTES.into() });
-            }
+    fn compare(&mut self, seen: &Seen<'_>) {
+        let Seen { entry, .. } = seen;
+        if seen.is_partly_read {
+            return;
         }
-        let schema = Arc::clone(&self.segment.schema);
-        names.into_iter().filter_map(move |name| schema.index_of(&name).ok())
-    }
-
-    fn trace(&mut self, entry: &TraceEntry, first_row: u64, batch: &tracelake_model::SpanBatch) {
-        let from = (entry.first_row - first_row) as usize;
-        let spans: Vec<_> = (from..from + entry.rows as usize)
-            .take_while(|row| *row < batch.len())
-            .map(|row| batch.span(row))
-            .collect();
-        let same = |id: TraceId| id == entry.trace_id;
-        let start = spans.iter().map(|span| span.start_unix_nano()).min();
-        let end = spans.iter().map(|span| span.end_unix_nano()).max();
-        let errors = spans.iter().filter(|span| span.status_code() == 2).count() as u64;
-        if !spans.iter().all(|span| same(span.trace_id())) {
+        let denied = (0..self.segment.schema.fields().len())
+            .find(|column| seen.filled.has(*column) && !entry.columns.contains(*column));
+        if seen.has_other_trace {
             self.say(format!("the directory gives trace {} rows of another", entry.trace_id));
-        } else if start != Some(entry.start_unix_nano_min)
-            || end != Some(entry.end_unix_nano_max)
-            || errors != entry.errors
+        } else if seen.start_min != entry.start_unix_nano_min
+            || seen.end_max != entry.end_unix_nano_max
+            || seen.errors != entry.errors
         {
             self.say(format!("the directory's summary of trace {} is not that of its rows", entry.trace_id));
-        } else if let Some(column) = self.filled(&spans).find(|column| !entry.columns.contains(*column)) {
+        } else if let Some(column) = denied {
             let name = self.segment.schema.fields().get(column).map_or("", |field| field.name());
             self.say(format!("the directory says that trace {} has nothing in {name}", entry.trace_id));
-        } else if !spans.is_sorted_by_key(|span| (span.start_unix_nano(), span.span_id())) {
+        } else if !seen.is_sorted {
             self.say(format!("rows of trace {} are not in order", entry.trace_id));
+        }
+    }
+}
+
+/// The columns that may be empty, of which a directory says whether they are.
+struct NullableColumns {
+    parent_span_id: Option<usize>,
+    status_message: Option<usize>,
+    trace_state: Option<usize>,
+    events: Option<usize>,
+    links: Option<usize>,
+    attributes: Option<usize>,
+    /// By key.
+    attribute_columns: HashMap<String, (AttributeType, Option<usize>)>,
+}
+
+impl NullableColumns {
+    fn of(segment: &OpenSegment) -> Self {
+        let place = |name: &str| segment.schema.index_of(name).ok();
+        let own = segment.attribute_columns.iter().map(|column| {
+            (column.key.clone(), (column.kind, place(&schema::attribute_field_name(&column.key))))
+        });
+        Self {
+            parent_span_id: place(schema::PARENT_SPAN_ID),
+            status_message: place(schema::STATUS_MESSAGE),
+            trace_state: place(schema::TRACE_STATE),
+            events: place(schema::EVENTS),
+            links: place(schema::LINKS),
+            attributes: place(schema::ATTRIBUTES),
+            attribute_columns: own.collect(),
+        }
+    }
+}
+
+/// What the rows of a trace say of it.
+struct Seen<'e> {
+    entry: &'e TraceEntry,
+    start_min: u64,
+    end_max: u64,
+    errors: u64,
+    filled: ColumnSet,
+    newest: Option<(u64, SpanId)>,
+    has_other_trace: bool,
+    is_sorted: bool,
+    /// Then nothing follows from it.
+    is_partly_read: bool,
+}
+
+impl<'e> Seen<'e> {
+    fn nothing_of(entry: &'e TraceEntry) -> Self {
+        Self {
+            entry,
+            start_min: u64::MAX,
+            end_max: 0,
+            errors: 0,
+            filled: ColumnSet::NONE,
+            newest: None,
+            has_other_trace: false,
+            is_sorted: true,
+            is_partly_read: false,
+        }
+    }
+
+    fn add(&mut self, span: &SpanView<'_>, columns: &NullableColumns) {
+        let place = (span.start_unix_nano(), span.span_id());
+        self.has_other_trace |= span.trace_id() != self.entry.trace_id;
+        self.start_min = self.start_min.min(place.0);
+        self.end_max = self.end_max.max(span.end_unix_nano());
+        self.errors += u64::from(span.status_code() == 2);
+        self.is_sorted &= self.newest.is_none_or(|newest| newest <= place);
+        self.newest = Some(place);
+        let fixed = [
+            (columns.parent_span_id, span.parent_span_id().is_some()),
+            (columns.status_message, !span.status_message().is_empty()),
+            (columns.trace_state, !span.trace_state().is_empty()),
+            (columns.events, span.events().next().is_some()),
+            (columns.links, span.links().next().is_some()),
+        ];
+        let fixed = fixed.into_iter().filter(|(_, is_filled)| *is_filled).filter_map(|(column, _)| column);
+        fixed.for_each(|column| self.filled.insert(column));
+        let mut keys = HashSet::new();
+        for (key, value) in span.attributes() {
+            let own = columns.attribute_columns.get(key);
+            let own = own.filter(|(kind, _)| AttributeType::of(&value) == Some(*kind));
+            // The first of its type has the column.
+            let column = match own {
+                Some((_, column)) if keys.insert(key) => *column,
+                _ => columns.attributes,
+            };
+            column.into_iter().for_each(|column| self.filled.insert(column));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::types::{
     ArrowPrimitiveType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
@@ -40,9 +41,27 @@ pub(super) struct LeafPages<'p> {
 /// Elements of lists that are read together: each takes some bytes of every leaf.
 const ELEMENTS_MAX: usize = 1 << 22;
 
-/// The rows of the runs, which are in order and counted as the pages' rows are; none if a leaf of them has more
-/// than `text_bytes_max` of text, or there are very many elements: then fewer rows are to be read at once. A
-/// dictionary can have a few bytes for each of thousands of rows stand for a whole stack trace.
+/// What the texts of several columns may take together. Several threads can read those of one slab.
+#[derive(Debug)]
+pub(super) struct TextRoom(AtomicUsize);
+
+/// So much is claimed at once, by each leaf that has any text.
+const CLAIM_BYTES: usize = 64 << 10;
+
+impl TextRoom {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Takes as much of it, if there is so much.
+    fn claim(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
+/// The rows of the runs, which are in order and counted as the pages' rows are; none if their texts have no room,
+/// or there are very many elements: then fewer rows are to be read at once. A dictionary can have a few bytes for
+/// each of thousands of rows stand for a whole stack trace.
 ///
 /// # Errors
 /// If the pages are not of such a column, or contradict themselves.
@@ -50,12 +69,12 @@ pub(super) fn read_column(
     field: &Field,
     leaves: &[LeafPages<'_>],
     runs: &[Range<u64>],
-    text_bytes_max: usize,
+    room: &TextRoom,
 ) -> Result<Option<ArrayRef>, ParquetError> {
     let rows = usize::try_from(runs.iter().map(|run| run.end - run.start).sum::<u64>()).unwrap_or(usize::MAX);
     let DataType::List(element) = field.data_type() else {
         let [leaf] = leaves else { return Err(invalid("is of a column with another number of leaves")) };
-        let cells = read_leaf(leaf, field, runs, text_bytes_max)?;
+        let cells = read_leaf(leaf, field, runs, room)?;
         return match cells {
             cells if cells.is_too_large => Ok(None),
             cells if cells.valid.len() != rows => Err(lost_rows()),
@@ -73,9 +92,9 @@ pub(super) fn read_column(
     for (field, leaf) in fields.iter().zip(leaves) {
         let is_same = !arrays.is_empty() && !field.is_nullable() && lists.levels_are_those_of(leaf);
         let mut cells = if is_same {
-            read_elements(leaf, field, &lists, text_bytes_max)?
+            read_elements(leaf, field, &lists, room)?
         } else {
-            read_leaf(leaf, field, runs, text_bytes_max)?
+            read_leaf(leaf, field, runs, room)?
         };
         if cells.is_too_large {
             return Ok(None);
@@ -123,10 +142,10 @@ fn read_elements<'p>(
     leaf: &LeafPages<'p>,
     field: &Field,
     lists: &Lists<'p>,
-    text_bytes_max: usize,
+    room: &'p TextRoom,
 ) -> Result<Cells<'p>, ParquetError> {
     let (layout, ..) = shape(leaf, field)?;
-    let mut cells = Cells::new(layout, field.data_type(), false, text_bytes_max);
+    let mut cells = Cells::new(layout, field.data_type(), false, room);
     for ((page, _), elements) in leaf.pages.iter().zip(&lists.pages) {
         let (_, values, encoding) = split_levels(page)?;
         let values = PageValues::new(values, encoding, layout, leaf.dictionary)?;
@@ -145,10 +164,10 @@ fn read_leaf<'p>(
     leaf: &LeafPages<'p>,
     field: &Field,
     runs: &[Range<u64>],
-    text_bytes_max: usize,
+    room: &'p TextRoom,
 ) -> Result<Cells<'p>, ParquetError> {
     let (layout, is_nested, levels_max) = shape(leaf, field)?;
-    let mut cells = Cells::new(layout, field.data_type(), is_nested, text_bytes_max);
+    let mut cells = Cells::new(layout, field.data_type(), is_nested, room);
     for (page, rows) in &leaf.pages {
         if let Some(lists) = &mut cells.lists {
             let (levels, ..) = split_levels(page)?;
@@ -400,7 +419,7 @@ struct ElementsOfPage<'p> {
 /// What was read of a leaf: a cell for each row, or for each element.
 #[derive(Debug)]
 struct Cells<'p> {
-    data: Data,
+    data: Data<'p>,
     valid: Vec<bool>,
     lists: Option<Lists<'p>>,
     /// Then nothing else means anything.
@@ -408,41 +427,52 @@ struct Cells<'p> {
 }
 
 #[derive(Debug)]
-enum Data {
+enum Data<'p> {
     Numbers(Vec<i64>),
     Fixed {
         bytes: Vec<u8>,
         width: usize,
     },
-    Bytes(Texts),
+    Bytes(Texts<'p>),
     /// Places in a dictionary of those that occur.
     Keys {
         keys: Vec<i32>,
-        texts: Texts,
+        texts: Texts<'p>,
         known: Vec<Option<i32>>,
     },
 }
 
 #[derive(Debug)]
-struct Texts {
+struct Texts<'p> {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    bytes_max: usize,
+    /// None: they are bounded by what they come from.
+    room: Option<&'p TextRoom>,
+    /// Of the room.
+    claimed: usize,
     is_too_large: bool,
 }
 
-impl Texts {
-    fn new(bytes_max: usize) -> Self {
-        Self { bytes: Vec::new(), ends: Vec::new(), bytes_max, is_too_large: false }
+impl<'p> Texts<'p> {
+    fn new(room: Option<&'p TextRoom>) -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), room, claimed: 0, is_too_large: false }
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        if bytes.len() > self.bytes_max.saturating_sub(self.bytes.len()) {
-            self.is_too_large = true;
-        } else {
+        if self.bytes.len() + bytes.len() > self.claimed {
+            self.claim(bytes.len());
+        }
+        if !self.is_too_large {
             self.bytes.extend_from_slice(bytes);
         }
         self.ends.push(self.bytes.len());
+    }
+
+    #[cold]
+    fn claim(&mut self, bytes: usize) {
+        let claim = bytes.max(CLAIM_BYTES);
+        self.is_too_large |= self.room.is_some_and(|room| !room.claim(claim));
+        self.claimed += claim;
     }
 
     fn finish(self) -> Result<(OffsetBuffer<i32>, Buffer), ParquetError> {
@@ -453,7 +483,7 @@ impl Texts {
     }
 }
 
-impl Data {
+impl Data<'_> {
     #[inline]
     fn push(&mut self, value: Taken<'_>, dictionary: Option<&Dictionary>) {
         if let (Self::Keys { keys, texts, known }, Taken::Place(place)) = (&mut *self, value) {
@@ -502,16 +532,16 @@ impl Data {
     }
 }
 
-impl Cells<'_> {
-    fn new(layout: Layout, data_type: &DataType, is_nested: bool, text_bytes_max: usize) -> Self {
+impl<'p> Cells<'p> {
+    fn new(layout: Layout, data_type: &DataType, is_nested: bool, room: &'p TextRoom) -> Self {
         let data = match layout {
             Layout::Int32 | Layout::Int64 | Layout::Bool => Data::Numbers(Vec::new()),
             Layout::Fixed(width) => Data::Fixed { bytes: Vec::new(), width },
             Layout::Bytes if matches!(data_type, DataType::Dictionary(..)) => {
                 // Each text once: no more than the dictionary has.
-                Data::Keys { keys: Vec::new(), texts: Texts::new(usize::MAX), known: Vec::new() }
+                Data::Keys { keys: Vec::new(), texts: Texts::new(None), known: Vec::new() }
             }
-            Layout::Bytes => Data::Bytes(Texts::new(text_bytes_max)),
+            Layout::Bytes => Data::Bytes(Texts::new(Some(room))),
         };
         Self { data, valid: Vec::new(), lists: is_nested.then(Lists::default), is_too_large: false }
     }

@@ -19,12 +19,17 @@ impl ColumnSet {
 
     pub(super) const NONE: Self = Self(0);
 
+    /// Whether it names this column, which is one that it can tell apart.
+    pub(super) fn has(self, column: usize) -> bool {
+        column < COLUMNS_MAX && self.contains(column)
+    }
+
     /// Whether there may be something in this column.
     pub fn contains(self, column: usize) -> bool {
         column >= COLUMNS_MAX || self.0 >> column & 1 == 1
     }
 
-    fn insert(&mut self, column: usize) {
+    pub(super) fn insert(&mut self, column: usize) {
         if column < COLUMNS_MAX {
             self.0 |= 1 << column;
         }

@@ -3,7 +3,7 @@
 //! Columns do not depend on each other: several threads can decode those of a lookup.
 
 use std::borrow::Borrow;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +12,11 @@ use arrow_schema::Schema;
 use bytes::Bytes;
 use tracelake_model::SpanBatch;
 
-use super::column::{LeafPages, read_column};
+use super::column::{LeafPages, TextRoom, read_column};
 use super::column_set::ColumnSet;
 use super::directory::TraceEntry;
 use super::open::{OpenSegment, RowGroup};
-use super::pages::{CachedPage, FetchedParts, PageSource, ReadCache};
+use super::pages::{CachedPage, PageSource, ReadCache};
 use super::plan::{PlannedColumn, PlannedLeaf, PlannedPart, RowsPlan, hull, uniform_value, within};
 use super::unpack::Unpacker;
 use super::{WHAT, parquet_error};
@@ -26,8 +26,12 @@ use crate::FormatError;
 /// a rule, so that few lie in two slabs.
 const SLAB_ROWS: u64 = 4_096;
 
-/// Text of one leaf of a slab: one that is above it is decoded in parts.
-const SLAB_TEXT_BYTES_MAX: usize = 32 << 20;
+/// Text of a slab, of all its columns: one that has more is decoded in parts. Where less is wanted in all it is as
+/// much less, down to the first.
+const SLAB_TEXT_BYTES: RangeInclusive<usize> = 1 << 20..=32 << 20;
+
+/// What decoded spans take at most, whoever asks: a batch counts its texts' bytes with 32 bits.
+const BATCH_BYTES_MAX: usize = 1 << 30;
 
 pub(super) const READING: &str = "reading a segment's rows";
 
@@ -55,6 +59,7 @@ enum Work {
 struct SharedSlab {
     group: usize,
     runs: Vec<Range<u64>>,
+    room: TextRoom,
     columns: Vec<Mutex<ColumnOfSlab>>,
     /// The first column that nobody has begun.
     next: AtomicUsize,
@@ -77,6 +82,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Behind the last row of the slab that a row is in.
 fn slab_end(row: u64) -> u64 {
     (row / SLAB_ROWS + 1) * SLAB_ROWS
+}
+
+/// One row may have as much as the offsets of an Arrow array can say.
+fn text_room(slab: &Range<u64>, bytes_max: usize) -> TextRoom {
+    let of_slab = bytes_max.clamp(*SLAB_TEXT_BYTES.start(), *SLAB_TEXT_BYTES.end());
+    TextRoom::new(if slab.end - slab.start > 1 { of_slab } else { i32::MAX as usize })
 }
 
 impl<S: Borrow<OpenSegment>> Decoding<S> {
@@ -104,6 +115,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                     columns.map(|column| Mutex::new(ColumnOfSlab { planned: Some(column), decoded: None }));
                 Work::OneSlab(SharedSlab {
                     group,
+                    room: text_room(&hull(&runs), BATCH_BYTES_MAX),
                     runs,
                     columns: columns.collect(),
                     next: AtomicUsize::new(0),
@@ -111,14 +123,18 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 })
             }
         };
-        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: usize::MAX, work })
+        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: BATCH_BYTES_MAX, work })
     }
 
-    /// The same, but it ends behind the slab with which its spans take so much: a few bytes in a file can be a whole
-    /// stack trace in each of thousands of rows.
+    /// The same, but it ends behind the slab with which its spans take so much (1 GiB if nothing is said): a few
+    /// bytes in a file can be a whole stack trace in each of thousands of rows. The first slab is decoded anyway.
     #[must_use]
-    pub fn at_most(self, heap_bytes_max: usize) -> Self {
-        Self { heap_bytes_max, ..self }
+    pub fn at_most(mut self, heap_bytes_max: usize) -> Self {
+        self.heap_bytes_max = heap_bytes_max.min(BATCH_BYTES_MAX);
+        if let Work::OneSlab(slab) = &mut self.work {
+            slab.room = text_room(&hull(&slab.runs), self.heap_bytes_max);
+        }
+        self
     }
 
     /// How much of it others can do: so many columns.
@@ -141,7 +157,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             if column.decoded.is_none()
                 && let Some(planned) = &mut column.planned
             {
-                let decoded = self.decode_column(slab.group, planned, &hull, &slab.runs);
+                let decoded = self.decode_column(slab.group, planned, &hull, &slab.runs, &slab.room);
                 slab.is_too_large.fetch_or(matches!(decoded, Ok(None)), Ordering::Relaxed);
                 column.decoded = Some(decoded);
             }
@@ -163,19 +179,24 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             }
             Work::Parts(parts) => {
                 for part in std::mem::take(&mut *lock(parts)) {
-                    if unpacker.heap_bytes() < self.heap_bytes_max {
+                    if !self.is_full(&unpacker) {
                         self.decode_part(part, &mut unpacker)?;
                     }
                 }
             }
         }
-        let is_cut = unpacker.heap_bytes() >= self.heap_bytes_max;
+        let is_cut = self.is_full(&unpacker);
         let batch = unpacker.finish();
         if batch.len() as u64 != self.rows && !is_cut {
             let detail = format!("{} rows were decoded instead of {}", batch.len(), self.rows);
             return Err(FormatError::damaged(WHAT, detail));
         }
         Ok(batch)
+    }
+
+    /// An empty batch has a size, too.
+    fn is_full(&self, unpacker: &Unpacker<'_>) -> bool {
+        !unpacker.is_empty() && unpacker.content_bytes() >= self.heap_bytes_max
     }
 
     fn finish_slab(&self, slab: &SharedSlab, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
@@ -190,7 +211,9 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             let decoded = match column.decoded.take() {
                 _ if is_too_large => Ok(None),
                 Some(decoded) => decoded,
-                None => self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs),
+                None => {
+                    self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs, &slab.room)
+                }
             };
             match decoded? {
                 Some(array) => arrays.push((planned.column, array)),
@@ -212,10 +235,11 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     fn decode_part(&self, mut part: PlannedPart, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
         let Some(group) = self.segment.borrow().groups.get(part.group) else { return Ok(()) };
         let constants = self.constants(group, &part.runs);
+        let behind = hull(&part.runs).end;
         let (mut rows_at_once, mut start) = (SLAB_ROWS, 0);
         while let Some(run) = part.runs.get(part.runs.partition_point(|run| run.end <= start)) {
             start = start.max(run.start);
-            let slab = start..slab_end(start).min(start + rows_at_once);
+            let slab = start..slab_end(start).min(start + rows_at_once).min(behind);
             let runs: Vec<Range<u64>> = within(&part.runs, &slab).collect();
             match self.decode_slab(&mut part, &slab, &runs)? {
                 Some(batch) => unpacker.push(&batch, &constants)?,
@@ -228,7 +252,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                     return Err(FormatError::damaged(WHAT, detail));
                 }
             }
-            if unpacker.heap_bytes() >= self.heap_bytes_max {
+            if self.is_full(unpacker) {
                 return Ok(());
             }
             if slab.end == slab_end(start) {
@@ -246,9 +270,11 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         slab: &Range<u64>,
         runs: &[Range<u64>],
     ) -> Result<Option<RecordBatch>, FormatError> {
+        let room = text_room(slab, self.heap_bytes_max);
         let mut arrays = Vec::with_capacity(part.columns.len());
         for planned in &mut part.columns {
-            let Some(array) = self.decode_column(part.group, planned, slab, runs)? else { return Ok(None) };
+            let array = self.decode_column(part.group, planned, slab, runs, &room)?;
+            let Some(array) = array else { return Ok(None) };
             arrays.push((planned.column, array));
         }
         self.batch(arrays).map(Some)
@@ -270,6 +296,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         planned: &mut PlannedColumn,
         slab: &Range<u64>,
         runs: &[Range<u64>],
+        room: &TextRoom,
     ) -> Result<Option<ArrayRef>, FormatError> {
         let fields = self.segment.borrow().schema.fields();
         let field = fields.get(planned.column);
@@ -280,9 +307,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         }
         let leaves: Vec<LeafPages<'_>> =
             planned.leaves.iter().map(|leaf| self.leaf_pages(leaf, slab)).collect();
-        // One row may have as much as the offsets of an Arrow array can say.
-        let text_bytes_max = if slab.end - slab.start > 1 { SLAB_TEXT_BYTES_MAX } else { i32::MAX as usize };
-        read_column(field, &leaves, runs, text_bytes_max).map_err(parquet_error(READING))
+        read_column(field, &leaves, runs, room).map_err(parquet_error(READING))
     }
 
     /// Has the leaf's dictionary and its pages with rows of the slab in memory, verified, and no pages before.
@@ -389,7 +414,6 @@ impl OpenSegment {
             }
         }
         fetched.sort_unstable_by_key(|(range, _)| range.start);
-        let parts = fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect();
-        Ok(PageSource::new(FetchedParts { parts }))
+        Ok(PageSource::new(fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect()))
     }
 }

@@ -16,7 +16,7 @@ pub use block::DirectoryBlock;
 pub(super) use build::DirectoryBuilder;
 
 const MAGIC: [u8; 4] = *b"TLDI";
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// From this version on blocks say in which columns their traces have anything.
 const VERSION_WITH_COLUMNS: u32 = 2;
 const HEADER_BYTES: usize = 12;

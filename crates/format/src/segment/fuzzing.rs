@@ -8,7 +8,7 @@ use tracelake_model::TraceId;
 use ulid::Ulid;
 
 use super::columns::{AttributeColumns, AttributeType};
-use super::directory::{Block, DirectoryBlock, DirectoryIndex};
+use super::directory::{Block, DirectoryBlock, DirectoryIndex, VERSION};
 use super::filter::TraceFilter;
 use super::merge::{Adapter, RowRun, RunSource};
 use super::meta::{Section, SegmentMeta, SegmentTenant};
@@ -41,7 +41,7 @@ pub fn segment_open(data: &[u8]) {
             len: bytes.len() as u32,
             crc32c: crc32c::crc32c(bytes),
         };
-        for version in 1..=2 {
+        for version in 1..=VERSION {
             if let Ok(block) = DirectoryBlock::decode(&block, version, bytes) {
                 assert_eq!(block.entries().count(), traces as usize);
             }

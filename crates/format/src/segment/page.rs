@@ -53,6 +53,7 @@ pub(super) fn decode_page(
         }
     })
 }
+
 pub(super) fn invalid(detail: &str) -> ParquetError {
     ParquetError::General(format!("a page {detail}"))
 }

@@ -117,14 +117,19 @@ impl CachedPage {
 }
 
 /// The parts of a file that were fetched.
-#[derive(Debug, Clone, Default)]
-pub(super) struct FetchedParts {
+#[derive(Debug)]
+pub(super) struct PageSource {
     /// By offset, without overlap.
-    pub(super) parts: Vec<(u64, Bytes)>,
+    parts: Vec<(u64, Bytes)>,
 }
 
-impl FetchedParts {
-    fn bytes(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
+impl PageSource {
+    pub(super) fn new(parts: Vec<(u64, Bytes)>) -> Self {
+        Self { parts }
+    }
+
+    /// Bytes of the file, not verified.
+    pub(super) fn fetched(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
         let after = self.parts.partition_point(|(offset, _)| *offset <= range.start);
         let part = after.checked_sub(1).and_then(|index| self.parts.get(index));
         let within = part.and_then(|(offset, bytes)| {
@@ -134,27 +139,10 @@ impl FetchedParts {
         });
         within.ok_or_else(|| ParquetError::EOF(format!("bytes {range:?} were not fetched")))
     }
-}
-
-/// Where the pages of one read come from.
-#[derive(Debug)]
-pub(super) struct PageSource {
-    fetched: FetchedParts,
-}
-
-impl PageSource {
-    pub(super) fn new(fetched: FetchedParts) -> Self {
-        Self { fetched }
-    }
-
-    /// Bytes of the file, not verified.
-    pub(super) fn fetched(&self, range: &Range<u64>) -> Result<Bytes, ParquetError> {
-        self.fetched.bytes(range)
-    }
 
     /// A page, and the bytes that it was made of, which were verified before.
     pub(super) fn load(&self, codec: ChunkCodec, range: &Range<u64>) -> Result<(Page, Bytes), ParquetError> {
-        let bytes = self.fetched.bytes(range)?;
+        let bytes = self.fetched(range)?;
         let bytes_max = usize::try_from(codec.uncompressed_bytes).unwrap_or(usize::MAX);
         decode_page(&bytes, codec.compression, bytes_max).map(|page| (page, bytes))
     }

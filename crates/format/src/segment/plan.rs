@@ -166,8 +166,8 @@ impl OpenSegment {
 
     /// The first of these rows, as many as are in so many row groups.
     pub fn rows_of_groups(&self, rows: &Range<u64>, groups: usize) -> Range<u64> {
-        let last =
-            self.groups.iter().filter(|group| group.rows.end > rows.start).nth(groups.saturating_sub(1));
+        let first = self.groups.partition_point(|group| group.rows.end <= rows.start);
+        let last = self.groups.get(first.saturating_add(groups.saturating_sub(1)));
         rows.start..last.map_or(rows.end, |last| last.rows.end.min(rows.end))
     }
 

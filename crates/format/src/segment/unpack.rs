@@ -41,9 +41,13 @@ impl<'s> Unpacker<'s> {
         }
     }
 
-    /// Of what was pushed so far.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.builder.heap_bytes()
+    /// What the spans so far take.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.builder.content_bytes()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.builder.is_empty()
     }
 
     pub(super) fn finish(mut self) -> SpanBatch {

@@ -330,6 +330,7 @@ impl SegmentWriter {
         let Summary { mut meta, mut filter_keys, .. } = summary;
         let (blocks, index) = directory.finish(file.bytes_written())?;
         file.append(&blocks)?;
+        drop(blocks);
         filter_keys.sort_unstable();
         filter_keys.dedup();
         meta.filter = file.append(&TraceFilter::build(&filter_keys))?;

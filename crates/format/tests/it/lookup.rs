@@ -1,10 +1,15 @@
 //! The directory and the filter find each trace, and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
-use tracelake_format::segment::{ColumnSet, Decoding, SegmentWriterOptions, TraceFilter};
+use bytes::Bytes;
+use tracelake_format::segment::{ColumnSet, Decoding, OpenSegment, SegmentWriterOptions, TraceFilter};
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
-use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
+use tracelake_model::{
+    Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView, TenantId, TraceId,
+};
 
 use crate::random::{Odd, seed};
 use crate::support::{columns, fetch, find, lookup, open, same_spans, small, tenant, write};
@@ -104,6 +109,98 @@ fn columns_in_which_a_trace_has_nothing_are_not_read() {
     }
     assert!(read * 10 < all * 9, "{read} of {all} pages");
     assert!(in_two_slices > 5, "{in_two_slices} traces lie in two slices");
+}
+
+/// Spans of one trace with so many attributes of so much text, another in each, that compresses.
+fn wide(spans: u64, attributes: usize, text_bytes: usize) -> SpanBatch {
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let keys: Vec<_> = (0..attributes).map(|key| builder.known_term(&format!("key.{key}"))).collect();
+    for number in 1..=spans {
+        for (at, key) in keys.iter().enumerate() {
+            builder.push_text(Owner::Span, *key, &format!("{number:07}{at:02}{:1$}", "", text_bytes));
+        }
+        let trace_id = TraceId::from_bytes(&[1; 16]).expect("not zero");
+        let span_id = SpanId::from_bytes(&number.to_be_bytes()).expect("not zero");
+        builder.finish_span(SpanScalars {
+            start_unix_nano: number,
+            resource,
+            scope,
+            ..SpanScalars::new(trace_id, span_id)
+        });
+    }
+    builder.finish()
+}
+
+/// The first rows, as many as that many bytes allow.
+fn first_rows(opened: &OpenSegment, file: &Bytes, rows: Range<u64>, heap_bytes_max: usize) -> SpanBatch {
+    let plan = opened.plan_rows(std::slice::from_ref(&rows), ColumnSet::ALL, None);
+    let decoding = Decoding::new(opened, plan, fetch(opened, file, rows)).expect("own bytes");
+    decoding.at_most(heap_bytes_max).finish().expect("own bytes")
+}
+
+#[test]
+fn of_rows_that_are_too_much_together_the_first_are_decoded_one_at_least() {
+    let tenants = vec![(tenant("one"), vec![wide(200, 2, 10)])];
+    let segment = write(&tenants, &columns(&tenants), &small());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    let whole = opened.decode_rows(0..200, fetch(&opened, &segment.bytes, 0..200)).expect("own bytes");
+    for heap_bytes_max in [0, 1, 300, 5_000, whole.heap_bytes() / 2] {
+        let (mut row, mut batches) = (0, 0);
+        while row < 200 {
+            let batch = first_rows(&opened, &segment.bytes, row..200, heap_bytes_max);
+            assert!(!batch.is_empty(), "row {row} with {heap_bytes_max} bytes");
+            let expected = whole.spans().skip(row as usize).take(batch.len());
+            assert!(same_spans(expected, batch.spans()), "row {row} with {heap_bytes_max} bytes");
+            row += batch.len() as u64;
+            batches += 1;
+        }
+        assert_eq!(row, 200);
+        assert!(batches > 1, "{heap_bytes_max} bytes");
+    }
+}
+
+#[test]
+fn texts_of_many_columns_are_bounded_together() {
+    // 60 MB, 2 MB a column.
+    let tenants = vec![(tenant("one"), vec![wide(2_000, 30, 1_000)])];
+    let segment = write(&tenants, &columns(&tenants), &SegmentWriterOptions::default());
+    assert!(segment.bytes.len() < 4 << 20, "{} bytes", segment.bytes.len());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    let mib = 1 << 20;
+    for (heap_bytes_max, expected) in [(mib, 0..3 * mib), (8 * mib, 8 * mib..18 * mib)] {
+        let batch = first_rows(&opened, &segment.bytes, 0..2_000, heap_bytes_max);
+        assert!(expected.contains(&batch.heap_bytes()), "{} of {heap_bytes_max}", batch.heap_bytes());
+        assert!(same_spans(tenants[0].1[0].spans().take(batch.len()), batch.spans()));
+    }
+    let whole = first_rows(&opened, &segment.bytes, 0..2_000, usize::MAX);
+    assert!(same_spans(tenants[0].1[0].spans(), whole.spans()));
+}
+
+#[test]
+fn blocks_of_the_directory_that_end_within_one_slice_are_right() {
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let keys = ["even", "odd"].map(|key| builder.known_term(key));
+    for number in 1..=3_000u64 {
+        builder.push_int(Owner::Span, keys[number as usize % 2], 1);
+        let trace_id = TraceId::from_bytes(&u128::from(number).to_be_bytes()).expect("not zero");
+        let span_id = SpanId::from_bytes(&number.to_be_bytes()).expect("not zero");
+        builder.finish_span(SpanScalars { resource, scope, ..SpanScalars::new(trace_id, span_id) });
+    }
+    let tenants = vec![(tenant("one"), vec![builder.finish()])];
+    let segment = write(&tenants, &columns(&tenants), &SegmentWriterOptions::default());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    assert_eq!(opened.check(&segment.bytes), Vec::<String>::new());
+    let sets = (1..=3_000u64).map(|number| {
+        let trace_id = TraceId::from_bytes(&u128::from(number).to_be_bytes()).expect("not zero");
+        find(&opened, &segment.bytes, &tenants[0].0, &trace_id).expect("own bytes").expect("there").columns
+    });
+    let sets: Vec<ColumnSet> = sets.collect();
+    assert_ne!(sets[0], sets[1]);
+    assert!(sets.iter().zip(sets.iter().skip(2)).all(|(one, next)| one == next));
 }
 
 #[test]

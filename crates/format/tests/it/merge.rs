@@ -1,6 +1,7 @@
 //! Rows of several segments become those of one: as if all spans had been written at once.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
@@ -10,9 +11,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tracelake_format::segment::{
-    Adapter, AttributeColumn, AttributeColumns, AttributeType, OpenSegment, PlannedRows, RowGroupReader,
-    RowRun, RunSource, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, WholeSegment,
-    WrittenSegment, write_segment,
+    Adapter, AttributeColumn, AttributeColumns, AttributeType, FORMAT_VERSION, OpenSegment, PlannedRows,
+    RowGroupReader, RowRun, RunSource, SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions,
+    WholeSegment, WrittenSegment, write_segment,
 };
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{
@@ -167,6 +168,40 @@ fn a_row_group_ends_when_it_has_much_however_few_rows_come_at_once() {
     assert!(bytes.len() > 2 && bytes.iter().all(|bytes| *bytes < 10 << 20), "{bytes:?}");
 }
 
+/// A file that an earlier version of the format wrote.
+fn fixture(version: u32) -> WrittenSegment {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/v{version}"));
+    let meta = std::fs::read(folder.join("segment.json")).expect("in the repository");
+    let bytes = std::fs::read(folder.join("segment.parquet")).expect("in the repository").into();
+    WrittenSegment { bytes, offset: 0, meta: serde_json::from_slice(&meta).expect("a SegmentMeta") }
+}
+
+#[test]
+fn files_of_all_versions_are_merged_into_one_of_the_newest() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let inputs: Vec<WrittenSegment> = (1..=FORMAT_VERSION).map(fixture).collect();
+    let known = some_columns(&mut random);
+    let plan = SegmentPlan::of_sample(&[], &known, &known.columns.iter().map(|c| c.key.clone()).collect());
+    let merged = merge(&inputs, &plan, &mut random);
+    assert_eq!(merged.meta.format_version, FORMAT_VERSION);
+    assert_eq!(merged.meta.rows, inputs.iter().map(|input| input.meta.rows).sum::<u64>());
+    let opened = crate::support::open(&merged.meta, &merged.bytes).expect("own bytes");
+    assert_eq!(opened.check(&merged.bytes), Vec::<String>::new());
+    for part in &inputs[0].meta.tenants {
+        let rows = part.first_row..part.first_row + part.rows;
+        let first = crate::support::open(&inputs[0].meta, &inputs[0].bytes).expect("own bytes");
+        let fetched = crate::support::fetch(&first, &inputs[0].bytes, rows.clone());
+        let spans = first.decode_rows(rows, fetched).expect("own bytes");
+        for trace_id in spans.trace_ids() {
+            let found = lookup(&merged.meta, &merged.bytes, &part.tenant, trace_id).expect("own bytes");
+            // Each file has the same spans.
+            let of_trace = spans.spans().filter(|span| span.trace_id() == *trace_id);
+            let expected: Vec<_> = of_trace.flat_map(|span| inputs.iter().map(move |_| span)).collect();
+            assert!(same_spans(expected, found.expect("there").spans()), "{trace_id}");
+        }
+    }
+}
+
 fn rows_of_file(segment: &WrittenSegment) -> Vec<RecordBatch> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(segment.bytes.clone()).expect("Parquet");
     let reader = reader.with_batch_size(1 << 20).build().expect("Parquet");
@@ -212,6 +247,8 @@ fn merged_rows_are_as_if_all_spans_had_been_written_at_once() {
                 assert!(merged.to_data() == expected.to_data(), "{} of round {round}", field.name());
             }
         }
+        let opened = crate::support::open(&merged.meta, &merged.bytes).expect("own bytes");
+        assert_eq!(opened.check(&merged.bytes), Vec::<String>::new(), "round {round}");
         let (meta, expected) = (&merged.meta, &at_once.meta);
         assert_eq!(meta.tenants, expected.tenants);
         assert_eq!((meta.generation_min, meta.generation_max), (1, inputs.len() as u64));

@@ -427,14 +427,14 @@ impl SpanBatchBuilder {
         batch
     }
 
-    /// What it keeps in memory, room included.
-    pub fn heap_bytes(&self) -> usize {
-        self.batch.heap_bytes() + self.texts.capacity()
+    /// What the batch of the spans so far takes.
+    pub fn content_bytes(&self) -> usize {
+        self.batch.content_bytes() + self.texts.len()
     }
 
     /// Forgets everything but the room.
     pub fn clear(&mut self) {
-        if self.heap_bytes() > RETAINED_BYTES_MAX {
+        if self.batch.heap_bytes() + self.texts.capacity() > RETAINED_BYTES_MAX {
             *self = Self::default();
             return;
         }

@@ -84,4 +84,9 @@ impl Terms {
     pub(super) fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.end.capacity() * size_of::<u32>()
     }
+
+    /// The same without the room for more.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.text.len() + size_of_val(&*self.end)
+    }
 }

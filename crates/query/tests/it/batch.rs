@@ -139,6 +139,33 @@ async fn traces_that_are_too_large_together_are_read_one_by_one_and_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_in_many_segments_that_are_too_large_together_are_read_one_by_one_and_whole() {
+    const SEGMENTS: u64 = 30;
+    const TRACES: u64 = 20;
+    let options = EngineOptions { batch_workers: 1, ..EngineOptions::default() };
+    let world = World::new(1, options).await;
+    for segment in 0..SEGMENTS {
+        // 4 MB in each.
+        let number = |trace: u64| segment * TRACES + trace;
+        let texts: Vec<String> = (0..TRACES).map(|trace| large(number(trace), 200_000)).collect();
+        let spans: Vec<_> =
+            texts.iter().zip(0..).map(|(text, trace)| (trace, number(trace), &**text)).collect();
+        world.ingest(&spans).await;
+        world.flush().await;
+    }
+    let found: Vec<_> =
+        world.engine.traces(&world.tenant, (0..TRACES).map(trace_id).collect()).collect().await;
+    assert_eq!(found.len() as u64, TRACES);
+    for (id, spans) in found {
+        let spans = spans.expect("it is there");
+        assert_eq!((spans.len() as u64, spans.missing()), (SEGMENTS, [].as_slice()));
+        assert!(spans.spans().all(|span| span.trace_id() == id));
+    }
+    let (decoded, rows) = (rows_decoded(&world), SEGMENTS * TRACES);
+    assert!(decoded > rows, "all {rows} rows, {decoded} in all, were held together");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_decoded_until_it_is_as_large_as_an_answer_may_be() {
     // One generation.
     const SPANS: u64 = 500;

@@ -206,9 +206,10 @@ async fn what_later_lookups_find_in_memory_is_counted() {
         assert_eq!(third.reads(name), expected, "{name}");
     }
     assert_eq!(second.store("gauge", "caches_filters"), 1.0);
-    for name in ["caches_filter_bytes", "caches_block_bytes"] {
-        assert!(second.store("gauge", name) > 0.0, "{name}");
-    }
+    assert!(second.store("gauge", "caches_filter_bytes") > 0.0);
+    // Pages are kept when they were missed twice.
+    let [before, after] = [&first, &second].map(|at| at.store("gauge", "caches_block_bytes"));
+    assert!(after > before, "{before} {after}");
     // Without a cache of traces there is nothing to find or to miss.
     for name in ["hits", "misses", "evictions"] {
         assert_eq!(second.store("counter", &format!("trace_cache_{name}")), 0.0, "{name}");

@@ -1,11 +1,12 @@
 //! One segment being written: rows are gathered into chunks, bytes go to the object store as they come.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
@@ -67,7 +68,7 @@ impl Output {
         Ok(Self {
             id,
             writer,
-            upload: Upload { object_store, runtime, path, buffer: Vec::new(), parts: None, put_bytes: 0 },
+            upload: Upload::new(object_store, runtime, path),
             chunk_rows: options.page_rows,
             tenant: None,
             runs: Vec::new(),
@@ -137,7 +138,7 @@ impl Output {
         self.windows_bytes = 0;
         self.places.clear();
         let bytes = self.writer.take_bytes().map_err(writing(self.id))?;
-        self.upload.push(bytes)
+        self.upload.push(bytes.into())
     }
 
     /// Writes what is left and waits until all of it is durable.
@@ -145,7 +146,7 @@ impl Output {
         self.write_chunk()?;
         let written = self.writer.finish().map_err(writing(self.id))?;
         let path = self.upload.path.clone();
-        self.upload.finish(&written.bytes)?;
+        self.upload.finish(written.bytes.clone())?;
         Ok(Put { entry: SegmentEntry { path, meta: written.meta.clone() }, written })
     }
 }
@@ -159,44 +160,72 @@ struct Upload {
     object_store: Arc<dyn ObjectStore>,
     runtime: Handle,
     path: String,
-    buffer: Vec<u8>,
+    /// What comes next, as it came: it is copied nowhere.
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
     parts: Option<Box<dyn MultipartUpload>>,
     /// In parts, so far.
     put_bytes: u64,
 }
 
 impl Upload {
-    fn push(&mut self, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.buffer.extend_from_slice(&bytes);
-        while self.buffer.len() >= PART_BYTES {
-            let rest = self.buffer.split_off(PART_BYTES);
-            let part = std::mem::replace(&mut self.buffer, rest);
+    fn new(object_store: Arc<dyn ObjectStore>, runtime: Handle, path: String) -> Self {
+        let waiting = VecDeque::new();
+        Self { object_store, runtime, path, waiting, waiting_bytes: 0, parts: None, put_bytes: 0 }
+    }
+
+    fn push(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_back(bytes);
+        while self.waiting_bytes >= PART_BYTES {
+            let part = self.take(PART_BYTES);
             self.put_part(part)?;
         }
         Ok(())
     }
 
-    fn put_part(&mut self, part: Vec<u8>) -> Result<(), StoreError> {
+    /// The next bytes, or all if there are fewer.
+    fn take(&mut self, bytes: usize) -> Vec<Bytes> {
+        let (mut taken, mut left) = (Vec::new(), bytes.min(self.waiting_bytes));
+        self.waiting_bytes -= left;
+        while left > 0
+            && let Some(first) = self.waiting.front_mut()
+        {
+            let piece = first.split_to(left.min(first.len()));
+            left -= piece.len();
+            if first.is_empty() {
+                self.waiting.pop_front();
+            }
+            taken.push(piece);
+        }
+        taken
+    }
+
+    fn put_part(&mut self, part: Vec<Bytes>) -> Result<(), StoreError> {
         let runtime = self.runtime.clone();
-        self.put_bytes += part.len() as u64;
+        self.put_bytes += part.iter().map(Bytes::len).sum::<usize>() as u64;
         let put = async {
             let parts = match &mut self.parts {
                 Some(parts) => parts,
                 None => self.parts.insert(self.object_store.put_multipart(&Path::from(&*self.path)).await?),
             };
-            parts.put_part(PutPayload::from(part)).await
+            parts.put_part(part.into_iter().collect()).await
         };
         let result = runtime.block_on(put);
         result.map_err(|source| putting(&self.path, source))
     }
 
-    fn finish(mut self, rest: &[u8]) -> Result<(), StoreError> {
-        let mut last = std::mem::take(&mut self.buffer);
-        last.extend_from_slice(rest);
+    fn finish(mut self, rest: Bytes) -> Result<(), StoreError> {
+        self.push(rest)?;
+        let last = self.take(PART_BYTES);
         let location = Path::from(&*self.path);
         let put = |error| putting(&self.path, error);
         if self.parts.is_none() {
-            return self.runtime.block_on(put_new(&self.object_store, &location, last.into())).map_err(put);
+            let whole = Bytes::from(last.concat());
+            return self.runtime.block_on(put_new(&self.object_store, &location, whole)).map_err(put);
         }
         if !last.is_empty() {
             self.put_part(last)?;
@@ -227,3 +256,6 @@ impl Drop for Upload {
 fn putting(path: &str, source: object_store::Error) -> StoreError {
     StoreError::ObjectStore { what: format!("writing {path}"), source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use tracelake_format::segment::{CachedPage, DirectoryBlock, PageKey, ReadCache};
@@ -93,16 +93,21 @@ where
 /// into a cache and to throw others out of it took a tenth of a lookup.
 #[derive(Debug)]
 struct Missed {
-    /// By the lower bits of a place's hash its upper ones, of the last page that came there.
-    slots: Box<[AtomicU32]>,
-    hasher: RandomState,
+    /// By the lower bits of a page's hash the upper ones of those that came there last, the newest first. Of a
+    /// hundred pages that a lookup reads again and again, none may drive out another each time.
+    slots: Box<[[AtomicU32; MISSED_OF_SLOT]]>,
+    /// Pages have their segment's name, which nobody chooses: the same pages are noted alike in each process.
+    hasher: FixedState,
 }
 
+const MISSED_OF_SLOT: usize = 4;
+
 impl Missed {
-    /// Four times as many as a cache of so many bytes has, roughly.
+    /// Of so many pages as four caches of so many bytes have, roughly.
     fn new(bytes_max: u64) -> Self {
-        let slots = (bytes_max / (BLOCK_BYTES / 4)).next_power_of_two().min(1 << 24);
-        Self { slots: (0..slots).map(|_| AtomicU32::new(0)).collect(), hasher: RandomState::default() }
+        let pages = bytes_max / (BLOCK_BYTES / 4);
+        let slots = (pages / MISSED_OF_SLOT as u64).next_power_of_two().min(1 << 22);
+        Self { slots: (0..slots).map(|_| Default::default()).collect(), hasher: FixedState::default() }
     }
 
     fn heap_bytes(&self) -> u64 {
@@ -112,10 +117,18 @@ impl Missed {
     /// Notes it; whether it was noted before.
     fn again(&self, key: &PageKey) -> bool {
         let hash = self.hasher.hash_one(key);
-        let slot = self.slots.get(hash as usize & (self.slots.len() - 1));
+        let Some(slot) = self.slots.get(hash as usize & (self.slots.len() - 1)) else { return false };
         // Never 0, which is what a slot has at first.
         let upper = (hash >> 32) as u32 | 1;
-        slot.is_some_and(|slot| slot.swap(upper, Ordering::Relaxed) == upper)
+        // Two threads at once may lose a note: the page is then noted once more.
+        let mut newer = upper;
+        for noted in slot {
+            newer = noted.swap(newer, Ordering::Relaxed);
+            if newer == upper {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -133,7 +146,7 @@ impl BlockCache {
         let resources_max = bytes_max / RESOURCES_SHARE;
         let dictionaries_max = bytes_max / DICTIONARIES_SHARE;
         let missed = Missed::new(bytes_max);
-        let blocks_max = bytes_max - resources_max - dictionaries_max - missed.heap_bytes();
+        let blocks_max = bytes_max.saturating_sub(resources_max + dictionaries_max + missed.heap_bytes());
         Self {
             blocks: cache(blocks_max, BLOCK_BYTES, BlockBytes),
             dictionaries: cache(dictionaries_max, SMALL_BYTES, BlockBytes),
@@ -153,7 +166,7 @@ impl BlockCache {
         self.blocks.insert((segment, offset), Block::Directory(Arc::clone(block)));
     }
 
-    /// Bytes of all blocks and resources.
+    /// Bytes of all blocks and resources, and of what is known of pages that were missed.
     pub(super) fn bytes(&self) -> u64 {
         self.blocks.weight() + self.dictionaries.weight() + self.resources.weight() + self.missed.heap_bytes()
     }

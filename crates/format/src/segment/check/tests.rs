@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tracelake_model::{Owner, Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TenantId};
+use tracelake_model::{Owner, Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId};
 
 use super::*;
 use crate::segment::column_set::ColumnSet;
@@ -53,7 +53,7 @@ fn a_directory_that_denies_a_column_is_found_out() {
     for (column, field) in fields.iter().enumerate().filter(|(_, field)| field.is_nullable()) {
         let without = u128::from_le_bytes(entry.columns.to_le_bytes()) & !(1 << column);
         let entry = TraceEntry { columns: ColumnSet::from_le_bytes(without.to_le_bytes()), ..entry.clone() };
-        let mut check = Check { segment: &opened, file: &written.bytes, findings: Vec::new() };
+        let mut check = Check::of(&opened, &written.bytes);
         check.rows(&[entry]);
         if let [finding] = check.findings.as_slice() {
             assert!(finding.ends_with(&format!("has nothing in {}", field.name())), "{finding}");

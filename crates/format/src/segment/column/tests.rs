@@ -217,7 +217,9 @@ fn any_rows_of_any_column_are_what_the_parquet_crate_reads() {
                             .collect(),
                     })
                     .collect();
-                let column = read_column(field, &leaves, &runs, 1 << 30).expect("whole").expect("not large");
+                let column = read_column(field, &leaves, &runs, &TextRoom::new(1 << 30))
+                    .expect("whole")
+                    .expect("not large");
                 let mut at = 0;
                 for run in &runs {
                     let len = (run.end - run.start) as usize;
@@ -300,7 +302,9 @@ fn pages_that_contradict_themselves_are_errors_or_other_rows() {
                 })
                 .collect();
             let run = 10..ROWS as u64 - 10;
-            if let Ok(Some(column)) = read_column(field, &leaves, std::slice::from_ref(&run), 1 << 24) {
+            if let Ok(Some(column)) =
+                read_column(field, &leaves, std::slice::from_ref(&run), &TextRoom::new(1 << 24))
+            {
                 assert_eq!(column.len(), ROWS - 20, "{field}");
             }
         }

@@ -112,6 +112,8 @@ pub struct DirectoryBlock {
     /// One after the other, and behind the last byte of each.
     texts: Box<str>,
     texts_end: Box<[u32]>,
+    /// Of columns; none if nothing is known of them.
+    sets: Box<[ColumnSet]>,
 }
 
 /// Texts are told by their place; a root's by one more, so that 0 is none.
@@ -128,7 +130,8 @@ struct Listed {
     /// Behind its last.
     services_end: u32,
     more_services: bool,
-    columns: ColumnSet,
+    /// Its place among the sets.
+    columns: u32,
 }
 
 impl DirectoryBlock {
@@ -162,7 +165,7 @@ impl DirectoryBlock {
     /// What it keeps in memory.
     pub fn heap_bytes(&self) -> usize {
         let texts = self.texts.len() + size_of_val(&*self.texts_end);
-        size_of_val(&*self.traces) + size_of_val(&*self.services) + texts
+        size_of_val(&*self.traces) + size_of_val(&*self.services) + texts + size_of_val(&*self.sets)
     }
 
     fn text(&self, place: u32) -> Option<Box<str>> {
@@ -188,7 +191,7 @@ impl DirectoryBlock {
                 .map(|name| RootSpan { name, service: optional(listed.root_service) }),
             services: self.services.get(services)?.iter().filter_map(|place| self.text(*place)).collect(),
             more_services: listed.more_services,
-            columns: listed.columns,
+            columns: self.sets.get(listed.columns as usize).copied().unwrap_or(ColumnSet::ALL),
         })
     }
 }
@@ -225,7 +228,7 @@ fn read_block(reader: &mut Reader<'_>, block: &Block, version: u32) -> Result<Di
             root_service: 0,
             services_end: 0,
             more_services: false,
-            columns: ColumnSet::ALL,
+            columns: 0,
         });
     }
     let base = reader.take(8)?.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -266,15 +269,16 @@ fn read_block(reader: &mut Reader<'_>, block: &Block, version: u32) -> Result<Di
         trace.more_services = listed % 2 == 1;
     }
     let services = (0..services_end).map(|_| reader.below(known_texts)).collect::<Result<_, _>>()?;
+    let mut sets = Box::default();
     if version >= VERSION_WITH_COLUMNS {
-        let sets = reader.count(16)?;
-        let sets = reader.take(16 * sets)?.as_chunks::<16>().0;
+        let count = reader.count(16)?;
+        let bytes = reader.take(16 * count)?.as_chunks::<16>().0;
+        sets = bytes.iter().map(|set| ColumnSet::from_le_bytes(*set)).collect();
         for trace in &mut traces {
-            let set = sets.get(reader.below(sets.len() as u64)? as usize);
-            trace.columns = set.map_or(ColumnSet::ALL, |set| ColumnSet::from_le_bytes(*set));
+            trace.columns = reader.below(count as u64)?;
         }
     }
-    Ok(DirectoryBlock { traces: traces.into(), services, texts, texts_end })
+    Ok(DirectoryBlock { traces: traces.into(), services, texts, texts_end, sets })
 }
 
 struct Reader<'a> {

@@ -98,3 +98,29 @@ fn pages_do_not_drive_out_small_dictionaries_and_all_is_within_the_budget() {
     });
     assert_eq!(kept.count() as u64, groups);
 }
+
+#[test]
+fn pages_that_are_missed_in_turns_are_told_from_new_ones() {
+    let missed = Missed::new(1 << 20);
+    let page = |offset| PageKey { segment: Ulid::from_parts(1, 2), offset, is_dictionary: false };
+    for round in 0..3 {
+        let again = (0..100).filter(|offset| missed.again(&page(*offset))).count();
+        assert_eq!(again, if round == 0 { 0 } else { 100 });
+    }
+    // A hundred times as many as there is room for are all new.
+    let again = (1_000..100_000).filter(|offset| missed.again(&page(*offset))).count();
+    assert_eq!(again, 0);
+    assert!((0..100).all(|offset| !missed.again(&page(offset))), "long ago");
+}
+
+#[test]
+fn a_budget_of_nothing_keeps_nothing() {
+    for bytes_max in [0, 1, 4, 64, 1_000] {
+        let cache = BlockCache::new(bytes_max);
+        for number in 0..100u64 {
+            cache.insert_resource(&format!("{number}"), &Arc::new(Resource::default()));
+        }
+        let table = cache.missed.heap_bytes();
+        assert!(cache.bytes() <= bytes_max + table && table <= 64, "{} of {bytes_max}", cache.bytes());
+    }
+}
