@@ -334,7 +334,9 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 let descriptor = segment.descriptor.column(leaf.leaf);
                 let page = CachedPage::new(page, &descriptor).map_err(parquet_error(READING))?;
                 let key = planned.place.key(segment.meta.id);
-                if let Some(cache) = self.cache.as_ref().filter(|cache| cache.wants_page(key)) {
+                if let Some(cache) =
+                    self.cache.as_ref().filter(|cache| cache.wants_page(key, page.heap_bytes()))
+                {
                     cache.insert_page(key, page.without(&fetched));
                 }
                 planned.page = Some(page);

@@ -25,8 +25,8 @@ use super::page_values::{Dictionary, Layout};
 pub trait ReadCache: std::fmt::Debug + Send + Sync {
     /// A page.
     fn page(&self, key: PageKey) -> Option<CachedPage>;
-    /// Whether to offer a page that it did not have: what is offered may have to be copied.
-    fn wants_page(&self, key: PageKey) -> bool;
+    /// Whether to offer a page of so many bytes that it did not have: what is offered may have to be copied.
+    fn wants_page(&self, key: PageKey, bytes: usize) -> bool;
     /// Offers a page.
     fn insert_page(&self, key: PageKey, page: CachedPage);
     /// The resource that is stored as this text.

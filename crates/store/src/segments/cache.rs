@@ -89,8 +89,8 @@ where
     }
 }
 
-/// Which pages were missed of late. Those of a large store are asked for once and not again for a long time: to copy them
-/// into a cache and to throw others out of it took a tenth of a lookup.
+/// Which pages and directory blocks were missed of late. Those of a large store are asked for once and not again for a
+/// long time: to copy them into a cache and to throw others out of it took a fifth of a lookup.
 #[derive(Debug)]
 struct Missed {
     /// By the lower bits of a page's hash the upper ones of those that came there last, the newest first. Of a
@@ -103,7 +103,7 @@ struct Missed {
 const MISSED_OF_SLOT: usize = 4;
 
 impl Missed {
-    /// Of so many pages as four caches of so many bytes have, roughly.
+    /// Of as many pages as four caches of so many bytes have, roughly.
     fn new(bytes_max: u64) -> Self {
         let pages = bytes_max / (BLOCK_BYTES / 4);
         let slots = (pages / MISSED_OF_SLOT as u64).next_power_of_two().min(1 << 22);
@@ -115,8 +115,8 @@ impl Missed {
     }
 
     /// Notes it; whether it was noted before.
-    fn again(&self, key: &PageKey) -> bool {
-        let hash = self.hasher.hash_one(key);
+    fn again(&self, place: &Place) -> bool {
+        let hash = self.hasher.hash_one(place);
         let Some(slot) = self.slots.get(hash as usize & (self.slots.len() - 1)) else { return false };
         // Never 0, which is what a slot has at first.
         let upper = (hash >> 32) as u32 | 1;
@@ -163,13 +163,19 @@ impl BlockCache {
     }
 
     pub(super) fn insert_directory(&self, segment: Ulid, offset: u64, block: &Arc<DirectoryBlock>) {
-        self.blocks.insert((segment, offset), Block::Directory(Arc::clone(block)));
+        if self.missed.again(&(segment, offset)) {
+            self.blocks.insert((segment, offset), Block::Directory(Arc::clone(block)));
+        }
     }
 
     /// Bytes of all blocks and resources, and of what is known of pages that were missed.
     pub(super) fn bytes(&self) -> u64 {
         self.blocks.weight() + self.dictionaries.weight() + self.resources.weight() + self.missed.heap_bytes()
     }
+}
+
+fn is_small_dictionary(key: PageKey, bytes: usize) -> bool {
+    key.is_dictionary && bytes <= SMALL_DICTIONARY_BYTES_MAX
 }
 
 impl ReadCache for BlockCache {
@@ -182,12 +188,12 @@ impl ReadCache for BlockCache {
         }
     }
 
-    fn wants_page(&self, key: PageKey) -> bool {
-        key.is_dictionary || self.missed.again(&key)
+    fn wants_page(&self, key: PageKey, bytes: usize) -> bool {
+        is_small_dictionary(key, bytes) || self.missed.again(&(key.segment, key.offset))
     }
 
     fn insert_page(&self, key: PageKey, page: CachedPage) {
-        let is_small = key.is_dictionary && page.heap_bytes() <= SMALL_DICTIONARY_BYTES_MAX;
+        let is_small = is_small_dictionary(key, page.heap_bytes());
         let cache = if is_small { &self.dictionaries } else { &self.blocks };
         cache.insert((key.segment, key.offset), Block::Page(page));
     }

@@ -102,7 +102,7 @@ fn pages_do_not_drive_out_small_dictionaries_and_all_is_within_the_budget() {
 #[test]
 fn pages_that_are_missed_in_turns_are_told_from_new_ones() {
     let missed = Missed::new(1 << 20);
-    let page = |offset| PageKey { segment: Ulid::from_parts(1, 2), offset, is_dictionary: false };
+    let page = |offset| (Ulid::from_parts(1, 2), offset);
     for round in 0..3 {
         let again = (0..100).filter(|offset| missed.again(&page(*offset))).count();
         assert_eq!(again, if round == 0 { 0 } else { 100 });
