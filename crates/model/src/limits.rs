@@ -123,8 +123,8 @@ limits! {
         "each costs a memtable; a name in a header must not buy memory without a bound",
         "HTTP 429 with Retry-After or RESOURCE_EXHAUSTED with RetryInfo";
     /// Memory of the memtable before it is frozen and flushed.
-    GENERATION_BYTES_MAX: "bytes" = 64 << 20,
-        "some 200,000 spans: a segment worth its file, three of them within the memory budget",
+    GENERATION_BYTES_MAX: "bytes" = 48 << 20,
+        "some 150,000 spans: a segment worth its file, three of them within the memory budget",
         "nothing: it is flushed";
     /// Age of the memtable before it is frozen and flushed.
     GENERATION_AGE_SECONDS_MAX: "seconds" = 60,
@@ -290,6 +290,18 @@ limits! {
     DISK_CACHE_BYTES_MAX: "bytes" = 8 << 30,
         "all of some 190 M spans, or the newest of more; a small disk has it",
         "nothing: what was read longest ago goes, and is read from the bucket again";
+    /// The text of a query.
+    QUERY_BYTES_MAX: "bytes" = 64 << 10,
+        "a hundred times what people write; long lists of values fit",
+        "HTTP 400";
+    /// Words of a query, or conditions and values of one in JSON.
+    QUERY_WORDS_MAX: "words" = 4_096,
+        "a list of a thousand values has as many and their operators",
+        "HTTP 400";
+    /// How deep a query is nested: parentheses, negations, operators to the right of each other.
+    QUERY_DEPTH_MAX: "levels" = 64,
+        "far more than people write; reading one must not exhaust a thread's stack",
+        "HTTP 400";
     /// Bytes of one line that `tracelake import` reads.
     IMPORT_LINE_BYTES_MAX: "bytes" = 256 << 20,
         "a line is one request of the Collector's file exporter",

@@ -1,0 +1,363 @@
+//! The typed tree: what is asked of a span, and of a trace.
+
+use std::fmt;
+
+use regex::Regex;
+
+use crate::QueryError;
+use crate::field::Field;
+
+/// What is asked of a trace: which of its spans match what, and how that is combined.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TracePredicate {
+    /// Some span satisfies the condition. Those that do are the trace's matching spans.
+    AnySpan(Predicate),
+    /// All of them hold, each with spans of its own.
+    And(Vec<TracePredicate>),
+    /// One of them holds.
+    Or(Vec<TracePredicate>),
+    /// It does not hold: TraceQL has no way to say it, JSON has.
+    Not(Box<TracePredicate>),
+}
+
+/// What is asked of one span.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Predicate {
+    /// Of every span, or of none.
+    Constant(bool),
+    /// One value against another. False if one of them is absent; of types that do not compare only `!=` is true.
+    Compare {
+        /// What stands to the left.
+        left: Operand,
+        /// How.
+        comparison: Comparison,
+        /// What stands to the right.
+        right: Operand,
+    },
+    /// A text matches, or does not. Both are false if it is absent, or no text.
+    Match {
+        /// What is matched.
+        field: Field,
+        /// With what.
+        pattern: Pattern,
+        /// Whether it must not.
+        negated: bool,
+    },
+    /// There is a value, whatever it is.
+    Exists(Field),
+    /// There is none. Of an event or a link, the one that other conditions are of has none, which `Not` of `Exists`
+    /// would say of all.
+    Absent(Field),
+    /// All of them hold.
+    And(Vec<Predicate>),
+    /// One of them holds.
+    Or(Vec<Predicate>),
+    /// It does not hold.
+    Not(Box<Predicate>),
+}
+
+/// How values are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    /// What the span has.
+    Field(Field),
+    /// What the query says.
+    Literal(Literal),
+    /// What follows from two numbers.
+    Arithmetic {
+        /// To the left.
+        left: Box<Operand>,
+        /// How.
+        operation: Arithmetic,
+        /// To the right.
+        right: Box<Operand>,
+    },
+    /// A number with the other sign.
+    Negated(Box<Operand>),
+}
+
+/// How a number follows from two. Of integers it is an integer where that is exact, else a double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`; nothing follows from a division by zero.
+    Divide,
+    /// `%`, with the sign of the left side.
+    Remainder,
+    /// `^`
+    Power,
+}
+
+/// A value that a query names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Literal {
+    /// A text.
+    Text(Box<str>),
+    /// An integer.
+    Int(i64),
+    /// A double, never a NaN.
+    Double(f64),
+    /// True or false.
+    Bool(bool),
+    /// Nanoseconds; compared as the number that it is.
+    Duration(i64),
+    /// A status.
+    Status(Status),
+    /// A kind of span.
+    Kind(Kind),
+}
+
+/// A span's status, with OTLP's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Nobody said.
+    Unset = 0,
+    /// It succeeded.
+    Ok = 1,
+    /// It failed.
+    Error = 2,
+}
+
+/// A span's kind, with OTLP's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nobody said.
+    Unspecified = 0,
+    /// Within a process.
+    Internal = 1,
+    /// It answers.
+    Server = 2,
+    /// It asks.
+    Client = 3,
+    /// It sends to a queue.
+    Producer = 4,
+    /// It takes from a queue.
+    Consumer = 5,
+}
+
+impl Status {
+    /// All, by their words.
+    pub(crate) const ALL: [(&str, Self); 3] =
+        [("unset", Self::Unset), ("ok", Self::Ok), ("error", Self::Error)];
+
+    /// The one of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, status)| *status)
+    }
+}
+
+impl Kind {
+    /// All, by their words.
+    pub(crate) const ALL: [(&str, Self); 6] = [
+        ("unspecified", Self::Unspecified),
+        ("internal", Self::Internal),
+        ("server", Self::Server),
+        ("client", Self::Client),
+        ("producer", Self::Producer),
+        ("consumer", Self::Consumer),
+    ];
+
+    /// The one of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+    }
+}
+
+impl Comparison {
+    /// What it becomes when the sides change places.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            same => same,
+        }
+    }
+}
+
+/// What a text is matched with, anchored at both ends.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// An expression in RE2's syntax.
+    Regex {
+        /// As it was written.
+        source: Box<str>,
+        /// Compiled, with its anchors.
+        regex: Regex,
+    },
+    /// A text that begins so.
+    Prefix(Box<str>),
+    /// A text with this anywhere in it.
+    Contains(Box<str>),
+}
+
+/// What a compiled expression may take; an ordinary one takes some ten KiB.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
+impl Pattern {
+    /// An expression in RE2's syntax.
+    ///
+    /// # Errors
+    /// If it is none, or is too large.
+    pub(crate) fn regex(source: &str, bytes: std::ops::Range<usize>) -> Result<Self, QueryError> {
+        // On its own first: a stray `)` must not end the group, and places are told in what was written. A comment of
+        // `(?x)` ends with its line, and the group behind it.
+        let compiled = compile(source).and_then(|_| {
+            compile(&format!("^(?:{source})$")).or_else(|_| compile(&format!("^(?:{source}\n)$")))
+        });
+        match compiled {
+            Ok(regex) => Ok(Self::Regex { source: source.into(), regex }),
+            Err(regex::Error::CompiledTooBig(_)) => {
+                let message = "this regular expression is too large when it is compiled: repeat less in it";
+                Err(QueryError::too_large(bytes, message))
+            }
+            Err(error) => {
+                Err(QueryError::malformed(bytes, format!("this is no regular expression: {error}")))
+            }
+        }
+    }
+
+    /// Whether a text matches.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Regex { regex, .. } => regex.is_match(text),
+            Self::Prefix(prefix) => text.starts_with(&**prefix),
+            Self::Contains(part) => text.contains(&**part),
+        }
+    }
+}
+
+fn compile(source: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build()
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Regex { source: a, .. }, Self::Regex { source: b, .. }) => a == b,
+            (Self::Prefix(a), Self::Prefix(b)) | (Self::Contains(a), Self::Contains(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Predicate {
+    /// Both; what is an `And` already gets longer.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::And(mut all), Self::And(others)) => {
+                all.extend(others);
+                Self::And(all)
+            }
+            (Self::And(mut all), other) => {
+                all.push(other);
+                Self::And(all)
+            }
+            (one, Self::And(others)) => Self::And(std::iter::once(one).chain(others).collect()),
+            (one, other) => Self::And(vec![one, other]),
+        }
+    }
+
+    /// One of both; what is an `Or` already gets longer.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Or(mut all), Self::Or(others)) => {
+                all.extend(others);
+                Self::Or(all)
+            }
+            (Self::Or(mut all), other) => {
+                all.push(other);
+                Self::Or(all)
+            }
+            (one, Self::Or(others)) => Self::Or(std::iter::once(one).chain(others).collect()),
+            (one, other) => Self::Or(vec![one, other]),
+        }
+    }
+
+    /// Calls for every field that it asks of, as often as it does.
+    pub fn fields(&self, visit: &mut impl FnMut(&Field)) {
+        match self {
+            Self::Constant(_) => {}
+            Self::Compare { left, right, .. } => {
+                left.fields(visit);
+                right.fields(visit);
+            }
+            Self::Match { field, .. } | Self::Exists(field) | Self::Absent(field) => visit(field),
+            Self::And(all) | Self::Or(all) => all.iter().for_each(|one| one.fields(visit)),
+            Self::Not(of) => of.fields(visit),
+        }
+    }
+}
+
+impl Operand {
+    fn fields(&self, visit: &mut impl FnMut(&Field)) {
+        match self {
+            Self::Field(field) => visit(field),
+            Self::Literal(_) => {}
+            Self::Arithmetic { left, right, .. } => {
+                left.fields(visit);
+                right.fields(visit);
+            }
+            Self::Negated(of) => of.fields(visit),
+        }
+    }
+}
+
+impl TracePredicate {
+    pub(crate) fn and(self, other: Self) -> Self {
+        match self {
+            Self::And(mut all) => {
+                all.push(other);
+                Self::And(all)
+            }
+            one => Self::And(vec![one, other]),
+        }
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        match self {
+            Self::Or(mut all) => {
+                all.push(other);
+                Self::Or(all)
+            }
+            one => Self::Or(vec![one, other]),
+        }
+    }
+}
+
+/// As TraceQL has them.
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+        })
+    }
+}

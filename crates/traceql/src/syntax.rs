@@ -1,0 +1,93 @@
+//! A query as it is written: expressions with their places, before it is known what they mean.
+
+use std::ops::Range;
+
+use crate::field::Field;
+
+/// Operators within braces, by how tightly they bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BinaryOp {
+    And,
+    Or,
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Match,
+    NotMatch,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    Power,
+}
+
+impl BinaryOp {
+    pub(crate) fn of(symbol: &str) -> Option<Self> {
+        Some(match symbol {
+            "&&" => Self::And,
+            "||" => Self::Or,
+            "=" => Self::Equal,
+            "!=" => Self::NotEqual,
+            ">" => Self::Greater,
+            ">=" => Self::GreaterOrEqual,
+            "<" => Self::Less,
+            "<=" => Self::LessOrEqual,
+            "=~" => Self::Match,
+            "!~" => Self::NotMatch,
+            "+" => Self::Add,
+            "-" => Self::Subtract,
+            "*" => Self::Multiply,
+            "/" => Self::Divide,
+            "%" => Self::Remainder,
+            "^" => Self::Power,
+            _ => return None,
+        })
+    }
+
+    /// The higher, the tighter. As in TraceQL `&&` and `||` bind alike: `a || b && c` is `(a || b) && c`.
+    pub(crate) fn binding(self) -> u8 {
+        match self {
+            Self::And | Self::Or => 1,
+            Self::Equal
+            | Self::NotEqual
+            | Self::Greater
+            | Self::GreaterOrEqual
+            | Self::Less
+            | Self::LessOrEqual
+            | Self::Match
+            | Self::NotMatch => 2,
+            Self::Add | Self::Subtract => 3,
+            Self::Multiply | Self::Divide | Self::Remainder => 4,
+            Self::Power => 5,
+        }
+    }
+}
+
+/// An expression with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Expr {
+    pub(crate) node: Node,
+    pub(crate) bytes: Range<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    Field(Field),
+    Text(Box<str>),
+    Int(i64),
+    Double(f64),
+    Duration(i64),
+    /// `true`, `error`, `server`, `nil`: what it means depends on what it is compared with.
+    Word(Box<str>),
+    Not(Box<Expr>),
+    Minus(Box<Expr>),
+    Binary {
+        op: BinaryOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+}
