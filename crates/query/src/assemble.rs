@@ -97,6 +97,11 @@ impl Assembler {
         self.limits.spans_max.saturating_sub(self.rows.len())
     }
 
+    /// What more may be read for it.
+    pub(crate) fn heap_bytes_left(&self) -> usize {
+        self.limits.heap_bytes_max.saturating_sub(self.heap_bytes)
+    }
+
     /// Adds rows of a batch that is in memory anyway.
     pub fn add(&mut self, part: TraceRows) {
         let batch = self.batches.len() as u32;
@@ -106,8 +111,8 @@ impl Assembler {
 
     /// Adds rows of a batch that goes when its traces have gone, whether or not there is room for them: their part
     /// of its memory counts.
-    pub(crate) fn add_window(&mut self, part: TraceRows) {
-        self.heap_bytes += part.rows.len() * row_bytes(&part.batch);
+    pub(crate) fn add_window(&mut self, part: TraceRows, row_bytes: usize) {
+        self.heap_bytes += part.rows.len() * row_bytes;
         self.add(part);
     }
 
@@ -116,7 +121,7 @@ impl Assembler {
     #[must_use]
     pub fn add_read(&mut self, batch: SpanBatch) -> bool {
         let spans = batch.len().min(self.spans_left());
-        let room = self.limits.heap_bytes_max.saturating_sub(self.heap_bytes);
+        let room = self.heap_bytes_left();
         let (batch, rows) = if batch.heap_bytes() <= room {
             (batch, spans)
         } else {
@@ -147,9 +152,8 @@ impl Assembler {
     /// Adds rows of a batch that was read for several traces: those that there is room for, with their part
     /// of its memory. Gives whether all were.
     #[must_use]
-    pub(crate) fn add_shared(&mut self, mut part: TraceRows) -> bool {
-        let row_bytes = row_bytes(&part.batch);
-        let room = self.limits.heap_bytes_max.saturating_sub(self.heap_bytes) / row_bytes;
+    pub(crate) fn add_shared(&mut self, mut part: TraceRows, row_bytes: usize) -> bool {
+        let room = self.heap_bytes_left() / row_bytes.max(1);
         let wanted = part.rows.len();
         part.rows.truncate(self.spans_left().min(room));
         let added = part.rows.len();
@@ -220,8 +224,8 @@ impl Assembler {
     }
 }
 
-/// What a row of a batch takes on average.
-fn row_bytes(batch: &SpanBatch) -> usize {
+/// What a row of a batch takes on average. It goes through all nested values: to be asked once a batch.
+pub(crate) fn row_bytes(batch: &SpanBatch) -> usize {
     (batch.heap_bytes() / batch.len().max(1)).max(1)
 }
 

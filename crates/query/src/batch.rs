@@ -23,7 +23,7 @@ use tracelake_store::report::ReadReport;
 use tracelake_store::segments::{ReadRows, other_trace};
 use tracelake_store::{Snapshot, Store, TraceRows};
 
-use crate::assemble::{Assembler, TraceLimits, TraceSpans};
+use crate::assemble::{Assembler, TraceLimits, TraceSpans, row_bytes};
 use crate::gap::Gap;
 use crate::lookup::{twice, unread};
 
@@ -123,12 +123,12 @@ impl Worker {
         // Who is slow to take answers must not hold memtables.
         drop(memtables);
         let view = View { segments: &manifest.segments, partitions: &partitions };
-        let places = self.locate(&view, trace_ids, &report);
-        let places = tokio::time::timeout(self.limits.group_time_max, places).await;
+        let mut time = TimeLeft(self.limits.group_time_max);
+        let places = time.spend(self.locate(&view, trace_ids, &report)).await;
         self.store.segments().account(&report);
         match places {
-            Ok(places) => self.read_all(&view, trace_ids, &mut traces, places).await,
-            Err(_) => self.give_up(&view, trace_ids, &mut traces).await,
+            Some(places) => self.read_all(&view, trace_ids, &mut traces, places, &mut time).await,
+            None => self.give_up(&view, trace_ids, &mut traces).await,
         }
     }
 
@@ -209,6 +209,7 @@ impl Worker {
         trace_ids: &[TraceId],
         traces: &mut HashMap<TraceId, Assembler>,
         (mut located, gaps): Places,
+        time: &mut TimeLeft,
     ) -> Option<()> {
         for assembler in traces.values_mut() {
             gaps.iter().for_each(|gap| assembler.lacks(gap.clone()));
@@ -229,27 +230,25 @@ impl Worker {
             let parts: Parts = now.iter().filter_map(|id| Some((*id, located.remove(id)?))).collect();
             rest = later;
             if now.len() == 1 {
-                self.read_one_by_one(view, &parts, now, traces).await?;
+                self.read_one_by_one(view, &parts, now, traces, time).await?;
                 continue;
             }
             let before: Vec<_> = now.iter().filter_map(|id| Some((*id, traces.get(id)?.clone()))).collect();
-            // Only work counts: who takes answers slowly is dealt with by whoever sends them.
             let report = ReadReport::default();
-            let read = self.read(view, &parts, traces, &report);
-            let read = tokio::time::timeout(self.limits.group_time_max, read).await;
+            let read = time.spend(self.read(view, &parts, traces, &report)).await;
             // Before answers are waited for: who leaves has caused it as well.
             self.store.segments().account(&report);
             match read {
-                Ok(true) => {
-                    // Whoever takes answers slowly must not hold memtables by it.
+                Some(true) => {
+                    // What it alone keeps alive goes before answers are waited for.
                     drop(before);
                     self.answer(now, traces).await?;
                 }
-                Ok(false) => {
+                Some(false) => {
                     traces.extend(before);
-                    self.read_one_by_one(view, &parts, now, traces).await?;
+                    self.read_one_by_one(view, &parts, now, traces, time).await?;
                 }
-                Err(_) => {
+                None => {
                     self.give_up(view, now, traces).await?;
                     return self.give_up(view, rest, traces).await;
                 }
@@ -288,27 +287,24 @@ impl Worker {
         Some(())
     }
 
-    /// Traces of which a few are large: each is answered before the next one is read. All of them together may take
-    /// the time of a group.
+    /// Traces of which a few are large: each is answered before the next one is read.
     async fn read_one_by_one(
         &self,
         view: &View<'_>,
         parts: &Parts,
         trace_ids: &[TraceId],
         traces: &mut HashMap<TraceId, Assembler>,
+        time: &mut TimeLeft,
     ) -> Option<()> {
-        let (mut rest, mut time_left) = (trace_ids, self.limits.group_time_max);
+        let mut rest = trace_ids;
         while let Some((trace_id, later)) = rest.split_first() {
             let report = ReadReport::default();
             let parts = parts.get(trace_id).map(Vec::as_slice).unwrap_or_default();
-            let since = Instant::now();
-            let read = self.read_one(view, parts, trace_id, traces, &report);
-            let read = tokio::time::timeout(time_left, read).await;
-            time_left = time_left.saturating_sub(since.elapsed());
+            let read = time.spend(self.read_one(view, parts, trace_id, traces, &report)).await;
             self.store.segments().account(&report);
             match read {
-                Ok(()) => self.answer(slice::from_ref(trace_id), traces).await?,
-                Err(_) => return self.give_up(view, rest, traces).await,
+                Some(()) => self.answer(slice::from_ref(trace_id), traces).await?,
+                None => return self.give_up(view, rest, traces).await,
             }
             rest = later;
         }
@@ -323,11 +319,11 @@ impl Worker {
         traces: &mut HashMap<TraceId, Assembler>,
         report: &ReadReport,
     ) {
-        let (segments, bytes_max) = (self.store.segments(), self.limits.trace.heap_bytes_max);
+        let segments = self.store.segments();
         let Some(assembler) = traces.get_mut(trace_id) else { return };
         for Located { segment, trace } in parts {
             let Some(entry) = view.segments.get(*segment) else { continue };
-            let rows_max = assembler.spans_left() as u64;
+            let (rows_max, bytes_max) = (assembler.spans_left() as u64, assembler.heap_bytes_left());
             let read = twice(|| segments.read_trace(entry, trace, rows_max, bytes_max, report)).await;
             match read {
                 Ok(batches) => {
@@ -388,11 +384,14 @@ impl Worker {
                         return false;
                     }
                 }
-                let shared = read.map(|read| Shared { runs: read.runs, batch: Arc::new(read.batch) });
+                let shared = read.map(|ReadRows { batch, runs, .. }| {
+                    let row_bytes = row_bytes(&batch);
+                    Shared { runs, batch: Arc::new(batch), row_bytes }
+                });
                 for (trace_id, rows) in now {
                     let Some(assembler) = traces.get_mut(trace_id) else { continue };
                     match &shared {
-                        Ok(shared) => self.share(entry, trace_id, shared.rows(rows), rows, assembler),
+                        Ok(shared) => self.share(entry, trace_id, shared, rows, assembler),
                         Err(error) => assembler.lacks(unread(&self.store, entry, error)),
                     }
                 }
@@ -406,16 +405,33 @@ impl Worker {
         &self,
         entry: &SegmentEntry,
         trace_id: &TraceId,
-        found: TraceRows,
+        shared: &Shared,
         rows: &Range<u64>,
         assembler: &mut Assembler,
     ) {
+        let found = shared.rows(rows);
         let same = |row: &u32| found.batch.trace_ids_from(*row as usize).next() == Some(trace_id);
         if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
             assembler.lacks(unread(&self.store, entry, &other_trace(entry, trace_id)));
-        } else if !assembler.add_shared(found) {
+        } else if !assembler.add_shared(found, shared.row_bytes) {
             assembler.lacks(Gap::over_limit(self.limits.trace));
         }
+    }
+}
+
+/// What a group may still take. Only work counts: who takes answers slowly is dealt with by whoever sends them.
+struct TimeLeft(Duration);
+
+impl TimeLeft {
+    /// None if it takes longer than what is left. Where nothing is left it is not begun.
+    async fn spend<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        if self.0.is_zero() {
+            return None;
+        }
+        let since = Instant::now();
+        let done = tokio::time::timeout(self.0, work).await;
+        self.0 = self.0.saturating_sub(since.elapsed());
+        done.ok()
     }
 }
 
@@ -437,6 +453,7 @@ impl View<'_> {
 struct Shared {
     runs: Vec<Range<u64>>,
     batch: Arc<SpanBatch>,
+    row_bytes: usize,
 }
 
 impl Shared {

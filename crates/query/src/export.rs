@@ -1,7 +1,8 @@
 //! All spans of a tenant, or those of some traces, as batches: each span once.
 //!
 //! Segments and memtables are in the same order (by the trace's hash), so they are merged as they are
-//! read: a window of rows of each is all that is in memory. An export that cannot read something ends
+//! read: a window of rows of each is all that is in memory. Of a trace that is above the limits of one the parts are put
+//! together each for itself, and what was sent twice may be in two of them. An export that cannot read something ends
 //! with the error: a copy that silently lacks spans is none.
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use tracelake_store::locator::Partition;
 use tracelake_store::memtable::{Memtable, TraceRows};
 use tracelake_store::{Store, StoreError};
 
-use crate::assemble::{Assembler, TraceLimits, TraceSpans};
+use crate::assemble::{Assembler, TraceLimits, TraceSpans, row_bytes};
 use crate::gap::summary;
 use crate::lookup::{Lookup, TimeHint};
 
@@ -153,8 +154,11 @@ struct SegmentCursor {
     entry: SegmentEntry,
     left: Range<u64>,
     window_rows: u64,
+    window_rows_max: u64,
     window_bytes: usize,
     window: Arc<SpanBatch>,
+    /// Of the window.
+    row_bytes: usize,
     row: usize,
 }
 
@@ -184,8 +188,16 @@ impl Merge {
         let segments = entries.into_iter().filter_map(|entry| {
             let (_, part) = entry.meta.tenant(tenant)?;
             let left = part.first_row..part.first_row + part.rows;
-            let window = Arc::default();
-            Some(SegmentCursor { entry, left, window_rows, window_bytes, window, row: 0 })
+            Some(SegmentCursor {
+                entry,
+                left,
+                window_rows,
+                window_rows_max: window_rows,
+                window_bytes,
+                window: Arc::default(),
+                row_bytes: 0,
+                row: 0,
+            })
         });
         let segments = segments.collect();
         let memtables = snapshot.memtables().map(|memtable| MemtableCursor::new(memtable, tenant)).collect();
@@ -227,9 +239,15 @@ impl SegmentCursor {
         }
         let end = self.left.end.min(self.left.start + self.window_rows);
         let rows = self.left.start..end;
-        self.window = Arc::new(store.segments().read_rows(&self.entry, rows, self.window_bytes).await?);
+        let window = store.segments().read_rows(&self.entry, rows, self.window_bytes).await?;
+        // What was fetched for more rows than there was room for was fetched in vain.
+        let (asked, read) = (end - self.left.start, window.len() as u64);
+        let next = if read < asked { read } else { self.window_rows * 2 };
+        self.window_rows = next.clamp(1, self.window_rows_max);
+        self.row_bytes = row_bytes(&window);
+        self.window = Arc::new(window);
         self.row = 0;
-        self.left.start += self.window.len() as u64;
+        self.left.start += read;
         Ok(())
     }
 
@@ -241,7 +259,7 @@ impl SegmentCursor {
         let ids = self.window.trace_ids_from(self.row);
         let len = ids.take_while(|id| **id == trace.1).count().min(assembler.spans_left());
         let rows = (self.row as u32..(self.row + len) as u32).collect();
-        assembler.add_window(TraceRows { batch: Arc::clone(&self.window), rows });
+        assembler.add_window(TraceRows { batch: Arc::clone(&self.window), rows }, self.row_bytes);
         self.row += len;
     }
 }

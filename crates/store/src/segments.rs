@@ -11,6 +11,7 @@ pub mod report;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,18 @@ pub struct Segments {
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
     helpers: Helpers,
+    reading: Arc<AtomicUsize>,
+}
+
+/// A read for a query that is going on: until it is dropped it counts among
+/// [`reads_in_progress`](Segments::reads_in_progress).
+#[derive(Debug)]
+pub struct ReadInProgress(Arc<AtomicUsize>);
+
+impl Drop for ReadInProgress {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is kept in memory of segments.
@@ -174,7 +187,19 @@ impl Segments {
             totals: Arc::default(),
             failed: Arc::default(),
             helpers: Helpers::new(options.decode_helpers),
+            reading: Arc::default(),
         }
+    }
+
+    /// Counts a read for a query, so that merges know of it.
+    pub fn begin_read(&self) -> ReadInProgress {
+        self.reading.fetch_add(1, Ordering::Relaxed);
+        ReadInProgress(Arc::clone(&self.reading))
+    }
+
+    /// Reads of rows for queries that are going on, those of merges not among them.
+    pub fn reads_in_progress(&self) -> usize {
+        self.reading.load(Ordering::Relaxed)
     }
 
     /// What was read of a segment is damaged: whoever tries again reads it where it lies.
@@ -449,6 +474,7 @@ impl Segments {
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
+        let _reading = self.begin_read();
         let segment = self.opened(entry, report).await?;
         let since = Instant::now();
         let mut rows: Vec<Range<u64>> =

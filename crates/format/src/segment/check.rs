@@ -143,7 +143,10 @@ impl<'a> Check<'a> {
             let window = row..end.min(row + CHECK_ROWS);
             let batch = match self.window(window.clone()) {
                 Some(batch) if !batch.is_empty() => batch,
-                _ => {
+                read => {
+                    if read.is_some() {
+                        self.say(format!("rows {} to {} are not there", window.start, window.end));
+                    }
                     // Traces with rows in it are not compared.
                     row = window.end;
                     while trace.entry.row_range().end <= row {
@@ -168,6 +171,8 @@ impl<'a> Check<'a> {
             }
         }
         self.compare(&trace);
+        // Those without a row, as none should be.
+        seen.for_each(|trace| self.compare(&trace));
     }
 
     /// The first of these rows.

@@ -43,19 +43,20 @@ const ELEMENTS_MAX: usize = 1 << 22;
 
 /// What the texts of several columns may take together. Several threads can read those of one slab.
 #[derive(Debug)]
-pub(super) struct TextRoom(AtomicUsize);
-
-/// So much is claimed at once, by each leaf that has any text.
-const CLAIM_BYTES: usize = 64 << 10;
+pub(super) struct TextRoom {
+    left: AtomicUsize,
+    /// So much is claimed at once, by each leaf that has any text: by a hundred of them a tenth of it.
+    claim: usize,
+}
 
 impl TextRoom {
     pub(super) fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
+        Self { left: AtomicUsize::new(bytes), claim: bytes / 1_024 }
     }
 
     /// Takes as much of it, if there is so much.
     fn claim(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 }
 
@@ -470,8 +471,9 @@ impl<'p> Texts<'p> {
 
     #[cold]
     fn claim(&mut self, bytes: usize) {
-        let claim = bytes.max(CLAIM_BYTES);
-        self.is_too_large |= self.room.is_some_and(|room| !room.claim(claim));
+        let Some(room) = self.room else { return };
+        let claim = bytes.max(room.claim);
+        self.is_too_large |= !room.claim(claim);
         self.claimed += claim;
     }
 

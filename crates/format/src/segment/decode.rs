@@ -44,6 +44,8 @@ pub struct Decoding<S> {
     cache: Option<Arc<dyn ReadCache>>,
     rows: u64,
     heap_bytes_max: usize,
+    /// Whether fewer rows will do than those of the plan.
+    may_be_cut: bool,
     work: Work,
 }
 
@@ -123,14 +125,16 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 })
             }
         };
-        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: BATCH_BYTES_MAX, work })
+        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: BATCH_BYTES_MAX, may_be_cut: false, work })
     }
 
-    /// The same, but it ends behind the slab with which its spans take so much (1 GiB if nothing is said): a few
-    /// bytes in a file can be a whole stack trace in each of thousands of rows. The first slab is decoded anyway.
+    /// The same, but it ends behind the slab with which its spans take so much: a few bytes in a file can be a whole
+    /// stack trace in each of thousands of rows. The first slab is decoded anyway. Without it, more than 1 GiB is an
+    /// error.
     #[must_use]
     pub fn at_most(mut self, heap_bytes_max: usize) -> Self {
         self.heap_bytes_max = heap_bytes_max.min(BATCH_BYTES_MAX);
+        self.may_be_cut = true;
         if let Work::OneSlab(slab) = &mut self.work {
             slab.room = text_room(&hull(&slab.runs), self.heap_bytes_max);
         }
@@ -169,7 +173,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if bytes are missing, or what was
-    /// verified cannot be decoded.
+    /// verified cannot be decoded; [`FormatError::TooLarge`] if not all rows can be held at once, and fewer would not do.
     pub fn finish(&self) -> Result<SpanBatch, FormatError> {
         let mut unpacker = Unpacker::new(&self.segment.borrow().attribute_columns, self.cache.clone());
         match &self.work {
@@ -187,6 +191,10 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         }
         let is_cut = self.is_full(&unpacker);
         let batch = unpacker.finish();
+        if batch.len() as u64 != self.rows && is_cut && !self.may_be_cut {
+            let (size, max) = (self.rows, batch.len() as u64);
+            return Err(FormatError::TooLarge { what: "rows decoded at once", size, max });
+        }
         if batch.len() as u64 != self.rows && !is_cut {
             let detail = format!("{} rows were decoded instead of {}", batch.len(), self.rows);
             return Err(FormatError::damaged(WHAT, detail));

@@ -179,6 +179,15 @@ fn texts_of_many_columns_are_bounded_together() {
 }
 
 #[test]
+fn columns_with_little_text_take_little_of_the_room() {
+    let tenants = vec![(tenant("one"), vec![wide(2_000, 40, 1)])];
+    let segment = write(&tenants, &columns(&tenants), &SegmentWriterOptions::default());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    // The first slab comes whole: it is not taken row by row.
+    assert_eq!(first_rows(&opened, &segment.bytes, 0..2_000, 1).len(), 2_000);
+}
+
+#[test]
 fn blocks_of_the_directory_that_end_within_one_slice_are_right() {
     let mut builder = SpanBatchBuilder::new();
     let resource = builder.resource(Arc::new(Resource::default()));

@@ -1,6 +1,8 @@
 //! Batches: many traces in bounded memory, answers that nobody takes, and time that is over.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -106,6 +108,40 @@ async fn a_batch_that_is_late_names_the_segments_that_it_did_not_read() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_late_gives_up_all_that_is_left_of_it() {
+    let options =
+        EngineOptions { time_max: Duration::from_millis(200), batch_workers: 1, ..EngineOptions::default() };
+    let world = World::new(1, options).await;
+    let mut random = StdRng::seed_from_u64(1);
+    for number in 0..6 {
+        // So much that no two are read together.
+        let text: String = (0..4 << 20).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect();
+        let prompt = format!(r#","attributes":[{{"key":"prompt","value":{{"stringValue":"{text}"}}}}]"#);
+        world.ingest(&[(number, number, &prompt)]).await;
+    }
+    world.flush().await;
+    let mut hung = Vec::new();
+    for traces in [1, 6] {
+        let reads = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&reads);
+        world.faults.set_plan(move |call| {
+            let segment = call.operation == Operation::Get && call.path.as_ref().starts_with("segments/");
+            // The first is of the directory.
+            (segment && counted.fetch_add(1, Ordering::Relaxed) > 0).then_some(Fault::Hang)
+        });
+        let answers: Vec<_> =
+            world.engine.traces(&world.tenant, (0..traces).map(trace_id).collect()).collect().await;
+        assert_eq!(answers.len() as u128, u128::from(traces));
+        for (id, spans) in answers {
+            let missing = spans.map(|spans| spans.missing().iter().map(|gap| gap.kind).collect::<Vec<_>>());
+            assert_eq!(missing, Some(vec![GapKind::Deadline]), "{id}");
+        }
+        hung.push(reads.load(Ordering::Relaxed));
+    }
+    assert!(hung[0] > 1 && hung[0] == hung[1], "{hung:?} reads: for each trace it was waited anew");
 }
 
 /// Much text that compresses, and is another in each span.

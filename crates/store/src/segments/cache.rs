@@ -21,10 +21,11 @@ const ENTRY_BYTES: usize = 128;
 /// Of a budget, the part for resources: a store has hundreds, of a KB each.
 const RESOURCES_SHARE: u64 = 16;
 
-/// Of a budget, the part for small dictionaries. A lookup needs some fifty, each for eight pages of its column: among
-/// pages, of which a large store has a hundred times more than there is room for, they would be gone before they
-/// are needed again.
-const DICTIONARIES_SHARE: u64 = 4;
+/// Of a budget, the part in eighths for small dictionaries. A lookup needs some fifty, each for eight pages of its
+/// column: among pages, of which a large store has a hundred times more than there is room for, they would be gone
+/// before they are needed again. To read one anew takes as long as to read a page, which has ten times its bytes.
+/// Those of 30 M spans are some 22 MB.
+const DICTIONARIES_EIGHTHS: u64 = 3;
 
 /// The largest dictionary that is kept among the small ones. To read one anew takes a fixed time, and most have a few
 /// hundred bytes.
@@ -144,7 +145,7 @@ pub(super) struct BlockCache {
 impl BlockCache {
     pub(super) fn new(bytes_max: u64) -> Self {
         let resources_max = bytes_max / RESOURCES_SHARE;
-        let dictionaries_max = bytes_max / DICTIONARIES_SHARE;
+        let dictionaries_max = bytes_max / 8 * DICTIONARIES_EIGHTHS;
         let missed = Missed::new(bytes_max);
         let blocks_max = bytes_max.saturating_sub(resources_max + dictionaries_max + missed.heap_bytes());
         Self {

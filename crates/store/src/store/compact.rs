@@ -5,6 +5,7 @@
 //! found and deleted after the same grace; a file that the manifest names is never deleted.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,8 +39,8 @@ const RETRY_MIN: Duration = Duration::from_secs(5);
 /// What fails for long is not mended by reading it all over again and again.
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// While a memtable waits behind the one that is being flushed, a merge rests this long after every chunk of rows,
-/// which takes some milliseconds: most of a core is then the flusher's.
+/// While a memtable waits behind the one that is being flushed, or queries read on all cores, a merge rests this long
+/// after every chunk of rows, which takes some milliseconds: most of a core is then theirs.
 const YIELD: Duration = Duration::from_millis(20);
 
 /// What compaction has done since the start.
@@ -55,6 +56,7 @@ pub(super) struct Compactor {
     merges: AtomicU64,
     rows: AtomicU64,
     duplicates: AtomicU64,
+    rests: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     files_deleted: AtomicU64,
@@ -99,6 +101,8 @@ pub struct CompactionStatus {
     pub rows: u64,
     /// Rows that they left out, as others were the same.
     pub duplicates: u64,
+    /// How often they rested, so that a flush or queries got on.
+    pub rests: u64,
     /// Bytes of the segments that they read.
     pub bytes_read: u64,
     /// Bytes of the segments that they wrote.
@@ -313,10 +317,13 @@ impl Inner {
         if let Some(reason) = signals.failure() {
             return Err(StoreError::Stopped { reason });
         }
-        if self.flusher.current.frozen_len() >= self.flusher.options.frozen_generations_max.min(2) {
+        let options = &self.flusher.options;
+        let flush_waits = self.flusher.current.frozen_len() >= options.frozen_generations_max.min(2);
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        if flush_waits || self.flusher.segments.reads_in_progress() >= cores {
             let manifest = self.flusher.current.get().manifest;
-            let resting_segments_max = self.flusher.options.compaction.resting_segments_max();
-            if self.compactor.backlog(&manifest.segments).0 <= resting_segments_max {
+            if self.compactor.backlog(&manifest.segments).0 <= options.compaction.resting_segments_max() {
+                self.compactor.rests.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(YIELD);
             }
         }
@@ -456,6 +463,7 @@ impl Inner {
             merges: get(&compactor.merges),
             rows: get(&compactor.rows),
             duplicates: get(&compactor.duplicates),
+            rests: get(&compactor.rests),
             bytes_read: get(&compactor.bytes_read),
             bytes_written: get(&compactor.bytes_written),
             replaced_files: compactor.replaced.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,

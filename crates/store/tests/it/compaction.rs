@@ -215,6 +215,24 @@ async fn a_merge_keeps_each_span_once_with_the_generation_that_it_came_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_merge_rests_while_queries_read_on_all_cores() {
+    let mut world = World::new(idle()).await;
+    let cores = std::thread::available_parallelism().expect("known").get();
+    let mut reads: Vec<_> = (0..cores).map(|_| world.store.segments().begin_read()).collect();
+    world.fill(3).await;
+    let status = world.store.compact().await.expect("a merge");
+    assert!(status.rests > 0 && status.merges == 1, "{status:?}");
+    // One core is enough for it.
+    reads.pop();
+    world.fill(3).await;
+    let rests = status.rests;
+    let status = world.store.compact().await.expect("a merge");
+    assert_eq!((status.rests, status.merges), (rests, 2));
+    drop(reads);
+    assert_eq!(world.store.segments().reads_in_progress(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn late_spans_do_not_widen_the_slice_of_all_others() {
     let mut world = World::new(idle()).await;
     world.fill(4).await;
