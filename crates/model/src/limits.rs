@@ -298,7 +298,7 @@ limits! {
     QUERY_WORDS_MAX: "words" = 4_096,
         "a list of a thousand values has as many and their operators",
         "HTTP 400";
-    /// How deep a query is nested: parentheses, negations, operators to the right of each other.
+    /// How deep a query is nested: parentheses, negations, operators of other operators.
     QUERY_DEPTH_MAX: "levels" = 64,
         "far more than people write; reading one must not exhaust a thread's stack",
         "HTTP 400";

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use tracelake_model::limits;
+
 /// What kind of refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryErrorKind {
@@ -21,7 +23,6 @@ pub struct QueryError {
     pub kind: QueryErrorKind,
     /// What is wrong and what to do, without the place.
     pub message: String,
-    /// The query's text, and the bytes of it that are meant.
     place: Place,
 }
 
@@ -29,11 +30,22 @@ pub struct QueryError {
 enum Place {
     /// Of a text.
     Bytes(Range<usize>),
-    /// The same, with the text.
-    Text { text: Box<str>, bytes: Range<usize> },
+    /// The same, with what stands there.
+    Excerpt { bytes: Range<usize>, excerpt: Excerpt },
     /// A path in JSON.
     Path(String),
 }
+
+/// A part of a line, and what of it is meant. It is short: a query may be one long line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    line: String,
+    indent: usize,
+    marked: usize,
+}
+
+/// Characters that an excerpt has before its place, and from there on.
+const EXCERPT_CHARACTERS: usize = 60;
 
 impl QueryError {
     pub(crate) fn malformed(bytes: Range<usize>, message: impl Into<String>) -> Self {
@@ -49,10 +61,13 @@ impl QueryError {
         Self { kind: QueryErrorKind::TooLarge, message: message.into(), place: Place::Bytes(bytes) }
     }
 
-    /// Of this text.
+    /// Of this text; one that is too long to be read is not shown.
     pub(crate) fn of_text(self, text: &str) -> Self {
         let place = match self.place {
-            Place::Bytes(bytes) => Place::Text { text: text.into(), bytes },
+            Place::Bytes(bytes) if text.len() as u64 <= limits::QUERY_BYTES_MAX => {
+                let excerpt = Excerpt::of(text, &bytes);
+                Place::Excerpt { bytes, excerpt }
+            }
             place => place,
         };
         Self { place, ..self }
@@ -66,8 +81,31 @@ impl QueryError {
     /// The bytes of the text that are meant, if there is a text.
     pub fn bytes(&self) -> Option<Range<usize>> {
         match &self.place {
-            Place::Bytes(bytes) | Place::Text { bytes, .. } => Some(bytes.clone()),
+            Place::Bytes(bytes) | Place::Excerpt { bytes, .. } => Some(bytes.clone()),
             Place::Path(_) => None,
+        }
+    }
+}
+
+impl Excerpt {
+    fn of(text: &str, bytes: &Range<usize>) -> Self {
+        let start = text.floor_char_boundary(bytes.start);
+        let end = text.ceil_char_boundary(bytes.end).max(start);
+        let (before, rest) = text.split_at_checked(start).unwrap_or((text, ""));
+        let before = before.rsplit('\n').next().unwrap_or_default();
+        let rest = rest.split('\n').next().unwrap_or_default();
+        let first = before.char_indices().rev().nth(EXCERPT_CHARACTERS - 1).map_or(0, |(at, _)| at);
+        let last = rest.char_indices().nth(EXCERPT_CHARACTERS).map_or(rest.len(), |(at, _)| at);
+        let shown_before = before.get(first..).unwrap_or_default();
+        let shown = rest.get(..last).unwrap_or_default();
+        let marked = shown.get(..(end - start).min(last)).unwrap_or_default();
+        let cut_before = if first > 0 { "…" } else { "" };
+        let cut_behind = if last < rest.len() { "…" } else { "" };
+        let characters = shown_before.chars().chain(shown.chars()).map(printable);
+        Self {
+            line: cut_before.chars().chain(characters).chain(cut_behind.chars()).collect(),
+            indent: columns(cut_before) + columns(shown_before),
+            marked: columns(marked).max(1),
         }
     }
 }
@@ -81,16 +119,8 @@ impl fmt::Display for QueryError {
         match &self.place {
             Place::Bytes(_) => Ok(()),
             Place::Path(path) => write!(f, " (at {path})"),
-            Place::Text { text, bytes } => {
-                let start = text.floor_char_boundary(bytes.start);
-                let end = text.ceil_char_boundary(bytes.end).max(start);
-                let (before, rest) = text.split_at_checked(start).unwrap_or((text, ""));
-                let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-                let line_end = rest.find('\n').map_or(text.len(), |newline| start + newline);
-                let line = text.get(line_start..line_end).unwrap_or_default();
-                let indent = columns(text.get(line_start..start).unwrap_or_default());
-                let marked = columns(text.get(start..end.min(line_end)).unwrap_or_default()).max(1);
-                let line: String = line.chars().map(printable).collect();
+            Place::Excerpt { excerpt: Excerpt { line, indent, marked }, .. } => {
+                let (indent, marked) = (*indent, *marked);
                 write!(f, "\n  {line}\n  {:indent$}{:^<marked$}", "", "")
             }
         }

@@ -37,42 +37,51 @@ enum Cell<'a> {
 impl Predicate {
     /// Whether the span satisfies it.
     pub fn matches(&self, span: &SpanView<'_>, trace: &TraceFacts<'_>) -> bool {
-        let (of_event, of_link) = (self.needs(Field::is_of_event), self.needs(Field::is_of_link));
-        let about = About { span, trace, event: None, link: None };
-        if !of_event && !of_link {
-            return self.holds(&about);
-        }
-        // Conditions on events that stand together are of one event: any will do. Where there is none, nothing holds of
-        // it but that it is absent.
-        let with_links = |event| {
-            let about = About { event, ..about };
-            if !of_link || span.links().len() == 0 {
-                return self.holds(&about);
-            }
-            span.links().any(|link| self.holds(&About { link: Some(link), ..about }))
-        };
-        if !of_event || span.events().len() == 0 {
-            return with_links(None);
-        }
-        span.events().any(|event| with_links(Some(event)))
+        self.eval(&About { span, trace, event: None, link: None })
     }
 
-    /// Whether it asks of such a field, where no `Not` stands before it: what that asks is of all.
-    fn needs(&self, is: fn(&Field) -> bool) -> bool {
-        match self {
-            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.needs(is)),
-            Self::Not(_) => false,
-            leaf => {
-                let mut needs = false;
-                leaf.fields(&mut |field| needs |= is(field));
-                needs
-            }
-        }
-    }
-
-    fn holds(&self, about: &About<'_>) -> bool {
+    /// Of the span: conditions that `&&` combines are of one and the same event, and of one and the same link.
+    /// What stands on its own, or behind a `!`, is of any.
+    fn eval(&self, about: &About<'_>) -> bool {
         match self {
             Self::Constant(value) => *value,
+            Self::Or(all) => all.iter().any(|one| one.eval(about)),
+            Self::Not(of) => !of.eval(about),
+            Self::And(_) => {
+                let mut conjuncts = Vec::new();
+                self.conjuncts(&mut conjuncts);
+                let (of_event, others) = apart(conjuncts, Field::is_of_event);
+                let (of_link, others) = apart(others, Field::is_of_link);
+                others.iter().all(|one| one.eval(about))
+                    && about.has_event(&of_event)
+                    && about.has_link(&of_link)
+            }
+            leaf if leaf.asks(Field::is_of_event) => about.has_event(&[leaf]),
+            leaf if leaf.asks(Field::is_of_link) => about.has_link(&[leaf]),
+            leaf => leaf.holds(about),
+        }
+    }
+
+    fn conjuncts<'p>(&'p self, found: &mut Vec<&'p Self>) {
+        match self {
+            Self::And(all) => all.iter().for_each(|one| one.conjuncts(found)),
+            other => found.push(other),
+        }
+    }
+
+    /// What is still open when all is decided that does not ask of such a field.
+    fn open(&self, is: fn(&Field) -> bool, about: &About<'_>) -> Open<'_> {
+        match self {
+            Self::And(all) => Open::All(all.iter().map(|one| one.open(is, about)).collect()),
+            Self::Or(all) => Open::Any(all.iter().map(|one| one.open(is, about)).collect()),
+            leaf if leaf.asks(is) => Open::Leaf(leaf),
+            other => Open::Known(other.eval(about)),
+        }
+    }
+
+    /// Of a condition that has no others in it.
+    fn holds(&self, about: &About<'_>) -> bool {
+        match self {
             Self::Compare { left, comparison, right } => compares(about, left, *comparison, right),
             Self::Match { field, pattern, negated } => {
                 let mut found = false;
@@ -83,9 +92,32 @@ impl Predicate {
             }
             Self::Exists(field) => about.each(field, &mut |_| ()),
             Self::Absent(field) => !about.each(field, &mut |_| ()),
-            Self::And(all) => all.iter().all(|one| one.holds(about)),
-            Self::Or(all) => all.iter().any(|one| one.holds(about)),
-            Self::Not(of) => !of.matches(about.span, about.trace),
+            other => other.eval(about),
+        }
+    }
+}
+
+/// Those that ask of such a field, and the others.
+fn apart(all: Vec<&Predicate>, is: fn(&Field) -> bool) -> (Vec<&Predicate>, Vec<&Predicate>) {
+    all.into_iter().partition(|one| one.asks(is))
+}
+
+/// A condition on one event, or on one link. What is the same for all of them is decided once: a span has many,
+/// and what is behind a `!` goes through them itself.
+enum Open<'p> {
+    Known(bool),
+    Leaf(&'p Predicate),
+    All(Vec<Open<'p>>),
+    Any(Vec<Open<'p>>),
+}
+
+impl Open<'_> {
+    fn holds(&self, about: &About<'_>) -> bool {
+        match self {
+            Self::Known(value) => *value,
+            Self::Leaf(leaf) => leaf.holds(about),
+            Self::All(all) => all.iter().all(|one| one.holds(about)),
+            Self::Any(all) => all.iter().any(|one| one.holds(about)),
         }
     }
 }
@@ -113,11 +145,11 @@ impl<'a> About<'a> {
             },
             Field::Attribute { scope, key } => match scope {
                 AttributeScope::Any => {
-                    in_span(self.span, key, visit)
+                    of_key(self.span.attributes(), key, visit)
                         || in_list(&self.span.resource().attributes, key, visit)
                         || in_list(&self.span.scope().attributes, key, visit)
                 }
-                AttributeScope::Span => in_span(self.span, key, visit),
+                AttributeScope::Span => of_key(self.span.attributes(), key, visit),
                 AttributeScope::Resource => in_list(&self.span.resource().attributes, key, visit),
                 AttributeScope::Instrumentation => in_list(&self.span.scope().attributes, key, visit),
                 AttributeScope::Event => {
@@ -156,45 +188,61 @@ impl<'a> About<'a> {
         }
     }
 
-    /// The values of one side of a comparison.
-    fn values(&self, operand: &'a Operand) -> Vec<Cell<'a>> {
-        let numbers = |operand: &'a Operand| {
-            let numbers = self.values(operand).into_iter();
-            numbers.filter_map(|cell| if let Cell::Number(number) = cell { Some(number) } else { None })
-        };
+    /// Whether all of them hold of one event. Where there is none, nothing holds of it but that it is absent.
+    fn has_event(&self, conditions: &[&Predicate]) -> bool {
+        let open = Open::All(conditions.iter().map(|one| one.open(Field::is_of_event, self)).collect());
+        let mut events = self.span.events();
+        if events.len() == 0 {
+            return open.holds(self);
+        }
+        events.any(|event| open.holds(&About { event: Some(event), ..*self }))
+    }
+
+    /// The same of one link.
+    fn has_link(&self, conditions: &[&Predicate]) -> bool {
+        let open = Open::All(conditions.iter().map(|one| one.open(Field::is_of_link, self)).collect());
+        let mut links = self.span.links();
+        if links.len() == 0 {
+            return open.holds(self);
+        }
+        links.any(|link| open.holds(&About { link: Some(link), ..*self }))
+    }
+
+    /// The value of one side of a comparison, if there is one and no more: of several on both sides there would
+    /// be all pairs.
+    fn value(&self, operand: &'a Operand) -> Option<Cell<'a>> {
         match operand {
             Operand::Field(field) => {
-                let mut values = Vec::new();
-                self.each(field, &mut |cell| values.push(cell));
-                values
+                let (mut value, mut several) = (None, false);
+                self.each(field, &mut |cell| several |= value.replace(cell).is_some());
+                value.filter(|_| !several)
             }
-            Operand::Literal(literal) => vec![of_literal(literal)],
-            Operand::Negated(of) => numbers(of).map(|number| Cell::Number(number.negated())).collect(),
+            Operand::Literal(literal) => Some(of_literal(literal)),
+            Operand::Negated(of) => Some(Cell::Number(self.number(of)?.negated())),
             Operand::Arithmetic { left, operation, right } => {
-                let right: Vec<Number> = numbers(right).collect();
-                let results = numbers(left).flat_map(|left| {
-                    right.iter().map(move |right| match operation {
-                        Arithmetic::Add => left.plus(*right),
-                        Arithmetic::Subtract => left.minus(*right),
-                        Arithmetic::Multiply => left.times(*right),
-                        Arithmetic::Divide => left.divided_by(*right),
-                        Arithmetic::Remainder => left.remainder(*right),
-                        Arithmetic::Power => left.power(*right),
-                    })
-                });
-                results.map(Cell::Number).collect()
+                let (left, right) = (self.number(left)?, self.number(right)?);
+                Some(Cell::Number(match operation {
+                    Arithmetic::Add => left.plus(right),
+                    Arithmetic::Subtract => left.minus(right),
+                    Arithmetic::Multiply => left.times(right),
+                    Arithmetic::Divide => left.divided_by(right),
+                    Arithmetic::Remainder => left.remainder(right),
+                    Arithmetic::Power => left.power(right),
+                }))
             }
+        }
+    }
+
+    fn number(&self, operand: &'a Operand) -> Option<Number> {
+        match self.value(operand)? {
+            Cell::Number(number) => Some(number),
+            _ => None,
         }
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Attributes of a span with this key.
-fn in_span<'a>(span: &SpanView<'a>, key: &str, visit: &mut impl FnMut(Cell<'a>)) -> bool {
-    of_key(span.attributes(), key, visit)
 }
 
 fn in_list<'a>(attributes: &'a [KeyValue], key: &str, visit: &mut impl FnMut(Cell<'a>)) -> bool {
@@ -241,7 +289,7 @@ fn of_literal(literal: &Literal) -> Cell<'_> {
     }
 }
 
-/// Whether any value of the one side and any of the other compare so.
+/// Against a literal any value of the field may compare so, otherwise the one value of each side.
 fn compares(about: &About<'_>, left: &Operand, comparison: Comparison, right: &Operand) -> bool {
     if let (Operand::Field(field), Operand::Literal(literal)) = (left, right) {
         let right = of_literal(literal);
@@ -249,8 +297,8 @@ fn compares(about: &About<'_>, left: &Operand, comparison: Comparison, right: &O
         about.each(field, &mut |left| found |= compare(&left, comparison, &right));
         return found;
     }
-    let right = about.values(right);
-    about.values(left).iter().any(|left| right.iter().any(|right| compare(left, comparison, right)))
+    let values = about.value(left).zip(about.value(right));
+    values.is_some_and(|(left, right)| compare(&left, comparison, &right))
 }
 
 /// Values of types that do not compare are neither equal nor unequal nor ordered, and a NaN is not even equal to

@@ -145,6 +145,15 @@ impl Intrinsic {
         INTRINSICS.iter().find(|(_, intrinsic)| *intrinsic == self).map_or("", |(name, _)| name)
     }
 
+    /// How many hexadecimal digits it has, if it is an ID.
+    pub(crate) fn id_digits(self) -> Option<usize> {
+        match self {
+            Self::SpanId | Self::ParentId | Self::LinkSpanId => Some(16),
+            Self::TraceId | Self::LinkTraceId => Some(32),
+            _ => None,
+        }
+    }
+
     pub(crate) fn value_type(self) -> IntrinsicType {
         match self {
             Self::Duration | Self::TraceDuration | Self::EventTimeSinceStart => IntrinsicType::Duration,
@@ -202,14 +211,6 @@ impl Field {
                 | Self::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId)
         )
     }
-
-    /// Whether it is of the whole trace.
-    pub fn is_of_trace(&self) -> bool {
-        matches!(
-            self,
-            Self::Intrinsic(Intrinsic::RootName | Intrinsic::RootService | Intrinsic::TraceDuration)
-        )
-    }
 }
 
 /// As TraceQL has it.
@@ -219,7 +220,7 @@ impl fmt::Display for Field {
             Self::Intrinsic(intrinsic) => f.write_str(intrinsic.name()),
             Self::Attribute { scope, key } => {
                 f.write_str(scope.prefix())?;
-                if crate::lexer::is_plain_key(key) {
+                if crate::lexer::is_plain_key(*scope, key) {
                     f.write_str(key)
                 } else {
                     write!(f, "{}", crate::print::Quoted(key))

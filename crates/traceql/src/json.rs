@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use tracelake_model::limits;
 
 use crate::QueryError;
-use crate::field::Field;
+use crate::field::{Field, Intrinsic};
+use crate::lexer::OF_PARENT;
 use crate::parse::parse_duration;
-use crate::predicate::{Comparison, Kind, Literal, Operand, Pattern, Predicate, Status};
-use crate::typed::{ValueType, check_is_text, check_types};
+use crate::predicate::{Comparison, Kind, Literal, Operand, PATTERNS_MAX, Pattern, Predicate, Status};
+use crate::typed::{ValueType, check_is_text, check_types, of_field};
 
 /// Operators that compare one value, by their names.
 const COMPARISONS: [(&str, Comparison); 6] = [
@@ -27,7 +28,7 @@ const COMPARISONS: [(&str, Comparison); 6] = [
 /// # Errors
 /// If it is malformed, or larger than a query may be.
 pub fn from_json(value: &Value, path: &str) -> Result<Predicate, QueryError> {
-    let mut reader = Reader { conditions: 0 };
+    let mut reader = Reader { conditions: 0, patterns: 0, bytes: 0 };
     reader.condition(value, path, 0)
 }
 
@@ -35,21 +36,52 @@ fn malformed(path: &str, message: impl Into<String>) -> QueryError {
     QueryError::malformed(0..0, message).at_path(path)
 }
 
+fn too_large(path: &str, message: String) -> QueryError {
+    QueryError::too_large(0..0, message).at_path(path)
+}
+
+/// What there has been so far.
 struct Reader {
     conditions: u64,
+    patterns: usize,
+    /// Of all texts.
+    bytes: u64,
 }
 
 impl Reader {
+    fn count_conditions(&mut self, more: usize, path: &str) -> Result<(), QueryError> {
+        self.conditions = self.conditions.saturating_add(more as u64);
+        if self.conditions <= limits::QUERY_WORDS_MAX {
+            return Ok(());
+        }
+        Err(too_large(path, format!("a query has at most {} conditions and values", limits::QUERY_WORDS_MAX)))
+    }
+
+    fn count_pattern(&mut self, path: &str) -> Result<(), QueryError> {
+        self.patterns += 1;
+        if self.patterns <= PATTERNS_MAX {
+            return Ok(());
+        }
+        Err(too_large(path, format!("a query has at most {PATTERNS_MAX} regular expressions")))
+    }
+
+    /// Of a text; other values have none.
+    fn count_bytes(&mut self, value: &Value, path: &str) -> Result<(), QueryError> {
+        self.bytes = self.bytes.saturating_add(value.as_str().map_or(0, str::len) as u64);
+        if self.bytes <= limits::QUERY_BYTES_MAX {
+            return Ok(());
+        }
+        Err(too_large(path, format!("the texts of a query have at most {} bytes", limits::QUERY_BYTES_MAX)))
+    }
+
     fn condition(&mut self, value: &Value, path: &str, depth: u64) -> Result<Predicate, QueryError> {
         if depth >= limits::QUERY_DEPTH_MAX {
-            let message = format!("a query is nested at most {} deep", limits::QUERY_DEPTH_MAX);
-            return Err(QueryError::too_large(0..0, message).at_path(path));
+            return Err(too_large(
+                path,
+                format!("a query is nested at most {} deep", limits::QUERY_DEPTH_MAX),
+            ));
         }
-        self.conditions += 1;
-        if self.conditions > limits::QUERY_WORDS_MAX {
-            let message = format!("a query has at most {} conditions and values", limits::QUERY_WORDS_MAX);
-            return Err(QueryError::too_large(0..0, message).at_path(path));
-        }
+        self.count_conditions(1, path)?;
         let Value::Object(object) = value else {
             return Err(malformed(
                 path,
@@ -67,7 +99,10 @@ impl Reader {
                     conditions.map(|(at, one)| self.condition(one, &format!("{path}[{at}]"), depth + 1));
                 let conditions = conditions.collect::<Result<Vec<_>, _>>()?.into_iter();
                 let join = if name == "and" { Predicate::and } else { Predicate::or };
-                conditions.reduce(join).ok_or_else(|| malformed(&path, "a condition is missing"))
+                let joined = conditions.reduce(join);
+                let joined = joined.ok_or_else(|| malformed(&path, "a condition is missing"))?;
+                joined.check_events_and_links().map_err(|message| malformed(&path, message))?;
+                Ok(joined)
             }
             (Some("not"), None) => {
                 let of = object.get("not").unwrap_or(&Value::Null);
@@ -90,6 +125,7 @@ impl Reader {
             op.ok_or_else(|| malformed(&format!("{path}.op"), "an operator is expected here, as in \"=\""))?;
         let value = object.get("value");
         let value_path = format!("{path}.value");
+        self.count_bytes(value.unwrap_or(&Value::Null), &value_path)?;
         if op == "exists" {
             return match value {
                 None | Some(Value::Bool(true)) => Ok(Predicate::Exists(field)),
@@ -105,6 +141,7 @@ impl Reader {
         };
         match op {
             "=~" | "!~" => {
+                self.count_pattern(&value_path)?;
                 let pattern = Pattern::regex(text()?, 0..0).map_err(|error| error.at_path(&value_path))?;
                 matching(pattern, op == "!~")
             }
@@ -113,14 +150,11 @@ impl Reader {
             "in" => {
                 let values = value.as_array().filter(|values| !values.is_empty());
                 let values = values.ok_or_else(|| malformed(&value_path, "`in` needs a list of values"))?;
-                self.conditions += values.len() as u64;
-                if self.conditions > limits::QUERY_WORDS_MAX {
-                    let message =
-                        format!("a query has at most {} conditions and values", limits::QUERY_WORDS_MAX);
-                    return Err(QueryError::too_large(0..0, message).at_path(&value_path));
-                }
+                self.count_conditions(values.len(), &value_path)?;
                 let equal = values.iter().enumerate().map(|(at, value)| {
-                    compare(&field, Comparison::Equal, value, &format!("{value_path}[{at}]"))
+                    let path = format!("{value_path}[{at}]");
+                    self.count_bytes(value, &path)?;
+                    compare(&field, Comparison::Equal, value, &path)
                 });
                 let equal = equal.collect::<Result<Vec<_>, _>>()?;
                 equal
@@ -140,10 +174,14 @@ impl Reader {
         }
     }
 
-    fn field(&self, object: &Map<String, Value>, path: &str) -> Result<Field, QueryError> {
+    fn field(&mut self, object: &Map<String, Value>, path: &str) -> Result<Field, QueryError> {
         let path = format!("{path}.field");
-        let name = object.get("field").and_then(Value::as_str);
-        let name = name.ok_or_else(|| malformed(&path, "a field's name is expected here"))?;
+        let value = object.get("field").unwrap_or(&Value::Null);
+        self.count_bytes(value, &path)?;
+        let name = value.as_str().ok_or_else(|| malformed(&path, "a field's name is expected here"))?;
+        if Intrinsic::is_unsupported(name) || name.starts_with(OF_PARENT) {
+            return Err(QueryError::unsupported(0..0, &format!("`{name}`")).at_path(&path));
+        }
         Field::of_text(name).ok_or_else(|| {
             let message = format!(
                 "`{name}` is no field: an attribute of any scope is `.{name}`, a span's `span.{name}`, a \
@@ -171,6 +209,7 @@ fn compare(
     let literal = literal(value, field_type, path)?;
     check_types(field_type, comparison, ValueType::of_literal(&literal))
         .map_err(|message| malformed(path, message))?;
+    let literal = of_field(field, comparison, literal);
     let (left, right) = (Operand::Field(field.clone()), Operand::Literal(literal));
     Ok(Predicate::Compare { left, comparison, right })
 }

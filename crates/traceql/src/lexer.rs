@@ -18,7 +18,8 @@ pub(crate) enum Token {
     Attribute(AttributeScope, Box<str>),
     /// In quotes, without them.
     Text(Box<str>),
-    Int(i64),
+    /// Without its sign.
+    Int(u64),
     Double(f64),
     /// Nanoseconds.
     Duration(i64),
@@ -43,9 +44,14 @@ fn ends_key(character: char) -> bool {
     character.is_whitespace() || "{}()=~!<>&|^,\"`".contains(character)
 }
 
-/// Whether a key can be written without quotes.
-pub(crate) fn is_plain_key(key: &str) -> bool {
-    !key.is_empty() && !key.contains(ends_key)
+/// Of the parent's attributes; in quotes it is a key like any other.
+pub(crate) const OF_PARENT: &str = "parent.";
+
+/// Whether a key can be written without quotes. Behind a dot alone a digit would begin a number.
+pub(crate) fn is_plain_key(scope: AttributeScope, key: &str) -> bool {
+    let is_other = key.starts_with(|c: char| c.is_ascii_digit())
+        || scope == AttributeScope::Any && key.starts_with(OF_PARENT);
+    !key.is_empty() && !key.contains(ends_key) && !is_other
 }
 
 /// All words.
@@ -117,7 +123,7 @@ impl<'t> Lexer<'t> {
         if rest.starts_with('.') {
             self.take(1);
             let prefix = &self.text[start..self.at];
-            if prefix == "parent." {
+            if prefix == OF_PARENT {
                 return Err(QueryError::unsupported(start..self.at, "`parent.`"));
             }
             let Some(scope) = AttributeScope::of(prefix) else {
@@ -147,19 +153,16 @@ impl<'t> Lexer<'t> {
 
     /// A key: plain parts and parts in quotes, one after the other.
     fn attribute(&mut self, start: usize, scope: AttributeScope) -> Result<Token, QueryError> {
-        let mut key = String::new();
-        loop {
-            key.push_str(self.take_while(|c| !ends_key(c)));
-            if !self.rest().starts_with('"') {
-                break;
-            }
+        let mut key = self.take_while(|c| !ends_key(c)).to_owned();
+        if scope == AttributeScope::Any && key.starts_with(OF_PARENT) {
+            return Err(QueryError::unsupported(start..self.at, "`.parent.`"));
+        }
+        while self.rest().starts_with('"') {
             key.push_str(&self.quoted()?);
+            key.push_str(self.take_while(|c| !ends_key(c)));
         }
         if key.is_empty() {
             return Err(QueryError::malformed(start..self.at, "an attribute's key is missing"));
-        }
-        if scope == AttributeScope::Any && key.starts_with("parent.") {
-            return Err(QueryError::unsupported(start..self.at, "`.parent.`"));
         }
         Ok(Token::Attribute(scope, key.into()))
     }
@@ -255,7 +258,8 @@ impl<'t> Lexer<'t> {
             }
             digits = self.digits();
             let Some(next) = self.unit() else {
-                return malformed(self, "the last part of this duration has no unit: ns, us, ms, s, m or h");
+                let message = "the last part of this duration has no unit: ns, us, ms, s, m, h, d, w or y";
+                return malformed(self, message);
             };
             unit = next;
         }
@@ -287,7 +291,7 @@ impl<'t> Lexer<'t> {
 
     /// Nanoseconds of the unit that comes next, if there is one.
     fn unit(&mut self) -> Option<i128> {
-        const UNITS: [(&str, i128); 8] = [
+        const UNITS: [(&str, i128); 11] = [
             ("ns", 1),
             ("us", 1_000),
             ("µs", 1_000),
@@ -296,6 +300,9 @@ impl<'t> Lexer<'t> {
             ("s", 1_000_000_000),
             ("m", 60_000_000_000),
             ("h", 3_600_000_000_000),
+            ("d", 24 * 3_600_000_000_000),
+            ("w", 7 * 24 * 3_600_000_000_000),
+            ("y", 365 * 24 * 3_600_000_000_000),
         ];
         let (spelling, unit) = UNITS.iter().find(|(spelling, _)| {
             let behind = self.rest().strip_prefix(spelling);
@@ -308,7 +315,7 @@ impl<'t> Lexer<'t> {
 
 /// Exact to the nanosecond, which decimals in binary are not.
 fn duration(digits: &str, unit: i128) -> Option<i128> {
-    if digits.contains(['e', 'E']) {
+    if digits.contains(['e', 'E']) || !digits.contains(|c: char| c.is_ascii_digit()) {
         return None;
     }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

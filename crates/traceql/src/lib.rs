@@ -7,6 +7,7 @@
 mod error;
 mod evaluate;
 mod field;
+pub mod fuzzing;
 mod json;
 mod lexer;
 mod number;

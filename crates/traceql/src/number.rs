@@ -64,7 +64,7 @@ impl Number {
     }
 
     pub(crate) fn divided_by(self, other: Self) -> Self {
-        let exact = |a: i128, b: i128| if b != 0 && a % b == 0 { a.checked_div(b) } else { None };
+        let exact = |a: i128, b: i128| a.checked_div(b).filter(|_| a.checked_rem(b) == Some(0));
         self.of(other, exact, |a, b| if b == 0.0 { f64::NAN } else { a / b })
     }
 
@@ -74,7 +74,12 @@ impl Number {
 
     pub(crate) fn power(self, other: Self) -> Self {
         let exact = |a: i128, b: i128| u32::try_from(b).ok().and_then(|b| a.checked_pow(b));
-        self.of(other, exact, f64::powf)
+        // 0 ^ -1 is a division by zero, and what is too large is no infinity either.
+        let finite = |a: f64, b: f64| {
+            let power = a.powf(b);
+            if a.is_finite() && b.is_finite() && power.is_infinite() { f64::NAN } else { power }
+        };
+        self.of(other, exact, finite)
     }
 }
 

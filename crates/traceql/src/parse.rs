@@ -7,7 +7,7 @@ use tracelake_model::limits;
 use crate::QueryError;
 use crate::field::{Field, Intrinsic};
 use crate::lexer::{Placed, Token, words};
-use crate::predicate::{Predicate, TracePredicate};
+use crate::predicate::{PATTERNS_MAX, Predicate, TracePredicate};
 use crate::syntax::{BinaryOp, Expr, Node};
 use crate::typed;
 
@@ -25,12 +25,17 @@ fn read(text: &str) -> Result<TracePredicate, QueryError> {
         return Err(QueryError::too_large(0..0, message));
     }
     let words = words(text)?;
+    let mut patterns = words.iter().filter(|word| matches!(word.token, Token::Symbol("=~" | "!~")));
+    if let Some(word) = patterns.nth(PATTERNS_MAX) {
+        let message = format!("a query has at most {PATTERNS_MAX} regular expressions");
+        return Err(QueryError::too_large(word.bytes.clone(), message));
+    }
     let mut parser = Parser { words: &words, at: 0, end: text.len(), depth: 0 };
     if words.is_empty() {
         let message = "an empty query: `{ }` finds every span, `{ name = \"GET /\" }` those of a name";
         return Err(QueryError::malformed(0..text.len(), message));
     }
-    let found = parser.spansets()?;
+    let (found, _) = parser.spansets()?;
     match parser.words.get(parser.at) {
         None => Ok(found),
         Some(word) => Err(parser.after_spanset(word)),
@@ -72,10 +77,10 @@ impl Parser<'_> {
         is
     }
 
+    /// For what reads itself again: it needs a stack before there is anything of a height.
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, QueryError>) -> Result<T, QueryError> {
         if self.depth >= limits::QUERY_DEPTH_MAX {
-            let message = format!("a query is nested at most {} deep", limits::QUERY_DEPTH_MAX);
-            return Err(QueryError::too_large(self.place(), message));
+            return Err(too_deep(self.place()));
         }
         self.depth += 1;
         let read = read(self);
@@ -83,21 +88,30 @@ impl Parser<'_> {
         read
     }
 
-    /// `{…}` with `&&` and `||` between, which bind alike.
-    fn spansets(&mut self) -> Result<TracePredicate, QueryError> {
-        let mut found = self.spanset()?;
+    /// `{…}` with `&&` and `||` between, which bind alike, and how high that is.
+    fn spansets(&mut self) -> Result<(TracePredicate, u64), QueryError> {
+        let start = self.place().start;
+        let (mut found, mut height) = self.spanset()?;
         loop {
-            if self.takes("&&") {
-                found = found.and(self.spanset()?);
-            } else if self.takes("||") {
-                found = found.or(self.spanset()?);
-            } else {
-                return Ok(found);
+            let is_and = self.takes("&&");
+            if !is_and && !self.takes("||") {
+                return Ok((found, height));
             }
+            let (next, next_height) = self.spanset()?;
+            let gets_longer = match &found {
+                TracePredicate::AnySpan(_) => false,
+                TracePredicate::And(_) => is_and,
+                TracePredicate::Or(_) => !is_and,
+            };
+            height = (next_height + 1).max(height + u64::from(!gets_longer));
+            if height > limits::QUERY_DEPTH_MAX {
+                return Err(too_deep(start..self.before()));
+            }
+            found = if is_and { found.and(next) } else { found.or(next) };
         }
     }
 
-    fn spanset(&mut self) -> Result<TracePredicate, QueryError> {
+    fn spanset(&mut self) -> Result<(TracePredicate, u64), QueryError> {
         if self.takes("(") {
             let found = self.deeper(Self::spansets)?;
             if self.takes(")") {
@@ -112,7 +126,7 @@ impl Parser<'_> {
             return Err(self.not_a_spanset());
         }
         if self.takes("}") {
-            return Ok(TracePredicate::AnySpan(Predicate::Constant(true)));
+            return Ok((TracePredicate::AnySpan(Predicate::Constant(true)), 1));
         }
         let condition = self.expression(0)?;
         let predicate = typed::condition(&condition)?;
@@ -125,14 +139,18 @@ impl Parser<'_> {
             };
             return Err(QueryError::malformed(self.place(), message));
         }
-        Ok(TracePredicate::AnySpan(predicate))
+        Ok((TracePredicate::AnySpan(predicate), 1))
     }
 
     /// What stands where `{` is expected.
     fn not_a_spanset(&self) -> QueryError {
         let place = self.place();
         match self.peek() {
-            Some(Token::Symbol("!" | "!>" | "!>>" | "!<" | "!<<")) => {
+            Some(Token::Symbol("!")) => {
+                let message = "`!` before a spanset is not in TraceQL: `{ !(…) }` negates a span's condition";
+                QueryError::malformed(place, message)
+            }
+            Some(Token::Symbol("!>" | "!>>" | "!<" | "!<<")) => {
                 QueryError::unsupported(place, "a negated structural operator")
             }
             Some(Token::Word(word)) if is_pipeline(word) => {
@@ -178,10 +196,11 @@ impl Parser<'_> {
             let Some(op) = BinaryOp::of(symbol).filter(|op| op.binding() > binding) else { return Ok(left) };
             self.at += 1;
             // `^` is the only one that groups from the right.
-            let of_right = if op == BinaryOp::Power { op.binding() - 1 } else { op.binding() };
-            let right = self.deeper(|parser| parser.expression(of_right))?;
-            let bytes = left.bytes.start..right.bytes.end;
-            left = Expr { node: Node::Binary { op, left: Box::new(left), right: Box::new(right) }, bytes };
+            let right = match op {
+                BinaryOp::Power => self.deeper(|parser| parser.expression(op.binding() - 1))?,
+                _ => self.expression(op.binding())?,
+            };
+            left = combined(left, op, right)?;
         }
     }
 
@@ -190,13 +209,13 @@ impl Parser<'_> {
         if self.takes("!") {
             let of = self.deeper(Self::unary)?;
             let bytes = start..of.bytes.end;
-            return Ok(Expr { node: Node::Not(Box::new(of)), bytes });
+            return low_enough(Expr { height: of.height + 1, node: Node::Not(Box::new(of)), bytes });
         }
         if self.takes("-") {
             // -2 ^ 2 is -4.
             let of = self.deeper(|parser| parser.expression(BinaryOp::Multiply.binding()))?;
             let bytes = start..of.bytes.end;
-            return Ok(Expr { node: Node::Minus(Box::new(of)), bytes });
+            return low_enough(Expr { height: of.height + 1, node: Node::Minus(Box::new(of)), bytes });
         }
         self.primary()
     }
@@ -208,7 +227,7 @@ impl Parser<'_> {
             if !self.takes(")") {
                 return Err(QueryError::malformed(self.place(), "`)` is missing"));
             }
-            return Ok(Expr { node: inner.node, bytes: bytes.start..self.before() });
+            return Ok(Expr { bytes: bytes.start..self.before(), ..inner });
         }
         let node = match self.peek() {
             Some(Token::Attribute(scope, key)) => Node::Field(Field::attribute(*scope, key)),
@@ -237,13 +256,43 @@ impl Parser<'_> {
             }
         };
         self.at += 1;
-        Ok(Expr { node, bytes })
+        Ok(Expr { node, height: 1, bytes })
     }
 
     /// Behind the last byte of the word before.
     fn before(&self) -> usize {
         self.at.checked_sub(1).and_then(|before| self.words.get(before)).map_or(0, |word| word.bytes.end)
     }
+}
+
+fn too_deep(bytes: Range<usize>) -> QueryError {
+    QueryError::too_large(bytes, format!("a query is nested at most {} deep", limits::QUERY_DEPTH_MAX))
+}
+
+fn low_enough(expr: Expr) -> Result<Expr, QueryError> {
+    if expr.height > limits::QUERY_DEPTH_MAX { Err(too_deep(expr.bytes)) } else { Ok(expr) }
+}
+
+/// `left op right`, where a list of the same operator gets longer and not higher.
+fn combined(left: Expr, op: BinaryOp, right: Expr) -> Result<Expr, QueryError> {
+    let bytes = left.bytes.start..right.bytes.end;
+    let (of_left, of_right) = (left.height, right.height + 1);
+    let (node, height) = match left.node {
+        Node::List { op: same, mut parts } if same == op => {
+            parts.push(right);
+            (Node::List { op, parts }, of_right.max(of_left))
+        }
+        node => {
+            let left = Expr { node, height: of_left, bytes: left.bytes };
+            let node = if matches!(op, BinaryOp::And | BinaryOp::Or) {
+                Node::List { op, parts: vec![left, right] }
+            } else {
+                Node::Binary { op, left: Box::new(left), right: Box::new(right) }
+            };
+            (node, of_right.max(of_left + 1))
+        }
+    };
+    low_enough(Expr { node, height, bytes })
 }
 
 /// Functions of TraceQL's pipelines.

@@ -16,8 +16,6 @@ pub enum TracePredicate {
     And(Vec<TracePredicate>),
     /// One of them holds.
     Or(Vec<TracePredicate>),
-    /// It does not hold: TraceQL has no way to say it, JSON has.
-    Not(Box<TracePredicate>),
 }
 
 /// What is asked of one span.
@@ -102,7 +100,7 @@ pub enum Arithmetic {
     Subtract,
     /// `*`
     Multiply,
-    /// `/`; nothing follows from a division by zero.
+    /// `/`; by zero it is no number, which equals nothing.
     Divide,
     /// `%`, with the sign of the left side.
     Remainder,
@@ -214,8 +212,12 @@ pub enum Pattern {
     Contains(Box<str>),
 }
 
+/// Regular expressions of a query: each is compiled before anything is searched, and all of them together
+/// may take 16 MiB. Many texts are better compared as they are.
+pub(crate) const PATTERNS_MAX: usize = 64;
+
 /// What a compiled expression may take; an ordinary one takes some ten KiB.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+const REGEX_BYTES_MAX: usize = 256 << 10;
 
 impl Pattern {
     /// An expression in RE2's syntax.
@@ -225,8 +227,9 @@ impl Pattern {
     pub(crate) fn regex(source: &str, bytes: std::ops::Range<usize>) -> Result<Self, QueryError> {
         // On its own first: a stray `)` must not end the group, and places are told in what was written. A comment of
         // `(?x)` ends with its line, and the group behind it.
-        let compiled = compile(source).and_then(|_| {
-            compile(&format!("^(?:{source})$")).or_else(|_| compile(&format!("^(?:{source}\n)$")))
+        let escaped = with_literal_braces(source);
+        let compiled = compile(&escaped).and_then(|_| {
+            compile(&format!("^(?:{escaped})$")).or_else(|_| compile(&format!("^(?:{escaped}\n)$")))
         });
         match compiled {
             Ok(regex) => Ok(Self::Regex { source: source.into(), regex }),
@@ -248,6 +251,50 @@ impl Pattern {
             Self::Contains(part) => text.contains(&**part),
         }
     }
+}
+
+/// As in RE2 a `{` that begins no repetition is a character like others (`/users/{id}`); the regex crate
+/// refuses it.
+fn with_literal_braces(source: &str) -> String {
+    let mut escaped = String::with_capacity(source.len());
+    // Brackets that are open: one class may stand within another.
+    let mut classes = 0usize;
+    let mut rest = source;
+    while let Some(first) = rest.chars().next() {
+        let mut taken = first.len_utf8();
+        match first {
+            '\\' => {
+                let behind = &rest[taken..];
+                taken += behind.chars().next().map_or(0, char::len_utf8);
+                // Braces of `\p{Greek}` and `\x{1F600}` belong to them.
+                if behind.starts_with(['p', 'P', 'x', 'u', 'U']) && rest[taken..].starts_with('{') {
+                    taken = rest.find('}').map_or(rest.len(), |end| end + 1);
+                }
+            }
+            '[' => {
+                classes += 1;
+                taken += usize::from(rest[taken..].starts_with('^'));
+                // The first in a class does not end it.
+                taken += usize::from(rest[taken..].starts_with(']'));
+            }
+            ']' => classes = classes.saturating_sub(1),
+            '{' if classes == 0 && !is_repetition(&rest[taken..]) => escaped.push('\\'),
+            _ => {}
+        }
+        let (part, behind) = rest.split_at(taken);
+        escaped.push_str(part);
+        rest = behind;
+    }
+    escaped
+}
+
+/// Whether a `{` before this counts: `{2}`, `{2,}`, `{2,3}`.
+fn is_repetition(behind: &str) -> bool {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let from = digits(behind);
+    let rest = behind.get(from..).unwrap_or_default();
+    let rest = rest.strip_prefix(',').map_or(rest, |to| to.get(digits(to)..).unwrap_or_default());
+    from > 0 && rest.starts_with('}')
 }
 
 fn compile(source: &str) -> Result<Regex, regex::Error> {
@@ -294,6 +341,35 @@ impl Predicate {
             }
             (one, Self::Or(others)) => Self::Or(std::iter::once(one).chain(others).collect()),
             (one, other) => Self::Or(vec![one, other]),
+        }
+    }
+
+    /// Whether it asks of such a field, where no `Not` stands before it: what that asks is of all.
+    pub(crate) fn asks(&self, is: fn(&Field) -> bool) -> bool {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().any(|one| one.asks(is)),
+            Self::Not(_) => false,
+            leaf => {
+                let mut asks = false;
+                leaf.fields(&mut |field| asks |= is(field));
+                asks
+            }
+        }
+    }
+
+    /// Refuses what would have to be tried for every event with every link: a comparison of both, and an
+    /// `Or` of both among conditions that are of one event or link. Its parts have been checked before.
+    pub(crate) fn check_events_and_links(&self) -> Result<(), &'static str> {
+        let asks_of_both = |one: &Self| one.asks(Field::is_of_event) && one.asks(Field::is_of_link);
+        let is_refused = match self {
+            Self::And(all) => all.iter().any(|one| matches!(one, Self::Or(_)) && asks_of_both(one)),
+            Self::Or(_) | Self::Not(_) => false,
+            leaf => asks_of_both(leaf),
+        };
+        if is_refused {
+            Err("conditions on an event and on a link are combined with && alone")
+        } else {
+            Ok(())
         }
     }
 

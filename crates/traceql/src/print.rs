@@ -1,7 +1,6 @@
 //! The tree as TraceQL: what was understood, with every parenthesis that it needs.
 //!
-//! What TraceQL cannot say is written as near as it can: a prefix as a regular expression, and the negation of a
-//! trace's condition as `!(…)`, which this crate does not read.
+//! What TraceQL has no operator for is written with another: a prefix as a regular expression.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -33,7 +32,7 @@ impl Display for Literal {
         match self {
             Self::Text(text) => Quoted(text).fmt(f),
             Self::Int(int) => int.fmt(f),
-            // With a point, which tells it from an integer; digits alone, as there is no exponent without one.
+            // With a point or an exponent, which tell it from an integer.
             Self::Double(double) => write!(f, "{double:?}"),
             Self::Bool(value) => value.fmt(f),
             Self::Duration(nanoseconds) => duration(*nanoseconds, f),
@@ -49,7 +48,7 @@ impl Display for Literal {
     }
 }
 
-/// In the largest unit in which it is a whole number.
+/// In the largest unit in which it is a whole number, up to hours: days and years may not be what was meant.
 fn duration(nanoseconds: i64, f: &mut Formatter<'_>) -> fmt::Result {
     const UNITS: [(&str, i64); 5] = [
         ("h", 3_600_000_000_000),
@@ -87,10 +86,24 @@ impl Display for Operand {
                     Arithmetic::Remainder => '%',
                     Arithmetic::Power => '^',
                 };
-                write!(f, "({left} {symbol} {right})")
+                write!(f, "({} {symbol} {})", Part(left), Part(right))
             }
-            Self::Negated(of) => write!(f, "(-{of})"),
+            Self::Negated(of) => write!(f, "(-{})", Part(of)),
         }
+    }
+}
+
+/// What arithmetic is done with. A sign binds less tightly than `^`: -2 ^ 2 is -4.
+struct Part<'o>(&'o Operand);
+
+impl Display for Part<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let has_sign = match self.0 {
+            Operand::Literal(Literal::Int(int) | Literal::Duration(int)) => *int < 0,
+            Operand::Literal(Literal::Double(double)) => double.is_sign_negative(),
+            _ => false,
+        };
+        if has_sign { write!(f, "({})", self.0) } else { self.0.fmt(f) }
     }
 }
 
@@ -152,7 +165,6 @@ impl Display for TracePredicate {
             Self::AnySpan(predicate) => write!(f, "{{ {predicate} }}"),
             Self::And(all) => joined(all, "&&", "{ }", f, grouped),
             Self::Or(all) => joined(all, "||", "{ false }", f, grouped),
-            Self::Not(of) => write!(f, "!({of})"),
         }
     }
 }

@@ -71,6 +71,8 @@ impl BinaryOp {
 #[derive(Debug, Clone)]
 pub(crate) struct Expr {
     pub(crate) node: Node,
+    /// One more than the highest of its parts. What walks a tree takes so much of the stack.
+    pub(crate) height: u64,
     pub(crate) bytes: Range<usize>,
 }
 
@@ -78,13 +80,20 @@ pub(crate) struct Expr {
 pub(crate) enum Node {
     Field(Field),
     Text(Box<str>),
-    Int(i64),
+    /// Without its sign, as 2^63 has its place behind a minus alone.
+    Int(u64),
     Double(f64),
     Duration(i64),
     /// `true`, `error`, `server`, `nil`: what it means depends on what it is compared with.
     Word(Box<str>),
     Not(Box<Expr>),
     Minus(Box<Expr>),
+    /// `&&` or `||` between all of them: long ones are written, and are no deeper for it.
+    List {
+        op: BinaryOp,
+        parts: Vec<Expr>,
+    },
+    /// Any other operator.
     Binary {
         op: BinaryOp,
         left: Box<Expr>,

@@ -9,8 +9,13 @@ use crate::syntax::{BinaryOp, Expr, Node};
 pub(crate) fn condition(expr: &Expr) -> Result<Predicate, QueryError> {
     let place = || expr.bytes.clone();
     match &expr.node {
-        Node::Binary { op: BinaryOp::And, left, right } => Ok(condition(left)?.and(condition(right)?)),
-        Node::Binary { op: BinaryOp::Or, left, right } => Ok(condition(left)?.or(condition(right)?)),
+        Node::List { op, parts } => {
+            let join = if *op == BinaryOp::And { Predicate::and } else { Predicate::or };
+            let conditions = parts.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+            let list = conditions.into_iter().reduce(join).unwrap_or(Predicate::Constant(true));
+            list.check_events_and_links().map_err(|message| QueryError::malformed(place(), message))?;
+            Ok(list)
+        }
         Node::Binary { op, left, right } => match comparison_of(*op) {
             Some(comparison) => compare(comparison, left, right, expr),
             None if matches!(op, BinaryOp::Match | BinaryOp::NotMatch) => {
@@ -50,7 +55,12 @@ fn comparison_of(op: BinaryOp) -> Option<Comparison> {
     })
 }
 
+const NIL_IS_NO_VALUE: &str = "nil is compared with `=` and `!=` alone, and with a field";
+
 fn unknown_word(word: &str, expr: &Expr) -> QueryError {
+    if word == "nil" {
+        return QueryError::malformed(expr.bytes.clone(), NIL_IS_NO_VALUE);
+    }
     let message = format!(
         "`{word}` is no field: an attribute of any scope is `.{word}`, a span's `span.{word}`, a resource's \
          `resource.{word}`, and a text stands in quotes"
@@ -76,14 +86,40 @@ fn compare(comparison: Comparison, left: &Expr, right: &Expr, whole: &Expr) -> R
         return match comparison {
             Comparison::NotEqual => Ok(Predicate::Exists(field.clone())),
             Comparison::Equal => Ok(Predicate::Absent(field.clone())),
-            _ => Err(QueryError::malformed(whole.bytes.clone(), "nil is compared with `=` and `!=` alone")),
+            _ => Err(QueryError::malformed(whole.bytes.clone(), NIL_IS_NO_VALUE)),
         };
     }
     let (left_operand, left_type) = operand(left, right)?;
     let (right_operand, right_type) = operand(right, left)?;
     check_types(left_type, comparison, right_type)
         .map_err(|message| QueryError::malformed(whole.bytes.clone(), message))?;
-    Ok(Predicate::Compare { left: left_operand, comparison, right: right_operand })
+    let right_operand = match (&left_operand, right_operand) {
+        (Operand::Field(field), Operand::Literal(literal)) => {
+            Operand::Literal(of_field(field, comparison, literal))
+        }
+        (_, other) => other,
+    };
+    let compare = Predicate::Compare { left: left_operand, comparison, right: right_operand };
+    compare
+        .check_events_and_links()
+        .map_err(|message| QueryError::malformed(whole.bytes.clone(), message))?;
+    Ok(compare)
+}
+
+/// A literal as the field has it: IDs are written in capitals as well, and without the zeros before them.
+pub(crate) fn of_field(field: &Field, comparison: Comparison, literal: Literal) -> Literal {
+    let digits = match field {
+        Field::Intrinsic(intrinsic) => intrinsic.id_digits(),
+        Field::Attribute { .. } => None,
+    };
+    match (digits, comparison, literal) {
+        (Some(digits), Comparison::Equal | Comparison::NotEqual, Literal::Text(text)) => {
+            let text = text.to_ascii_lowercase();
+            let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            Literal::Text(if is_hex { format!("{text:0>digits$}").into() } else { text.into() })
+        }
+        (_, _, literal) => literal,
+    }
 }
 
 /// What is known of a value before there is a span.
@@ -163,7 +199,10 @@ fn operand(expr: &Expr, other: &Expr) -> Result<(Operand, ValueType), QueryError
     match &expr.node {
         Node::Field(field) => Ok((Operand::Field(field.clone()), ValueType::of_field(field))),
         Node::Text(text) => literal(Literal::Text(text.clone())),
-        Node::Int(int) => literal(Literal::Int(*int)),
+        Node::Int(int) => match i64::try_from(*int) {
+            Ok(int) => literal(Literal::Int(int)),
+            Err(_) => Err(not_64_bits(expr)),
+        },
         Node::Double(double) => literal(Literal::Double(*double)),
         Node::Duration(nanoseconds) => literal(Literal::Duration(*nanoseconds)),
         Node::Word(word) => match word_literal(word, other) {
@@ -171,6 +210,11 @@ fn operand(expr: &Expr, other: &Expr) -> Result<(Operand, ValueType), QueryError
             None => Err(unknown_word(word, expr)),
         },
         Node::Minus(of) => {
+            // The least integer is none without its sign.
+            if let Node::Int(int) = of.node {
+                let int = 0i64.checked_sub_unsigned(int).ok_or_else(|| not_64_bits(expr))?;
+                return literal(Literal::Int(int));
+            }
             let operand = number(of)?;
             let negated = match operand {
                 Operand::Literal(Literal::Int(int)) => int.checked_neg().map(Literal::Int),
@@ -196,11 +240,16 @@ fn operand(expr: &Expr, other: &Expr) -> Result<(Operand, ValueType), QueryError
             let (left, right) = (Box::new(number(left)?), Box::new(number(right)?));
             Ok((Operand::Arithmetic { left, operation, right }, ValueType::Number))
         }
+        Node::List { .. } => Err(compared_condition(expr)),
         Node::Not(_) => Err(QueryError::malformed(
             place(),
             "`!` makes a condition of a condition, and is compared with nothing: write `!(…)` around the comparison",
         )),
     }
+}
+
+fn not_64_bits(expr: &Expr) -> QueryError {
+    QueryError::malformed(expr.bytes.clone(), "this number does not fit into 64 bits")
 }
 
 fn compared_condition(expr: &Expr) -> QueryError {
@@ -212,6 +261,8 @@ fn word_literal(word: &str, other: &Expr) -> Option<Literal> {
     match word {
         "true" => return Some(Literal::Bool(true)),
         "false" => return Some(Literal::Bool(false)),
+        "minInt" => return Some(Literal::Int(i64::MIN)),
+        "maxInt" => return Some(Literal::Int(i64::MAX)),
         _ => {}
     }
     // `unset` and `unspecified` differ, so that a word means one of them wherever it stands; what it is compared

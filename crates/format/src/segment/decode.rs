@@ -125,7 +125,15 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                 })
             }
         };
-        Ok(Self { segment, source, cache: plan.cache, rows, heap_bytes_max: BATCH_BYTES_MAX, may_be_cut: false, work })
+        Ok(Self {
+            segment,
+            source,
+            cache: plan.cache,
+            rows,
+            heap_bytes_max: BATCH_BYTES_MAX,
+            may_be_cut: false,
+            work,
+        })
     }
 
     /// The same, but it ends behind the slab with which its spans take so much: a few bytes in a file can be a whole

@@ -144,7 +144,9 @@ fn what_a_span_satisfies() {
         ".int + 1 = 501 && .int * 2 > 999 && .int - .double = 497.5 && -.int = -500 && .int % 7 = 3",
         ".int ^ 2 = 250000 && .int / 0 != 1 && !(.int / 0 = 1)",
         "!(.text + 1 = 501) && !(.absent + 1 != 1)",
-        ".int > .double && .both = span.both && .int != .text && .array = .array",
+        ".int > .double && .both = span.both && .int != .text",
+        // Of several values nothing follows but against what the query says.
+        "!(.array = .array) && !(.array != .int) && !(.twice + 1 = 2) && !(.twice + 1 != 2)",
         // One and the same event.
         "event:name = \"first\" && event.code = 1 && event.reason = \"slow\"",
         "event:name = \"second\" && event.code = 2 && event.reason = nil",
@@ -160,7 +162,11 @@ fn what_a_span_satisfies() {
         "!(event.code = 2 && !(event.code = 1))",
         "link:traceID = trace:id && link:spanID = \"cdcdcdcdcdcdcdcd\" && link.code = 9",
         "event.code = 1 && link.code = 9",
-        "link.code = 9 * event.code",
+        "(event.code = 1 && event:name = \"second\") || link.code = 9",
+        "event.code = 2 && (event.reason = nil || .absent = 1) && !(link.code = 1)",
+        "link.code = 9 && (link.code = 1 || !(event.code = 3))",
+        "span:id = \"101010101010101\" && trace:id = \"ABABABABABABABABABABABABABABABAB\"",
+        ".int > minInt && .int < maxInt && !(.int ^ 1000 > 0)",
     ] {
         assert!(matches(&span, &FACTS, condition), "{condition}");
         assert!(!matches(&span, &FACTS, &format!("!({condition})")), "{condition}");
@@ -182,5 +188,26 @@ fn what_is_absent_satisfies_nothing_but_that_it_is() {
         "!.flag",
     ] {
         assert!(matches(&span, &facts, condition), "{condition}");
+    }
+}
+
+#[test]
+fn negations_within_each_other_go_through_the_events_once_each() {
+    let mut builder = SpanBatchBuilder::new();
+    let resource = builder.resource(Arc::new(Resource::default()));
+    let scope = builder.scope(Arc::new(Scope::default()));
+    let (n, name) = (builder.known_term("n"), builder.known_term("event"));
+    for value in 0..500 {
+        builder.push_int(Owner::Event, n, value);
+        builder.finish_event(1, name, 0);
+    }
+    let ids = (TraceId::from_bytes(&[1; 16]), SpanId::from_bytes(&[1; 8]));
+    let (trace_id, span_id) = ids.0.zip(ids.1).expect("not zero");
+    builder.finish_span(SpanScalars { resource, scope, ..SpanScalars::new(trace_id, span_id) });
+    let span = builder.finish();
+    let mut condition = "event.n = 499".to_owned();
+    for nested in 0..20 {
+        assert_eq!(matches(&span, &FACTS, &condition), nested % 2 == 0, "{condition}");
+        condition = format!("event.n >= 0 && !({condition})");
     }
 }

@@ -20,6 +20,9 @@ fn the_tree_is_that_of_the_text() {
         (json!({"field": "kind", "op": "!=", "value": "server"}), "kind != server"),
         (json!({"field": ".x", "op": "=", "value": "error"}), r#".x = "error""#),
         (json!({"field": ".x", "op": "=", "value": true}), ".x = true"),
+        (json!({"field": ".parent.x", "op": "=", "value": 1}), ".\"parent.x\" = 1"),
+        (json!({"field": ".5xx", "op": "=", "value": i64::MIN}), ".\"5xx\" = -9223372036854775808"),
+        (json!({"field": "span:id", "op": "in", "value": ["AB"]}), "span:id = \"00000000000000ab\""),
         (json!({"field": ".x", "op": "=", "value": null}), ".x = nil"),
         (json!({"field": ".x", "op": "!=", "value": null}), ".x != nil"),
         (json!({"field": ".x", "op": "exists"}), ".x != nil"),
@@ -47,7 +50,14 @@ fn the_tree_is_that_of_the_text() {
 fn what_is_malformed_is_told_with_its_path() {
     for (value, path) in [
         (json!([]), "where"),
-        (json!({}), "where.op"),
+        (json!({}), "where.field"),
+        (json!({"field": "name"}), "where.op"),
+        (
+            json!({"or": [{"and": [{"field": ".a", "op": "exists"},
+                                   {"or": [{"field": "event.a", "op": "exists"},
+                                           {"field": "link.a", "op": "exists"}]}]}]}),
+            "where.or[0].and",
+        ),
         (json!({"and": []}), "where.and"),
         (json!({"and": {}}), "where.and"),
         (json!({"and": [{"field": "name", "op": "=", "value": "a"}, 5]}), "where.and[1]"),
@@ -73,10 +83,6 @@ fn what_is_malformed_is_told_with_its_path() {
         (json!({"field": "name", "op": "=~", "value": 5}), "where.value"),
         (json!({"field": "name", "op": "exists", "value": 5}), "where.value"),
     ] {
-        let mut value = value;
-        if value == json!({}) {
-            value = json!({"field": "name"});
-        }
         let error = from_json(&value, "where").expect_err(&value.to_string());
         assert_eq!(error.kind, QueryErrorKind::Malformed, "{value}: {error}");
         assert!(error.to_string().ends_with(&format!(" (at {path})")), "{value}: {error}");
@@ -89,8 +95,25 @@ fn nothing_is_unbounded() {
     let deep = (0..limits::QUERY_DEPTH_MAX).fold(leaf.clone(), |of, _| json!({"not": of}));
     let many = json!({"or": vec![leaf; limits::QUERY_WORDS_MAX as usize]});
     let values = json!({"field": ".a", "op": "in", "value": vec![1; limits::QUERY_WORDS_MAX as usize]});
-    for value in [deep, many, values] {
+    let pattern = json!({"field": ".a", "op": "=~", "value": "a"});
+    let allowed = json!({"or": vec![pattern.clone(); PATTERNS_MAX]});
+    from_json(&allowed, "where").expect("as many as there may be");
+    let patterns = json!({"or": vec![pattern; PATTERNS_MAX + 1]});
+    let half = "x".repeat(limits::QUERY_BYTES_MAX as usize / 2);
+    let texts = json!({"field": ".a", "op": "in", "value": [half.clone(), half.clone()]});
+    let named = json!({"field": format!(".{half}"), "op": "prefix", "value": half});
+    for value in [deep, many, values, patterns, texts, named] {
         let error = from_json(&value, "where").expect_err("too large");
         assert_eq!(error.kind, QueryErrorKind::TooLarge, "{error}");
+    }
+}
+
+#[test]
+fn what_of_traceql_is_not_there_is_refused_by_name() {
+    for field in ["childCount", "span:childCount", "nestedSetLeft", "parent", "parent.x"] {
+        let error = from_json(&json!({"field": field, "op": "exists"}), "where").expect_err(field);
+        assert_eq!(error.kind, QueryErrorKind::Unsupported, "{error}");
+        assert!(error.message.contains(&format!("`{field}`")), "{error}");
+        assert!(error.to_string().ends_with(" (at where.field)"), "{error}");
     }
 }

@@ -19,6 +19,10 @@ fn keys_have_what_other_names_have_not_and_quotes_for_the_rest() {
         ("event.Ключ", AttributeScope::Event, "Ключ"),
         ("link.\"a b\"", AttributeScope::Link, "a b"),
         ("instrumentation.x:y", AttributeScope::Instrumentation, "x:y"),
+        (".\"parent.x\"", AttributeScope::Any, "parent.x"),
+        ("span.parent.x", AttributeScope::Span, "parent.x"),
+        (".\"5xx\"", AttributeScope::Any, "5xx"),
+        ("span.5xx", AttributeScope::Span, "5xx"),
         (".\"a=\\\"b\\\"\".c", AttributeScope::Any, "a=\"b\".c"),
         ("span.a.\"b c\".d", AttributeScope::Span, "a.b c.d"),
     ] {
@@ -40,7 +44,7 @@ fn keys_have_what_other_names_have_not_and_quotes_for_the_rest() {
 fn numbers_and_durations_are_exact() {
     for (text, token) in [
         ("0", Token::Int(0)),
-        ("9223372036854775807", Token::Int(i64::MAX)),
+        ("18446744073709551615", Token::Int(u64::MAX)),
         ("1.5", Token::Double(1.5)),
         (".5", Token::Double(0.5)),
         ("1e3", Token::Double(1_000.0)),
@@ -53,13 +57,19 @@ fn numbers_and_durations_are_exact() {
         ("7µs", Token::Duration(7_000)),
         ("3ns", Token::Duration(3)),
         ("1m", Token::Duration(60_000_000_000)),
+        ("1d", Token::Duration(86_400_000_000_000)),
+        ("1w", Token::Duration(7 * 86_400_000_000_000)),
+        ("1y12h", Token::Duration(365 * 86_400_000_000_000 + 43_200_000_000_000)),
+        ("5s.5s", Token::Duration(5_500_000_000)),
     ] {
         assert_eq!(tokens(text), [token], "{text}");
     }
     for (text, bytes) in [
-        ("9223372036854775808", 0..19),
+        ("18446744073709551616", 0..20),
         ("1e999", 0..5),
-        ("5d", 0..2),
+        ("5D", 0..2),
+        ("5s.s", 0..4),
+        ("5s.", 0..3),
         ("5msx", 0..4),
         ("1h30", 0..4),
         ("300000h300000000000s", 0..20),
@@ -88,6 +98,8 @@ fn what_is_no_scope_and_no_intrinsic_is_told_with_its_place() {
     assert!(refused("http.status").1.contains("`.http…`"));
     assert_eq!(refused("span:colour").0, 0..11);
     assert!(refused("parent.x").1.contains("does not have yet"));
+    assert!(refused(".parent.x").1.contains("does not have yet"));
+    assert!(refused(".parent.\"x\"").1.contains("does not have yet"));
     assert!(refused("span:childCount").1.contains("does not have yet"));
     assert_eq!(refused("  $").0, 2..3);
     assert_eq!(refused("span.").0, 0..5);

@@ -47,6 +47,13 @@ fn arithmetic_is_exact_where_it_can_be() {
     is(Number::Int(i128::MIN).negated(), Number::Double(INT_END));
     assert!(int(1).divided_by(int(0)).compare(int(0)).is_none());
     assert!(int(1).remainder(int(0)).compare(int(0)).is_none());
+    is(Number::Int(i128::MIN).divided_by(int(-1)), Number::Double(INT_END));
+    is(Number::Int(i128::MIN).remainder(int(-1)), int(0));
+    is(int(0).power(int(0)), int(1));
+    is(Number::Double(f64::INFINITY).power(int(2)), Number::Double(f64::INFINITY));
+    for (a, b) in [(int(0), int(-1)), (int(10), int(400)), (Number::Double(0.0), Number::Double(-0.5))] {
+        assert!(a.power(b).compare(int(0)).is_none(), "{a:?} {b:?}");
+    }
     assert!(Number::Double(1.0).divided_by(Number::Double(0.0)).compare(int(0)).is_none());
 }
 

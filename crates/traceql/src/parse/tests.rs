@@ -25,6 +25,19 @@ fn queries_are_read_as_they_are_meant() {
         ("{ !(.a = 1) }", "{ !(.a = 1) }"),
         ("{ 500 <= .a }", "{ .a >= 500 }"),
         ("{ .a = -5 }", "{ .a = -5 }"),
+        ("{ .a = -9223372036854775808 }", "{ .a = -9223372036854775808 }"),
+        ("{ .a > minInt && .a < maxInt }", "{ .a > -9223372036854775808 && .a < 9223372036854775807 }"),
+        ("{ .a = (-2) ^ 2 }", "{ .a = ((-2) ^ 2) }"),
+        ("{ .a = -2 ^ 2 }", "{ .a = (-(2 ^ 2)) }"),
+        ("{ .a = -minInt }", "{ .a = (-(-9223372036854775808)) }"),
+        ("{ duration > 1d }", "{ duration > 24h }"),
+        ("{ .\"5xx\" = span.5xx }", "{ .\"5xx\" = span.\"5xx\" }"),
+        ("{ .\"parent.x\" = span.parent.x }", "{ .\"parent.x\" = span.parent.x }"),
+        ("{ span:id = \"AB\" }", "{ span:id = \"00000000000000ab\" }"),
+        ("{ \"Z\" != span:parentID }", "{ span:parentID != \"z\" }"),
+        ("{ trace:id =~ \"AB\" && trace:id > \"AB\" }", "{ trace:id =~ \"AB\" && trace:id > \"AB\" }"),
+        ("{ event.a = 1 || link.a = 1 }", "{ event.a = 1 || link.a = 1 }"),
+        ("{ .a && !(event.a || link.a) }", "{ .a = true && !(event.a = true || link.a = true) }"),
         ("{ .a = -1.5 && .b > -2s }", "{ .a = -1.5 && .b > -2s }"),
         ("{ .a = nil && .b != nil }", "{ .a = nil && .b != nil }"),
         ("{ nil != .b }", "{ .b != nil }"),
@@ -36,8 +49,8 @@ fn queries_are_read_as_they_are_meant() {
         ("{ .a } && { .b } || { .c }", "({ .a = true } && { .b = true }) || { .c = true }"),
         ("{ .a } && ({ .b } || { .c })", "{ .a = true } && ({ .b = true } || { .c = true })"),
         (
-            "{ event:name = \"e\" && link:traceID = \"ab\" && instrumentation:version = \"1\" }",
-            "{ event:name = \"e\" && link:traceID = \"ab\" && instrumentation:version = \"1\" }",
+            "{ event:name = \"e\" && link:spanID = \"ab\" && instrumentation:version = \"1\" }",
+            "{ event:name = \"e\" && link:spanID = \"00000000000000ab\" && instrumentation:version = \"1\" }",
         ),
         ("{ span.\"a b\" = \"x\\ny\" }", "{ span.\"a b\" = \"x\\ny\" }"),
         (
@@ -87,6 +100,13 @@ fn what_is_malformed_is_underlined() {
         ("{ .a = 1 } { .b = 1 }", 11..12, "`&&` or `||`"),
         ("{ .a = 1 } &&", 13..13, "`{` is missing"),
         ("{ .a = [1] }", 7..8, "not `[`"),
+        ("{ .a = 9223372036854775808 }", 7..26, "64 bits"),
+        ("{ .a = -9223372036854775809 }", 7..27, "64 bits"),
+        ("{ .a + nil = 1 }", 7..10, "`=` and `!=`"),
+        ("!{ .a }", 0..1, "`!` before a spanset"),
+        ("{ link.code = 9 * event.code }", 2..28, "&& alone"),
+        ("{ .b && (event.a || link.a) }", 2..27, "&& alone"),
+        ("{ !(.b && (event.a || (.c && link.a))) }", 3..38, "&& alone"),
     ] {
         let error = parse(text).expect_err(text);
         assert_eq!(error.kind, QueryErrorKind::Malformed, "{text}: {error}");
@@ -137,6 +157,62 @@ fn nothing_is_unbounded() {
     }
 }
 
+/// With a stack that a recursion over as many would exhaust.
+fn on_a_small_stack(run: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(run).expect("a thread");
+    thread.join().expect("no panic");
+}
+
+#[test]
+fn a_long_list_is_not_deep() {
+    on_a_small_stack(|| {
+        for text in [
+            format!("{{ true{} }}", " && true".repeat(2_000)),
+            format!("{{ true{} }}", " || true".repeat(2_000)),
+            format!("{{ }}{}", " && { }".repeat(1_300)),
+            format!("{{ }}{}", " || { }".repeat(1_300)),
+        ] {
+            assert_eq!(printed(&text), text);
+        }
+        for text in [
+            format!("{{ .a = 1{} }}", " + 1".repeat(2_000)),
+            format!("{{ true{} }}", " && true || true".repeat(1_000)),
+            format!("{{ }}{}", " && { } || { }".repeat(650)),
+        ] {
+            let error = parse(&text).expect_err("too deep");
+            assert_eq!(error.kind, QueryErrorKind::TooLarge, "{error}");
+            assert!(error.message.contains("deep"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn expressions_are_counted() {
+    let patterns = |count: usize| format!("{{ true{} }}", " && .a =~ `a`".repeat(count));
+    parse(&patterns(PATTERNS_MAX)).expect("as many as there may be");
+    let error = parse(&patterns(PATTERNS_MAX + 1)).expect_err("one more");
+    assert_eq!(error.kind, QueryErrorKind::TooLarge, "{error}");
+}
+
+#[test]
+fn an_error_is_short_however_long_its_line_is() {
+    let max = limits::QUERY_BYTES_MAX as usize;
+    let unclosed = format!("\"{}", "x".repeat(max - 2));
+    let behind = format!("{{ .a = `{}` }} ]", "é".repeat(20_000));
+    for text in [" ".repeat(max), unclosed, behind] {
+        let shown = parse(&text).expect_err("malformed").to_string();
+        assert!(shown.chars().count() < 400, "{shown}");
+        assert!(shown.contains('…') && shown.contains('^'), "{shown}");
+    }
+    let shown = parse(&"x".repeat(1 << 20)).expect_err("too large").to_string();
+    assert!(shown.len() < 100, "{shown}");
+    let text = format!("{{ .{} = = .{} }}", "a".repeat(100), "b".repeat(100));
+    let shown = parse(&text).expect_err("malformed").to_string();
+    let (before, behind) = ("a".repeat(57), "b".repeat(57));
+    let marks = " ".repeat(61);
+    assert!(shown.ends_with(&format!("\n  …{before} = = .{behind}…\n  {marks}^")), "{shown}");
+}
+
 #[test]
 fn an_error_shows_its_line_and_its_place() {
     let error = parse("{ resource.service.name = \"café\"\n  &&\tname = }").expect_err("malformed");
@@ -155,6 +231,14 @@ fn an_expression_is_anchored_at_both_ends_whatever_it_has() {
         ("(?m)^a$", "a\nb", false),
         ("a.b", "a\nb", false),
         ("(?s)a.b", "a\nb", true),
+        ("GET /users/{id}", "GET /users/{id}", true),
+        ("a{2}", "aa", true),
+        ("a{1,}{x,2}", "aa{x,2}", true),
+        ("a{,2}", "a{,2}", true),
+        ("[{]\\{\\\\{}", "{{\\{}", true),
+        ("[]{]{[^]{]}", "{{x}", true),
+        ("\\p{Greek}\\x{41}[\\p{Greek}]{2}", "αAβγ", true),
+        ("{", "{", true),
         ("", "", true),
         ("", "a", false),
     ] {
