@@ -284,7 +284,7 @@ limits! {
         "nothing: lookups get slower";
     /// Pages, directory blocks and resources kept in memory after they were read and decompressed.
     BLOCK_CACHE_BYTES_MAX: "bytes" = 64 << 20,
-        "the blocks of the traces that people look at now, three eighths of it small dictionaries; others are read again",
+        "the blocks of the traces that people look at now, up to half of it small dictionaries; others are read again",
         "nothing: lookups get slower";
     /// Blocks of segments in a bucket, kept on the disk of `disk_cache_dir` if it is named.
     DISK_CACHE_BYTES_MAX: "bytes" = 8 << 30,

@@ -2,8 +2,8 @@
 //! resources, each within a budget of bytes. Segments are immutable, so nothing here is ever stale.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::{FixedState, RandomState};
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -21,11 +21,14 @@ const ENTRY_BYTES: usize = 128;
 /// Of a budget, the part for resources: a store has hundreds, of a KB each.
 const RESOURCES_SHARE: u64 = 16;
 
-/// Of a budget, the part in eighths for small dictionaries. A lookup needs some fifty, each for eight pages of its
-/// column: among pages, of which a large store has a hundred times more than there is room for, they would be gone
-/// before they are needed again. To read one anew takes as long as to read a page, which has ten times its bytes.
-/// Those of 30 M spans are some 22 MB.
-const DICTIONARIES_EIGHTHS: u64 = 3;
+/// Of a budget, the most that small dictionaries take. A lookup needs some fifty, each for eight pages of its column:
+/// among pages, of which a large store has a hundred times more than there is room for, they would be gone before
+/// they are needed again. To read one anew takes as long as to read a page, which has ten times its bytes. Those of
+/// 30 M spans are some 22 MB; what they do not take the pages have.
+const DICTIONARIES_SHARE: u64 = 2;
+
+/// Of a budget, by how much the room of dictionaries grows at once.
+const DICTIONARIES_STEP: u64 = 64;
 
 /// The largest dictionary that is kept among the small ones. To read one anew takes a fixed time, and most have a few
 /// hundred bytes.
@@ -140,19 +143,37 @@ pub(super) struct BlockCache {
     dictionaries: Cache<Place, Block, BlockBytes, RandomState>,
     resources: Cache<Arc<str>, Arc<Resource>, ResourceBytes, RandomState>,
     missed: Missed,
+    /// What blocks and small dictionaries may take together, and the part of it that is the dictionaries' by now.
+    bytes_max: u64,
+    for_dictionaries: Mutex<u64>,
+    step: u64,
 }
 
 impl BlockCache {
     pub(super) fn new(bytes_max: u64) -> Self {
         let resources_max = bytes_max / RESOURCES_SHARE;
-        let dictionaries_max = bytes_max / 8 * DICTIONARIES_EIGHTHS;
+        let dictionaries_max = bytes_max / DICTIONARIES_SHARE;
         let missed = Missed::new(bytes_max);
-        let blocks_max = bytes_max.saturating_sub(resources_max + dictionaries_max + missed.heap_bytes());
+        let step = bytes_max / DICTIONARIES_STEP;
+        let bytes_max = bytes_max.saturating_sub(resources_max + missed.heap_bytes());
         Self {
-            blocks: cache(blocks_max, BLOCK_BYTES, BlockBytes),
+            blocks: cache(bytes_max.saturating_sub(step), BLOCK_BYTES, BlockBytes),
             dictionaries: cache(dictionaries_max, SMALL_BYTES, BlockBytes),
             resources: cache(resources_max, SMALL_BYTES, ResourceBytes),
             missed,
+            bytes_max,
+            for_dictionaries: Mutex::new(step),
+            step,
+        }
+    }
+
+    /// Takes room from the blocks before dictionaries need it; they do not give it back, as they stay.
+    fn make_room_for_dictionaries(&self) {
+        let wanted = self.dictionaries.weight() + self.step / 2;
+        let mut given = self.for_dictionaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted > *given {
+            *given = wanted + self.step / 2;
+            self.blocks.set_capacity(self.bytes_max.saturating_sub(*given));
         }
     }
 
@@ -195,6 +216,9 @@ impl ReadCache for BlockCache {
 
     fn insert_page(&self, key: PageKey, page: CachedPage) {
         let is_small = is_small_dictionary(key, page.heap_bytes());
+        if is_small {
+            self.make_room_for_dictionaries();
+        }
         let cache = if is_small { &self.dictionaries } else { &self.blocks };
         cache.insert((key.segment, key.offset), Block::Page(page));
     }
