@@ -302,6 +302,14 @@ limits! {
     QUERY_DEPTH_MAX: "levels" = 64,
         "far more than people write; reading one must not exhaust a thread's stack",
         "HTTP 400";
+    /// Regular expressions of a query.
+    QUERY_PATTERNS_MAX: "expressions" = 64,
+        "each is compiled before anything is searched; many texts are better compared as they are",
+        "HTTP 400";
+    /// A regular expression when it is compiled.
+    QUERY_PATTERN_BYTES_MAX: "bytes" = 256 << 10,
+        "an ordinary one takes some ten KiB; all of a query may take 16 MiB",
+        "HTTP 400";
     /// Bytes of one line that `tracelake import` reads.
     IMPORT_LINE_BYTES_MAX: "bytes" = 256 << 20,
         "a line is one request of the Collector's file exporter",

@@ -5,13 +5,13 @@ mod cache;
 mod disk_cache;
 mod filters;
 mod helpers;
+mod reading;
 mod reads;
 pub mod report;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ use self::cache::BlockCache;
 pub use self::disk_cache::DiskCache;
 use self::filters::{Filters, Known};
 use self::helpers::Helpers;
+pub use self::reading::ReadInProgress;
+use self::reading::Reading;
 use self::reads::RangeReader;
 use self::report::{ReadReport, add, add_time};
 use crate::StoreError;
@@ -95,18 +97,7 @@ pub struct Segments {
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
     helpers: Helpers,
-    reading: Arc<AtomicUsize>,
-}
-
-/// A read for a query that is going on: until it is dropped it counts among
-/// [`reads_in_progress`](Segments::reads_in_progress).
-#[derive(Debug)]
-pub struct ReadInProgress(Arc<AtomicUsize>);
-
-impl Drop for ReadInProgress {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    reading: Reading,
 }
 
 /// What is kept in memory of segments.
@@ -187,19 +178,19 @@ impl Segments {
             totals: Arc::default(),
             failed: Arc::default(),
             helpers: Helpers::new(options.decode_helpers),
-            reading: Arc::default(),
+            // The helpers are as many as there are cores beside that of whoever reads.
+            reading: Reading::new(options.decode_helpers + 1),
         }
     }
 
-    /// Counts a read for a query, so that merges know of it.
+    /// Counts a read for a query until it is dropped, so that merges know of it.
     pub fn begin_read(&self) -> ReadInProgress {
-        self.reading.fetch_add(1, Ordering::Relaxed);
-        ReadInProgress(Arc::clone(&self.reading))
+        self.reading.begin()
     }
 
-    /// Reads of rows for queries that are going on, those of merges not among them.
-    pub fn reads_in_progress(&self) -> usize {
-        self.reading.load(Ordering::Relaxed)
+    /// Whether queries read rows on all cores.
+    pub(crate) fn is_read_on_all_cores(&self) -> bool {
+        self.reading.is_on_all_cores()
     }
 
     /// What was read of a segment is damaged: whoever tries again reads it where it lies.

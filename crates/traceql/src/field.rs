@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::names::{name_of, of_name};
+
 /// Where an attribute is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AttributeScope {
@@ -81,7 +83,7 @@ pub enum Field {
     },
 }
 
-/// Every spelling; the first of a field is how it is printed.
+/// Every spelling.
 const INTRINSICS: [(&str, Intrinsic); 25] = [
     ("name", Intrinsic::Name),
     ("span:name", Intrinsic::Name),
@@ -133,7 +135,7 @@ const SCOPES: [(&str, AttributeScope); 6] = [
 impl Intrinsic {
     /// The one of this spelling.
     pub(crate) fn of(name: &str) -> Option<Self> {
-        INTRINSICS.iter().find(|(spelling, _)| *spelling == name).map(|(_, intrinsic)| *intrinsic)
+        of_name(&INTRINSICS, name)
     }
 
     pub(crate) fn is_unsupported(name: &str) -> bool {
@@ -142,7 +144,7 @@ impl Intrinsic {
 
     /// How it is printed.
     pub fn name(self) -> &'static str {
-        INTRINSICS.iter().find(|(_, intrinsic)| *intrinsic == self).map_or("", |(name, _)| name)
+        name_of(&INTRINSICS, &self)
     }
 
     /// How many hexadecimal digits it has, if it is an ID.
@@ -167,12 +169,12 @@ impl Intrinsic {
 impl AttributeScope {
     /// What stands before a key: `span.`, or `.` for any.
     pub fn prefix(self) -> &'static str {
-        SCOPES.iter().find(|(_, scope)| *scope == self).map_or(".", |(prefix, _)| prefix)
+        name_of(&SCOPES, &self)
     }
 
     /// The scope of a prefix.
     pub(crate) fn of(prefix: &str) -> Option<Self> {
-        SCOPES.iter().find(|(spelling, _)| *spelling == prefix).map(|(_, scope)| *scope)
+        of_name(&SCOPES, prefix)
     }
 }
 

@@ -10,18 +10,8 @@ use crate::QueryError;
 use crate::field::{Field, Intrinsic};
 use crate::lexer::OF_PARENT;
 use crate::parse::parse_duration;
-use crate::predicate::{Comparison, Kind, Literal, Operand, PATTERNS_MAX, Pattern, Predicate, Status};
+use crate::predicate::{Comparison, Kind, Literal, Operand, Pattern, Predicate, Status};
 use crate::typed::{ValueType, check_is_text, check_types, of_field};
-
-/// Operators that compare one value, by their names.
-const COMPARISONS: [(&str, Comparison); 6] = [
-    ("=", Comparison::Equal),
-    ("!=", Comparison::NotEqual),
-    (">", Comparison::Greater),
-    (">=", Comparison::GreaterOrEqual),
-    ("<", Comparison::Less),
-    ("<=", Comparison::LessOrEqual),
-];
 
 /// Reads a condition on a span; `path` names where in its document it stands.
 ///
@@ -43,7 +33,7 @@ fn too_large(path: &str, message: String) -> QueryError {
 /// What there has been so far.
 struct Reader {
     conditions: u64,
-    patterns: usize,
+    patterns: u64,
     /// Of all texts.
     bytes: u64,
 }
@@ -59,10 +49,13 @@ impl Reader {
 
     fn count_pattern(&mut self, path: &str) -> Result<(), QueryError> {
         self.patterns += 1;
-        if self.patterns <= PATTERNS_MAX {
+        if self.patterns <= limits::QUERY_PATTERNS_MAX {
             return Ok(());
         }
-        Err(too_large(path, format!("a query has at most {PATTERNS_MAX} regular expressions")))
+        Err(too_large(
+            path,
+            format!("a query has at most {} regular expressions", limits::QUERY_PATTERNS_MAX),
+        ))
     }
 
     /// Of a text; other values have none.
@@ -97,10 +90,9 @@ impl Reader {
                 let conditions = list.iter().enumerate();
                 let conditions =
                     conditions.map(|(at, one)| self.condition(one, &format!("{path}[{at}]"), depth + 1));
-                let conditions = conditions.collect::<Result<Vec<_>, _>>()?.into_iter();
-                let join = if name == "and" { Predicate::and } else { Predicate::or };
-                let joined = conditions.reduce(join);
-                let joined = joined.ok_or_else(|| malformed(&path, "a condition is missing"))?;
+                let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+                let joined =
+                    if name == "and" { Predicate::all(conditions) } else { Predicate::any(conditions) };
                 joined.check_events_and_links().map_err(|message| malformed(&path, message))?;
                 Ok(joined)
             }
@@ -156,14 +148,10 @@ impl Reader {
                     self.count_bytes(value, &path)?;
                     compare(&field, Comparison::Equal, value, &path)
                 });
-                let equal = equal.collect::<Result<Vec<_>, _>>()?;
-                equal
-                    .into_iter()
-                    .reduce(Predicate::or)
-                    .ok_or_else(|| malformed(&value_path, "a value is missing"))
+                Ok(Predicate::any(equal.collect::<Result<Vec<_>, _>>()?))
             }
-            _ => match COMPARISONS.iter().find(|(name, _)| *name == op) {
-                Some((_, comparison)) => compare(&field, *comparison, value, &value_path),
+            _ => match Comparison::of(op) {
+                Some(comparison) => compare(&field, comparison, value, &value_path),
                 None => {
                     let message = format!(
                         "`{op}` is no operator: there are = != > >= < <= =~ !~ prefix contains exists in"

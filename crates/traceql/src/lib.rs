@@ -10,6 +10,7 @@ mod field;
 pub mod fuzzing;
 mod json;
 mod lexer;
+mod names;
 mod number;
 mod parse;
 mod predicate;

@@ -7,7 +7,7 @@ use tracelake_model::limits;
 use crate::QueryError;
 use crate::field::{Field, Intrinsic};
 use crate::lexer::{Placed, Token, words};
-use crate::predicate::{PATTERNS_MAX, Predicate, TracePredicate};
+use crate::predicate::{Arithmetic, Predicate, TracePredicate};
 use crate::syntax::{BinaryOp, Expr, Node};
 use crate::typed;
 
@@ -26,8 +26,8 @@ fn read(text: &str) -> Result<TracePredicate, QueryError> {
     }
     let words = words(text)?;
     let mut patterns = words.iter().filter(|word| matches!(word.token, Token::Symbol("=~" | "!~")));
-    if let Some(word) = patterns.nth(PATTERNS_MAX) {
-        let message = format!("a query has at most {PATTERNS_MAX} regular expressions");
+    if let Some(word) = patterns.nth(limits::QUERY_PATTERNS_MAX as usize) {
+        let message = format!("a query has at most {} regular expressions", limits::QUERY_PATTERNS_MAX);
         return Err(QueryError::too_large(word.bytes.clone(), message));
     }
     let mut parser = Parser { words: &words, at: 0, end: text.len(), depth: 0 };
@@ -197,7 +197,9 @@ impl Parser<'_> {
             self.at += 1;
             // `^` is the only one that groups from the right.
             let right = match op {
-                BinaryOp::Power => self.deeper(|parser| parser.expression(op.binding() - 1))?,
+                BinaryOp::Arithmetic(Arithmetic::Power) => {
+                    self.deeper(|parser| parser.expression(op.binding() - 1))?
+                }
                 _ => self.expression(op.binding())?,
             };
             left = combined(left, op, right)?;
@@ -213,7 +215,8 @@ impl Parser<'_> {
         }
         if self.takes("-") {
             // -2 ^ 2 is -4.
-            let of = self.deeper(|parser| parser.expression(BinaryOp::Multiply.binding()))?;
+            let of = self
+                .deeper(|parser| parser.expression(BinaryOp::Arithmetic(Arithmetic::Multiply).binding()))?;
             let bytes = start..of.bytes.end;
             return low_enough(Expr { height: of.height + 1, node: Node::Minus(Box::new(of)), bytes });
         }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use regex::Regex;
+use tracelake_model::limits;
 
 use crate::QueryError;
 use crate::field::Field;
+use crate::names::{name_of, of_name};
 
 /// What is asked of a trace: which of its spans match what, and how that is combined.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,18 +159,22 @@ pub enum Kind {
 
 impl Status {
     /// All, by their words.
-    pub(crate) const ALL: [(&str, Self); 3] =
-        [("unset", Self::Unset), ("ok", Self::Ok), ("error", Self::Error)];
+    const ALL: [(&str, Self); 3] = [("unset", Self::Unset), ("ok", Self::Ok), ("error", Self::Error)];
 
     /// The one of this word.
     pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, status)| *status)
+        of_name(&Self::ALL, word)
+    }
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, &self)
     }
 }
 
 impl Kind {
     /// All, by their words.
-    pub(crate) const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 6] = [
         ("unspecified", Self::Unspecified),
         ("internal", Self::Internal),
         ("server", Self::Server),
@@ -179,11 +185,30 @@ impl Kind {
 
     /// The one of this word.
     pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+        of_name(&Self::ALL, word)
+    }
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, &self)
     }
 }
 
 impl Comparison {
+    /// All, by their symbols.
+    const ALL: [(&str, Self); 6] = [
+        ("=", Self::Equal),
+        ("!=", Self::NotEqual),
+        (">", Self::Greater),
+        (">=", Self::GreaterOrEqual),
+        ("<", Self::Less),
+        ("<=", Self::LessOrEqual),
+    ];
+
+    pub(crate) fn of(symbol: &str) -> Option<Self> {
+        of_name(&Self::ALL, symbol)
+    }
+
     /// What it becomes when the sides change places.
     pub(crate) fn mirrored(self) -> Self {
         match self {
@@ -193,6 +218,36 @@ impl Comparison {
             Self::LessOrEqual => Self::GreaterOrEqual,
             same => same,
         }
+    }
+}
+
+/// As TraceQL has them.
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_of(&Self::ALL, self))
+    }
+}
+
+impl Arithmetic {
+    /// All, by their symbols.
+    const ALL: [(&str, Self); 6] = [
+        ("+", Self::Add),
+        ("-", Self::Subtract),
+        ("*", Self::Multiply),
+        ("/", Self::Divide),
+        ("%", Self::Remainder),
+        ("^", Self::Power),
+    ];
+
+    pub(crate) fn of(symbol: &str) -> Option<Self> {
+        of_name(&Self::ALL, symbol)
+    }
+}
+
+/// As TraceQL has them.
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_of(&Self::ALL, self))
     }
 }
 
@@ -211,13 +266,6 @@ pub enum Pattern {
     /// A text with this anywhere in it.
     Contains(Box<str>),
 }
-
-/// Regular expressions of a query: each is compiled before anything is searched, and all of them together
-/// may take 16 MiB. Many texts are better compared as they are.
-pub(crate) const PATTERNS_MAX: usize = 64;
-
-/// What a compiled expression may take; an ordinary one takes some ten KiB.
-const REGEX_BYTES_MAX: usize = 256 << 10;
 
 impl Pattern {
     /// An expression in RE2's syntax.
@@ -298,7 +346,8 @@ fn is_repetition(behind: &str) -> bool {
 }
 
 fn compile(source: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(source).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build()
+    let bytes_max = usize::try_from(limits::QUERY_PATTERN_BYTES_MAX).unwrap_or(usize::MAX);
+    regex::RegexBuilder::new(source).size_limit(bytes_max).dfa_size_limit(bytes_max).build()
 }
 
 impl PartialEq for Pattern {
@@ -312,36 +361,28 @@ impl PartialEq for Pattern {
 }
 
 impl Predicate {
-    /// Both; what is an `And` already gets longer.
-    pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::And(mut all), Self::And(others)) => {
-                all.extend(others);
-                Self::And(all)
+    /// All of them; what is an `And` becomes part of it.
+    pub(crate) fn all(conditions: Vec<Self>) -> Self {
+        let mut all = Vec::with_capacity(conditions.len());
+        for condition in conditions {
+            match condition {
+                Self::And(more) => all.extend(more),
+                one => all.push(one),
             }
-            (Self::And(mut all), other) => {
-                all.push(other);
-                Self::And(all)
-            }
-            (one, Self::And(others)) => Self::And(std::iter::once(one).chain(others).collect()),
-            (one, other) => Self::And(vec![one, other]),
         }
+        <[Self; 1]>::try_from(all).map_or_else(Self::And, |[one]| one)
     }
 
-    /// One of both; what is an `Or` already gets longer.
-    pub(crate) fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Or(mut all), Self::Or(others)) => {
-                all.extend(others);
-                Self::Or(all)
+    /// One of them; what is an `Or` becomes part of it.
+    pub(crate) fn any(conditions: Vec<Self>) -> Self {
+        let mut any = Vec::with_capacity(conditions.len());
+        for condition in conditions {
+            match condition {
+                Self::Or(more) => any.extend(more),
+                one => any.push(one),
             }
-            (Self::Or(mut all), other) => {
-                all.push(other);
-                Self::Or(all)
-            }
-            (one, Self::Or(others)) => Self::Or(std::iter::once(one).chain(others).collect()),
-            (one, other) => Self::Or(vec![one, other]),
         }
+        <[Self; 1]>::try_from(any).map_or_else(Self::Or, |[one]| one)
     }
 
     /// Whether it asks of such a field, where no `Not` stands before it: what that asks is of all.
@@ -421,19 +462,5 @@ impl TracePredicate {
             }
             one => Self::Or(vec![one, other]),
         }
-    }
-}
-
-/// As TraceQL has them.
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Equal => "=",
-            Self::NotEqual => "!=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-        })
     }
 }

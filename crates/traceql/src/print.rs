@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use crate::predicate::{Arithmetic, Kind, Literal, Operand, Pattern, Predicate, Status, TracePredicate};
+use crate::predicate::{Literal, Operand, Pattern, Predicate, TracePredicate};
 
 /// A text between double quotes.
 pub(crate) struct Quoted<'t>(pub(crate) &'t str);
@@ -36,14 +36,8 @@ impl Display for Literal {
             Self::Double(double) => write!(f, "{double:?}"),
             Self::Bool(value) => value.fmt(f),
             Self::Duration(nanoseconds) => duration(*nanoseconds, f),
-            Self::Status(status) => {
-                let word = Status::ALL.iter().find(|(_, known)| known == status);
-                f.write_str(word.map_or("", |(word, _)| word))
-            }
-            Self::Kind(kind) => {
-                let word = Kind::ALL.iter().find(|(_, known)| known == kind);
-                f.write_str(word.map_or("", |(word, _)| word))
-            }
+            Self::Status(status) => f.write_str(status.name()),
+            Self::Kind(kind) => f.write_str(kind.name()),
         }
     }
 }
@@ -78,15 +72,7 @@ impl Display for Operand {
             Self::Field(field) => field.fmt(f),
             Self::Literal(literal) => literal.fmt(f),
             Self::Arithmetic { left, operation, right } => {
-                let symbol = match operation {
-                    Arithmetic::Add => '+',
-                    Arithmetic::Subtract => '-',
-                    Arithmetic::Multiply => '*',
-                    Arithmetic::Divide => '/',
-                    Arithmetic::Remainder => '%',
-                    Arithmetic::Power => '^',
-                };
-                write!(f, "({} {symbol} {})", Part(left), Part(right))
+                write!(f, "({} {operation} {})", Part(left), Part(right))
             }
             Self::Negated(of) => write!(f, "(-{})", Part(of)),
         }

@@ -3,66 +3,39 @@
 use std::ops::Range;
 
 use crate::field::Field;
+use crate::predicate::{Arithmetic, Comparison};
 
-/// Operators within braces, by how tightly they bind.
+/// Operators within braces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BinaryOp {
     And,
     Or,
-    Equal,
-    NotEqual,
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-    Match,
-    NotMatch,
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Remainder,
-    Power,
+    Compare(Comparison),
+    Match { negated: bool },
+    Arithmetic(Arithmetic),
 }
 
 impl BinaryOp {
     pub(crate) fn of(symbol: &str) -> Option<Self> {
-        Some(match symbol {
-            "&&" => Self::And,
-            "||" => Self::Or,
-            "=" => Self::Equal,
-            "!=" => Self::NotEqual,
-            ">" => Self::Greater,
-            ">=" => Self::GreaterOrEqual,
-            "<" => Self::Less,
-            "<=" => Self::LessOrEqual,
-            "=~" => Self::Match,
-            "!~" => Self::NotMatch,
-            "+" => Self::Add,
-            "-" => Self::Subtract,
-            "*" => Self::Multiply,
-            "/" => Self::Divide,
-            "%" => Self::Remainder,
-            "^" => Self::Power,
-            _ => return None,
-        })
+        match symbol {
+            "&&" => Some(Self::And),
+            "||" => Some(Self::Or),
+            "=~" => Some(Self::Match { negated: false }),
+            "!~" => Some(Self::Match { negated: true }),
+            _ => Comparison::of(symbol)
+                .map(Self::Compare)
+                .or_else(|| Arithmetic::of(symbol).map(Self::Arithmetic)),
+        }
     }
 
     /// The higher, the tighter. As in TraceQL `&&` and `||` bind alike: `a || b && c` is `(a || b) && c`.
     pub(crate) fn binding(self) -> u8 {
         match self {
             Self::And | Self::Or => 1,
-            Self::Equal
-            | Self::NotEqual
-            | Self::Greater
-            | Self::GreaterOrEqual
-            | Self::Less
-            | Self::LessOrEqual
-            | Self::Match
-            | Self::NotMatch => 2,
-            Self::Add | Self::Subtract => 3,
-            Self::Multiply | Self::Divide | Self::Remainder => 4,
-            Self::Power => 5,
+            Self::Compare(_) | Self::Match { .. } => 2,
+            Self::Arithmetic(Arithmetic::Add | Arithmetic::Subtract) => 3,
+            Self::Arithmetic(Arithmetic::Multiply | Arithmetic::Divide | Arithmetic::Remainder) => 4,
+            Self::Arithmetic(Arithmetic::Power) => 5,
         }
     }
 }

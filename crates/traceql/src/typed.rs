@@ -2,7 +2,7 @@
 
 use crate::QueryError;
 use crate::field::{Field, Intrinsic, IntrinsicType};
-use crate::predicate::{Arithmetic, Comparison, Kind, Literal, Operand, Pattern, Predicate, Status};
+use crate::predicate::{Comparison, Kind, Literal, Operand, Pattern, Predicate, Status};
 use crate::syntax::{BinaryOp, Expr, Node};
 
 /// An expression that is a condition.
@@ -10,18 +10,16 @@ pub(crate) fn condition(expr: &Expr) -> Result<Predicate, QueryError> {
     let place = || expr.bytes.clone();
     match &expr.node {
         Node::List { op, parts } => {
-            let join = if *op == BinaryOp::And { Predicate::and } else { Predicate::or };
             let conditions = parts.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
-            let list = conditions.into_iter().reduce(join).unwrap_or(Predicate::Constant(true));
+            let list =
+                if *op == BinaryOp::And { Predicate::all(conditions) } else { Predicate::any(conditions) };
             list.check_events_and_links().map_err(|message| QueryError::malformed(place(), message))?;
             Ok(list)
         }
-        Node::Binary { op, left, right } => match comparison_of(*op) {
-            Some(comparison) => compare(comparison, left, right, expr),
-            None if matches!(op, BinaryOp::Match | BinaryOp::NotMatch) => {
-                matching(left, right, *op == BinaryOp::NotMatch)
-            }
-            None => Err(QueryError::malformed(place(), "this is a number, and a condition is expected")),
+        Node::Binary { op, left, right } => match op {
+            BinaryOp::Compare(comparison) => compare(*comparison, left, right, expr),
+            BinaryOp::Match { negated } => matching(left, right, *negated),
+            _ => Err(QueryError::malformed(place(), "this is a number, and a condition is expected")),
         },
         Node::Not(of) => Ok(Predicate::Not(Box::new(condition(of)?))),
         Node::Word(word) if &**word == "true" => Ok(Predicate::Constant(true)),
@@ -41,18 +39,6 @@ pub(crate) fn condition(expr: &Expr) -> Result<Predicate, QueryError> {
             Err(QueryError::malformed(place(), "this is a value, and a condition is expected"))
         }
     }
-}
-
-fn comparison_of(op: BinaryOp) -> Option<Comparison> {
-    Some(match op {
-        BinaryOp::Equal => Comparison::Equal,
-        BinaryOp::NotEqual => Comparison::NotEqual,
-        BinaryOp::Greater => Comparison::Greater,
-        BinaryOp::GreaterOrEqual => Comparison::GreaterOrEqual,
-        BinaryOp::Less => Comparison::Less,
-        BinaryOp::LessOrEqual => Comparison::LessOrEqual,
-        _ => return None,
-    })
 }
 
 const NIL_IS_NO_VALUE: &str = "nil is compared with `=` and `!=` alone, and with a field";
@@ -228,15 +214,7 @@ fn operand(expr: &Expr, other: &Expr) -> Result<(Operand, ValueType), QueryError
             Ok((negated, ValueType::Number))
         }
         Node::Binary { op, left, right } => {
-            let operation = match op {
-                BinaryOp::Add => Arithmetic::Add,
-                BinaryOp::Subtract => Arithmetic::Subtract,
-                BinaryOp::Multiply => Arithmetic::Multiply,
-                BinaryOp::Divide => Arithmetic::Divide,
-                BinaryOp::Remainder => Arithmetic::Remainder,
-                BinaryOp::Power => Arithmetic::Power,
-                _ => return Err(compared_condition(expr)),
-            };
+            let BinaryOp::Arithmetic(operation) = *op else { return Err(compared_condition(expr)) };
             let (left, right) = (Box::new(number(left)?), Box::new(number(right)?));
             Ok((Operand::Arithmetic { left, operation, right }, ValueType::Number))
         }

@@ -5,7 +5,6 @@
 //! found and deleted after the same grace; a file that the manifest names is never deleted.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -319,8 +318,7 @@ impl Inner {
         }
         let options = &self.flusher.options;
         let flush_waits = self.flusher.current.frozen_len() >= options.frozen_generations_max.min(2);
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        if flush_waits || self.flusher.segments.reads_in_progress() >= cores {
+        if flush_waits || self.flusher.segments.is_read_on_all_cores() {
             let manifest = self.flusher.current.get().manifest;
             if self.compactor.backlog(&manifest.segments).0 <= options.compaction.resting_segments_max() {
                 self.compactor.rests.fetch_add(1, Ordering::Relaxed);

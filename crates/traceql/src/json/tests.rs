@@ -96,9 +96,9 @@ fn nothing_is_unbounded() {
     let many = json!({"or": vec![leaf; limits::QUERY_WORDS_MAX as usize]});
     let values = json!({"field": ".a", "op": "in", "value": vec![1; limits::QUERY_WORDS_MAX as usize]});
     let pattern = json!({"field": ".a", "op": "=~", "value": "a"});
-    let allowed = json!({"or": vec![pattern.clone(); PATTERNS_MAX]});
+    let allowed = json!({"or": vec![pattern.clone(); limits::QUERY_PATTERNS_MAX as usize]});
     from_json(&allowed, "where").expect("as many as there may be");
-    let patterns = json!({"or": vec![pattern; PATTERNS_MAX + 1]});
+    let patterns = json!({"or": vec![pattern; limits::QUERY_PATTERNS_MAX as usize + 1]});
     let half = "x".repeat(limits::QUERY_BYTES_MAX as usize / 2);
     let texts = json!({"field": ".a", "op": "in", "value": [half.clone(), half.clone()]});
     let named = json!({"field": format!(".{half}"), "op": "prefix", "value": half});

@@ -189,8 +189,8 @@ fn a_long_list_is_not_deep() {
 #[test]
 fn expressions_are_counted() {
     let patterns = |count: usize| format!("{{ true{} }}", " && .a =~ `a`".repeat(count));
-    parse(&patterns(PATTERNS_MAX)).expect("as many as there may be");
-    let error = parse(&patterns(PATTERNS_MAX + 1)).expect_err("one more");
+    parse(&patterns(limits::QUERY_PATTERNS_MAX as usize)).expect("as many as there may be");
+    let error = parse(&patterns(limits::QUERY_PATTERNS_MAX as usize + 1)).expect_err("one more");
     assert_eq!(error.kind, QueryErrorKind::TooLarge, "{error}");
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::field::{AttributeScope, Field, Intrinsic};
-use crate::predicate::Comparison;
+use crate::predicate::{Arithmetic, Comparison};
 
 fn field() -> impl Strategy<Value = Field> {
     let scope = prop::sample::select(vec![
@@ -92,8 +92,8 @@ fn predicate() -> impl Strategy<Value = Predicate> {
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| a.and(b)),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| a.or(b)),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Predicate::all(vec![a, b])),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Predicate::any(vec![a, b])),
             inner.prop_map(|of| Predicate::Not(Box::new(of))),
         ]
     })

@@ -5,7 +5,7 @@ use arrow_array::builder::{
     StringDictionaryBuilder,
 };
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, RecordBatch, StringArray};
 use arrow_schema::{Fields, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -21,6 +21,9 @@ use crate::segment::layout::GroupLayout;
 use crate::segment::page::decode_page;
 use crate::segment::pages::CachedPage;
 use crate::segment::schema;
+use arrow_array::types::{
+    ArrowPrimitiveType, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+};
 
 const ROWS: usize = 3_000;
 
