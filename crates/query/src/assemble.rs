@@ -97,6 +97,11 @@ impl Assembler {
         self.limits.spans_max.saturating_sub(self.rows.len())
     }
 
+    /// What was read for it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.heap_bytes
+    }
+
     /// What more may be read for it.
     pub(crate) fn heap_bytes_left(&self) -> usize {
         self.limits.heap_bytes_max.saturating_sub(self.heap_bytes)

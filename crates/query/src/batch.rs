@@ -1,8 +1,8 @@
 //! Many traces at once: IDs are taken in the order of segments, a group at a time, so that each segment is
 //! read from its begin to its end and each part of it once.
 //!
-//! In memory are the rows of one group for each worker and the answers that nobody has taken yet. Whoever
-//! drops the stream stops the work.
+//! In memory are the rows of one group for each worker and the answers that nobody has taken yet, which are
+//! bounded in number and in bytes. Whoever drops the stream stops the work.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, TenantId, TraceId};
@@ -43,8 +43,11 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Segments that a worker asks at once.
 const SEGMENTS_AT_ONCE: usize = 4;
 
-/// Answers that wait to be taken.
-const ANSWERS_AHEAD: usize = 16;
+/// Answers that wait to be taken: as many as let a worker read on while its last group is taken.
+const ANSWERS_AHEAD: usize = GROUP_TRACES;
+
+/// What was read for them, in KiB: large traces wait until those before them are taken.
+const ANSWERS_AHEAD_KIB: u32 = 4 << 10;
 
 /// A trace that was asked for; none if no span of it is stored.
 pub type BatchAnswer = (TraceId, Option<TraceSpans>);
@@ -72,7 +75,8 @@ pub(crate) fn batch(
     let groups: VecDeque<Vec<TraceId>> = trace_ids.chunks(GROUP_TRACES).map(<[TraceId]>::to_vec).collect();
     let workers = limits.workers.clamp(1, groups.len().max(1));
     let groups = Arc::new(Mutex::new(groups));
-    let (answers, receiver) = mpsc::channel(ANSWERS_AHEAD);
+    let (sender, receiver) = mpsc::channel(ANSWERS_AHEAD);
+    let answers = Answers { sender, room: Arc::new(Semaphore::new(ANSWERS_AHEAD_KIB as usize)) };
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
         let work = Worker { store: store.clone(), tenant: tenant.clone(), limits, answers: answers.clone() };
@@ -88,9 +92,26 @@ pub(crate) fn batch(
     }
     // The tasks end with the stream.
     futures::stream::unfold((receiver, tasks), |(mut receiver, tasks)| async move {
-        let answer = receiver.recv().await?;
+        let (answer, _room) = receiver.recv().await?;
         Some((answer, (receiver, tasks)))
     })
+}
+
+/// Where answers wait to be taken.
+#[derive(Clone)]
+struct Answers {
+    sender: mpsc::Sender<(BatchAnswer, OwnedSemaphorePermit)>,
+    /// A permit for each KiB that may still wait.
+    room: Arc<Semaphore>,
+}
+
+impl Answers {
+    /// Waits for room; one that is larger than all room waits until it is alone. None if nobody wants it any more.
+    async fn send(&self, answer: BatchAnswer, bytes: usize) -> Option<()> {
+        let kib = u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).clamp(1, ANSWERS_AHEAD_KIB);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.ok()?;
+        self.sender.send((answer, room)).await.ok()
+    }
 }
 
 /// What works on groups.
@@ -98,7 +119,7 @@ struct Worker {
     store: Store,
     tenant: TenantId,
     limits: BatchLimits,
-    answers: mpsc::Sender<BatchAnswer>,
+    answers: Answers,
 }
 
 /// A trace's rows in one segment, by the segment's place in the manifest.
@@ -281,8 +302,9 @@ impl Worker {
 
     async fn answer(&self, trace_ids: &[TraceId], traces: &mut HashMap<TraceId, Assembler>) -> Option<()> {
         for trace_id in trace_ids {
-            let spans = traces.remove(trace_id).and_then(Assembler::finish);
-            self.answers.send((*trace_id, spans)).await.ok()?;
+            let trace = traces.remove(trace_id);
+            let bytes = trace.as_ref().map_or(0, Assembler::heap_bytes);
+            self.answers.send((*trace_id, trace.and_then(Assembler::finish)), bytes).await?;
         }
         Some(())
     }

@@ -281,13 +281,22 @@ impl<'p> OpenPage<'p> {
         }
         let added = cells.valid.get(before..).unwrap_or_default();
         let values = added.iter().filter(|valid| **valid).count();
-        let mut added = added.iter();
         let data = &mut cells.data;
-        self.values.each(values, |value| {
-            added.by_ref().take_while(|valid| !**valid).for_each(|_| data.push_none());
-            data.push(value, dictionary);
-        })?;
-        added.for_each(|_| data.push_none());
+        data.reserve(added.len());
+        if values == added.len() {
+            self.values.each(values, |value| data.push(value, dictionary))?;
+        } else {
+            let mut at = 0;
+            self.values.each(values, |value| {
+                while added.get(at) == Some(&false) {
+                    data.push_none();
+                    at += 1;
+                }
+                data.push(value, dictionary);
+                at += 1;
+            })?;
+            (at..added.len()).for_each(|_| data.push_none());
+        }
         cells.is_too_large |= data.is_too_large();
         Ok(())
     }

@@ -22,8 +22,8 @@ use super::unpack::Unpacker;
 use super::{WHAT, parquet_error};
 use crate::FormatError;
 
-/// Rows decoded at once; bounds what a large range holds beside its spans. Pages have a power of two of rows, as
-/// a rule, so that few lie in two slabs.
+/// Rows decoded at once, wherever in a row group they are; bounds what a large range holds beside its spans. Pages
+/// have a power of two of rows, as a rule, so that few lie in two slabs.
 const SLAB_ROWS: u64 = 4_096;
 
 /// Text of a slab, of all its columns: one that has more is decoded in parts. Where less is wanted in all it is as
@@ -81,15 +81,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Behind the last row of the slab that a row is in.
-fn slab_end(row: u64) -> u64 {
-    (row / SLAB_ROWS + 1) * SLAB_ROWS
+fn count(runs: &[Range<u64>]) -> u64 {
+    runs.iter().map(|run| run.end - run.start).sum()
+}
+
+/// Of the runs those rows from `start` on that are decoded together: at most so many. It ends where pages do, if
+/// there is such a place.
+fn slab_of(runs: &[Range<u64>], start: u64, rows_max: u64) -> Vec<Range<u64>> {
+    let (mut slab, mut left) = (Vec::new(), rows_max.max(1));
+    for run in within(runs, &(start..u64::MAX)) {
+        let taken = run.start..run.end.min(run.start + left);
+        left -= taken.end - taken.start;
+        let is_cut = taken.end < run.end;
+        slab.push(taken);
+        if left == 0 && !is_cut {
+            return slab;
+        }
+        if is_cut {
+            let aligned = slab.last().map_or(0, |last| last.end / SLAB_ROWS * SLAB_ROWS);
+            let first = slab.first().map_or(0, |first| first.start);
+            return if aligned > first { within(&slab, &(0..aligned)).collect() } else { slab };
+        }
+    }
+    slab
 }
 
 /// One row may have as much as the offsets of an Arrow array can say.
-fn text_room(slab: &Range<u64>, bytes_max: usize) -> TextRoom {
+fn text_room(runs: &[Range<u64>], bytes_max: usize) -> TextRoom {
     let of_slab = bytes_max.clamp(*SLAB_TEXT_BYTES.start(), *SLAB_TEXT_BYTES.end());
-    TextRoom::new(if slab.end - slab.start > 1 { of_slab } else { i32::MAX as usize })
+    TextRoom::new(if count(runs) > 1 { of_slab } else { i32::MAX as usize })
 }
 
 impl<S: Borrow<OpenSegment>> Decoding<S> {
@@ -103,11 +123,8 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<Self, FormatError> {
         let source = segment.borrow().page_source(fetched)?;
-        let rows = plan.runs.iter().map(|run| run.end - run.start).sum();
-        let is_one_slab = |part: &mut PlannedPart| {
-            let hull = hull(&part.runs);
-            hull.end <= slab_end(hull.start)
-        };
+        let rows = count(&plan.runs);
+        let is_one_slab = |part: &mut PlannedPart| count(&part.runs) <= SLAB_ROWS;
         let only = if plan.parts.len() == 1 { plan.parts.pop_if(is_one_slab) } else { None };
         let work = match only {
             None => Work::Parts(Mutex::new(plan.parts)),
@@ -117,7 +134,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
                     columns.map(|column| Mutex::new(ColumnOfSlab { planned: Some(column), decoded: None }));
                 Work::OneSlab(SharedSlab {
                     group,
-                    room: text_room(&hull(&runs), BATCH_BYTES_MAX),
+                    room: text_room(&runs, BATCH_BYTES_MAX),
                     runs,
                     columns: columns.collect(),
                     next: AtomicUsize::new(0),
@@ -144,7 +161,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         self.heap_bytes_max = heap_bytes_max.min(BATCH_BYTES_MAX);
         self.may_be_cut = true;
         if let Work::OneSlab(slab) = &mut self.work {
-            slab.room = text_room(&hull(&slab.runs), self.heap_bytes_max);
+            slab.room = text_room(&slab.runs, self.heap_bytes_max);
         }
         self
     }
@@ -160,7 +177,6 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     /// Does what nobody has begun, until there is nothing left to begin.
     pub fn work(&self) {
         let Work::OneSlab(slab) = &self.work else { return };
-        let hull = hull(&slab.runs);
         while let Some(column) = slab.columns.get(slab.next.fetch_add(1, Ordering::Relaxed)) {
             if slab.is_too_large.load(Ordering::Relaxed) {
                 return;
@@ -169,7 +185,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             if column.decoded.is_none()
                 && let Some(planned) = &mut column.planned
             {
-                let decoded = self.decode_column(slab.group, planned, &hull, &slab.runs, &slab.room);
+                let decoded = self.decode_column(slab.group, planned, &slab.runs, &slab.room);
                 slab.is_too_large.fetch_or(matches!(decoded, Ok(None)), Ordering::Relaxed);
                 column.decoded = Some(decoded);
             }
@@ -227,9 +243,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             let decoded = match column.decoded.take() {
                 _ if is_too_large => Ok(None),
                 Some(decoded) => decoded,
-                None => {
-                    self.decode_column(slab.group, &mut planned, &hull(&slab.runs), &slab.runs, &slab.room)
-                }
+                None => self.decode_column(slab.group, &mut planned, &slab.runs, &slab.room),
             };
             match decoded? {
                 Some(array) => arrays.push((planned.column, array)),
@@ -251,45 +265,45 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     fn decode_part(&self, mut part: PlannedPart, unpacker: &mut Unpacker<'_>) -> Result<(), FormatError> {
         let Some(group) = self.segment.borrow().groups.get(part.group) else { return Ok(()) };
         let constants = self.constants(group, &part.runs);
-        let behind = hull(&part.runs).end;
         let (mut rows_at_once, mut start) = (SLAB_ROWS, 0);
-        while let Some(run) = part.runs.get(part.runs.partition_point(|run| run.end <= start)) {
-            start = start.max(run.start);
-            let slab = start..slab_end(start).min(start + rows_at_once).min(behind);
-            let runs: Vec<Range<u64>> = within(&part.runs, &slab).collect();
-            match self.decode_slab(&mut part, &slab, &runs)? {
+        loop {
+            let runs = slab_of(&part.runs, start, rows_at_once);
+            if runs.is_empty() {
+                return Ok(());
+            }
+            match self.decode_slab(&mut part, &runs)? {
                 Some(batch) => unpacker.push(&batch, &constants)?,
-                None if slab.end - slab.start > 1 => {
-                    rows_at_once = (slab.end - slab.start) / 2;
+                None if count(&runs) > 1 => {
+                    rows_at_once = count(&runs) / 2;
                     continue;
                 }
                 None => {
-                    let detail = format!("row {start} of a row group has more than can be held");
+                    let row = hull(&runs).start;
+                    let detail = format!("row {row} of a row group has more than can be held");
                     return Err(FormatError::damaged(WHAT, detail));
                 }
             }
             if self.is_full(unpacker) {
                 return Ok(());
             }
-            if slab.end == slab_end(start) {
+            let end = hull(&runs).end;
+            if end / SLAB_ROWS > start / SLAB_ROWS {
                 rows_at_once = SLAB_ROWS;
             }
-            start = slab.end;
+            start = end;
         }
-        Ok(())
     }
 
     /// The rows of a slab; none if they are too much to be read at once.
     fn decode_slab(
         &self,
         part: &mut PlannedPart,
-        slab: &Range<u64>,
         runs: &[Range<u64>],
     ) -> Result<Option<RecordBatch>, FormatError> {
-        let room = text_room(slab, self.heap_bytes_max);
+        let room = text_room(runs, self.heap_bytes_max);
         let mut arrays = Vec::with_capacity(part.columns.len());
         for planned in &mut part.columns {
-            let array = self.decode_column(part.group, planned, slab, runs, &room)?;
+            let array = self.decode_column(part.group, planned, runs, &room)?;
             let Some(array) = array else { return Ok(None) };
             arrays.push((planned.column, array));
         }
@@ -310,7 +324,6 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         &self,
         group: usize,
         planned: &mut PlannedColumn,
-        slab: &Range<u64>,
         runs: &[Range<u64>],
         room: &TextRoom,
     ) -> Result<Option<ArrayRef>, FormatError> {
@@ -318,23 +331,28 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
         let field = fields.get(planned.column);
         let field =
             field.ok_or_else(|| FormatError::damaged(WHAT, "a column was planned that it has not"))?;
+        let hull = hull(runs);
         for leaf in &mut planned.leaves {
-            self.load_pages(group, leaf, slab)?;
+            self.load_pages(group, leaf, &hull)?;
         }
         let leaves: Vec<LeafPages<'_>> =
-            planned.leaves.iter().map(|leaf| self.leaf_pages(leaf, slab)).collect();
-        read_column(field, &leaves, runs, room).map_err(parquet_error(READING))
+            planned.leaves.iter().map(|leaf| self.leaf_pages(leaf, &hull)).collect();
+        let array = read_column(field, &leaves, runs, room).map_err(parquet_error(READING))?;
+        drop(leaves);
+        // Those of the other columns need not wait in memory with it.
+        let pages = planned.leaves.iter_mut().flat_map(|leaf| &mut leaf.pages);
+        for page in pages.filter(|page| page.is_fetched && page.ends_by(hull.end)) {
+            page.page = None;
+        }
+        Ok(array)
     }
 
-    /// Has the leaf's dictionary and its pages with rows of the slab in memory, verified, and no pages before.
+    /// Has the leaf's dictionary and its pages with rows of the slab in memory, verified.
     fn load_pages(&self, group: usize, leaf: &mut PlannedLeaf, slab: &Range<u64>) -> Result<(), FormatError> {
         let segment = self.segment.borrow();
         for planned in &mut leaf.pages {
-            let is_behind = planned.place.rows.as_ref().is_some_and(|rows| rows.end <= slab.start);
             let is_ahead = planned.place.rows.as_ref().is_some_and(|rows| rows.start >= slab.end);
-            if is_behind {
-                planned.page = None;
-            } else if planned.page.is_none() && !is_ahead {
+            if planned.page.is_none() && !planned.ends_by(slab.start) && !is_ahead {
                 let range = &planned.place.range;
                 let blocks = segment.checksums.align(range.clone());
                 if range.start < blocks.start || range.end > blocks.end {
@@ -435,3 +453,6 @@ impl OpenSegment {
         Ok(PageSource::new(fetched.into_iter().map(|(range, bytes)| (range.start, bytes)).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;

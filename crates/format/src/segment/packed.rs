@@ -34,7 +34,16 @@ fn bits_at(bytes: &[u8], bit: usize, width: u32) -> u64 {
 }
 
 /// LEB128.
+#[inline]
 fn varint(bytes: &[u8], at: &mut usize) -> Result<u64, ParquetError> {
+    if let Some(byte) = bytes.get(*at).filter(|byte| **byte < 0x80) {
+        *at += 1;
+        return Ok(u64::from(*byte));
+    }
+    long_varint(bytes, at)
+}
+
+fn long_varint(bytes: &[u8], at: &mut usize) -> Result<u64, ParquetError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *bytes.get(*at).ok_or_else(ends_early)?;

@@ -9,8 +9,9 @@ use super::open::{OpenSegment, RowGroup, UniformRows};
 use super::pages::{CachedPage, PagePlace, ReadCache};
 use super::schema;
 
-/// Rows with fewer than this between them are read as one run: decoding a few more is cheaper than beginning anew.
-const GAP_ROWS_MAX: u64 = 256;
+/// Rows with fewer than this between them are read as one run. Passing over rows costs little, and what a row takes
+/// is paid for each that nobody asked for: with 256, a batch of 1,000 traces took 2 to 8 % more CPU.
+const GAP_ROWS_MAX: u64 = 16;
 
 /// Columns that spans are not made of: known otherwise, or derived.
 const NOT_READ: [&str; 3] = [schema::TENANT, schema::GENERATION, schema::SERVICE_NAME];
@@ -96,8 +97,16 @@ pub(super) struct PlannedLeaf {
 #[derive(Debug)]
 pub(super) struct PlannedPage {
     pub(super) place: PagePlace,
-    /// None: it is among what is fetched.
     pub(super) page: Option<CachedPage>,
+    /// Whether it is among what is fetched, so that it can be loaded again.
+    pub(super) is_fetched: bool,
+}
+
+impl PlannedPage {
+    /// Whether it has no row from there on; a dictionary is for all of them.
+    pub(super) fn ends_by(&self, row: u64) -> bool {
+        self.place.rows.as_ref().is_some_and(|rows| rows.end <= row)
+    }
 }
 
 /// From the first row to the last.
@@ -151,7 +160,7 @@ impl OpenSegment {
                         if page.is_none() {
                             ranges.push(self.checksums.align(place.range.clone()));
                         }
-                        PlannedPage { place, page }
+                        PlannedPage { place, is_fetched: page.is_none(), page }
                     });
                     leaves.push(PlannedLeaf { leaf, pages: places.collect() });
                 }

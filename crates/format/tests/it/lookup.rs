@@ -81,6 +81,38 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
 }
 
 #[test]
+fn rows_far_from_each_other_are_read_as_each_alone() {
+    let seed = seed();
+    let mut odd = Odd::new(seed, 700);
+    // More rows than are decoded at once, and fewer of those that are asked for.
+    let tenants = vec![(tenant("one"), vec![odd.batch(9_000)])];
+    for options in [SegmentWriterOptions::default(), small()] {
+        let segment = write(&tenants, &columns(&tenants), &options);
+        let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+        for step in [40, 977] {
+            let wanted: Vec<_> = (0..9_000).step_by(step).map(|at| at..at + 1 + at % 23).collect();
+            let plan = opened.plan_rows(&wanted, ColumnSet::ALL, None);
+            let runs = plan.runs().to_vec();
+            let bytes = |range: &std::ops::Range<u64>| {
+                (range.clone(), segment.bytes.slice(range.start as usize..range.end as usize))
+            };
+            let fetched = plan.ranges().iter().map(bytes).collect();
+            let together = Decoding::new(&opened, plan, fetched).and_then(|decoding| decoding.finish());
+            let together = together.expect("own bytes");
+            let mut at = 0;
+            for run in runs {
+                let alone = opened.decode_rows(run.clone(), fetch(&opened, &segment.bytes, run.clone()));
+                let alone = alone.expect("own bytes");
+                let part = together.spans().skip(at).take(alone.len());
+                assert!(same_spans(part, alone.spans()), "{run:?}");
+                at += alone.len();
+            }
+            assert_eq!(at, together.len());
+        }
+    }
+}
+
+#[test]
 fn columns_in_which_a_trace_has_nothing_are_not_read() {
     let tenants = two_tenants(seed());
     // Traces of several slices, and slices of several traces.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use bytes::{Bytes, BytesMut};
+use futures::{FutureExt, Stream, StreamExt};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::json;
@@ -103,23 +103,35 @@ async fn send(
 ) {
     let _permit = permit;
     let send = async |piece: Option<Bytes>| sender.send_timeout(piece, stall_max).await.is_ok();
+    let mut lines = Lines::default();
     let mut partial: Option<(u64, String)> = None;
     let mut traces = std::pin::pin!(traces);
     let mut answered = 0;
     loop {
-        let next = tokio::select! {
-            next = traces.next() => next,
-            // Nobody is there any more.
-            () = sender.closed() => return,
+        let next = match traces.next().now_or_never() {
+            Some(next) => next,
+            None => {
+                // Who asks sees what is there while the next ones are read.
+                if let Some(joined) = lines.take()
+                    && !send(Some(joined)).await
+                {
+                    return;
+                }
+                tokio::select! {
+                    next = traces.next() => next,
+                    // Nobody is there any more.
+                    () = sender.closed() => return,
+                }
+            }
         };
         let Some((trace_id, trace)) = next else { break };
         answered += 1;
         let Some(trace) = trace else {
-            let line = format!(
-                "{}\n",
-                json!({"trace_id": trace_id.to_string(), "found": false, "trace": null, "error": null})
-            );
-            if !send(Some(line.into())).await {
+            let line =
+                json!({"trace_id": trace_id.to_string(), "found": false, "trace": null, "error": null});
+            if let Some(joined) = lines.add(format!("{line}\n").as_bytes())
+                && !send(Some(joined)).await
+            {
                 return;
             }
             continue;
@@ -134,7 +146,9 @@ async fn send(
         let pieces =
             std::iter::once(Bytes::from(before)).chain(trace.into_json_chunks()).chain([after.into()]);
         for piece in pieces {
-            if !send(Some(piece)).await {
+            if let Some(joined) = lines.add(&piece)
+                && !send(Some(joined)).await
+            {
                 return;
             }
         }
@@ -145,9 +159,36 @@ async fn send(
     }
     if let Some((traces, reason)) = partial {
         let line = format!("{}\n", json!({"partial": {"traces": traces, "reason": reason}}));
-        if !send(Some(line.into())).await {
+        if let Some(joined) = lines.add(line.as_bytes())
+            && !send(Some(joined)).await
+        {
             return;
         }
     }
+    if let Some(joined) = lines.take()
+        && !send(Some(joined)).await
+    {
+        return;
+    }
     send(None).await;
+}
+
+/// Pieces of an answer, joined: each that is sent wakes two tasks, and most traces are small.
+#[derive(Default)]
+struct Lines(BytesMut);
+
+impl Lines {
+    /// So many bytes are sent, or somewhat more.
+    const JOINED_BYTES: usize = 64 << 10;
+
+    /// Gives what is to be sent once it is enough.
+    fn add(&mut self, piece: &[u8]) -> Option<Bytes> {
+        self.0.extend_from_slice(piece);
+        if self.0.len() < Self::JOINED_BYTES { None } else { self.take() }
+    }
+
+    /// What has not been sent yet, if anything.
+    fn take(&mut self) -> Option<Bytes> {
+        if self.0.is_empty() { None } else { Some(self.0.split().freeze()) }
+    }
 }

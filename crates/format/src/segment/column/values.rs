@@ -161,6 +161,16 @@ impl<'p> Data<'p> {
         })
     }
 
+    /// Makes room for so many values more.
+    pub(super) fn reserve(&mut self, values: usize) {
+        match self {
+            Self::Numbers(numbers) => numbers.reserve(values),
+            Self::Fixed { bytes, width } => bytes.reserve(values * *width),
+            Self::Bytes(texts) => texts.ends.reserve(values),
+            Self::Keys { keys, .. } => keys.reserve(values),
+        }
+    }
+
     #[inline]
     pub(super) fn push(&mut self, value: Taken<'_>, dictionary: Option<&Dictionary>) {
         if let (Self::Keys { keys, texts, known }, Taken::Place(place)) = (&mut *self, value) {
