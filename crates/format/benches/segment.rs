@@ -20,8 +20,7 @@ const SPANS: usize = 200_000;
 fn write(batches: &[SpanBatch], columns: &AttributeColumns) -> WrittenSegment {
     let input = SegmentInput {
         segment_id: Ulid::nil(),
-        generation: 1,
-        tenants: vec![(TenantId::default(), batches.iter().collect())],
+        tenants: vec![(TenantId::default(), batches.iter().map(|batch| (batch, 1)).collect())],
     };
     write_segment(&input, columns, &SegmentWriterOptions::default()).expect("valid spans")
 }

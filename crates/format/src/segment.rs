@@ -25,6 +25,7 @@ mod page;
 mod page_values;
 mod pages;
 mod plan;
+mod projection;
 mod residual;
 mod row_group;
 mod rows;
@@ -45,6 +46,7 @@ pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
 pub use pages::{CachedPage, PageKey, ReadCache};
 pub use plan::RowsPlan;
+pub use projection::Projection;
 pub use row_group::{RowGroupReader, WholeSegment};
 pub use write::{
     SegmentInput, SegmentPlan, SegmentWriter, SegmentWriterOptions, WrittenSegment, write_segment,

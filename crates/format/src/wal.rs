@@ -12,8 +12,8 @@ mod requests;
 
 pub use file_header::{DecodedFileHeader, FileHeader, decode_file_header, encode_file_header};
 pub use frame::{
-    Compression, FileSeal, Frame, FrameHeader, FrameKind, FrameMeta, StoredPayload, compress, encode_frame,
-    encode_frame_header,
+    Compression, FileSeal, Frame, FrameGroup, FrameHeader, FrameKind, FrameMeta, StoredPayload, compress,
+    encode_frame, encode_frame_header,
 };
 pub use reader::{Damage, FileEnd, FileRole, FrameReader, Step, TornTail};
 pub use requests::{decode_requests, encode_requests};

@@ -18,6 +18,11 @@ pub fn filter_key(tenant_hash: u64, trace_id: &TraceId) -> u64 {
     xxh3_64_with_seed(trace_id.as_bytes(), tenant_hash)
 }
 
+/// Of a text that is compared with others by its hash.
+pub fn text_hash(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
 /// The seed for [`filter_key`]: `XXH3_64(name)`.
 pub fn tenant_hash(tenant: &TenantId) -> u64 {
     xxh3_64(tenant.as_str().as_bytes())

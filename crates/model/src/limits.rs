@@ -294,6 +294,43 @@ limits! {
     QUERY_BYTES_MAX: "bytes" = 64 << 10,
         "a hundred times what people write; long lists of values fit",
         "HTTP 400";
+    /// How long a search may take.
+    SEARCH_SECONDS_MAX: "seconds" = 30,
+        "who waits has narrowed the search by then",
+        "HTTP 206 with what was found, and `search_seconds_max` in the answer";
+    /// Traces that a search may have to look at: those that may satisfy its condition, as far as is known before they
+    /// are read.
+    SEARCH_CANDIDATES_MAX: "traces" = 2_000_000,
+        "64 bytes each; some fifty million spans, of which every trace may match",
+        "HTTP 206 with what was found, and `search_candidates_max` in the answer";
+    /// Traces of one page of a search.
+    SEARCH_TRACES_MAX: "traces" = 1_000,
+        "a page is put together in memory; what is behind it comes by its cursor, or streamed",
+        "HTTP 400";
+    /// Traces of a search whose answer is streamed, where it names a limit.
+    SEARCH_STREAMED_TRACES_MAX: "traces" = 1_000_000,
+        "whoever wants more names no limit: what is found is sent, and not kept",
+        "HTTP 400";
+    /// Traces up to the end of a page that is asked for by its number.
+    SEARCH_NUMBERED_TRACES_MAX: "traces" = 10_000,
+        "all pages before it are found again; by a cursor they are not",
+        "HTTP 400";
+    /// Matching spans that a search gives of each trace.
+    SEARCH_SPANS_MAX: "spans" = 100,
+        "they tell why a trace was found; all of its spans come with the trace",
+        "HTTP 400";
+    /// Attributes that a search gives of matching spans.
+    SEARCH_SELECT_MAX: "attributes" = 64,
+        "each is a column that is read; more than a table has",
+        "HTTP 400";
+    /// Parts of a search's histogram.
+    SEARCH_HISTOGRAM_MAX: "parts" = 1_000,
+        "as many as a screen shows",
+        "HTTP 400";
+    /// The body of a search.
+    SEARCH_BODY_BYTES_MAX: "bytes" = 256 << 10,
+        "the texts of the largest query, with what JSON has around them",
+        "HTTP 413";
     /// Words of a query, or conditions and values of one in JSON.
     QUERY_WORDS_MAX: "words" = 4_096,
         "a list of a thousand values has as many and their operators",

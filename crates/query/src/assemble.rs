@@ -29,6 +29,7 @@ pub struct TraceSpans {
     /// (batch, row), by start and span ID.
     rows: Vec<(u32, u32)>,
     conflicting: Vec<SpanId>,
+    has_shared_ids: bool,
     missing: Vec<Gap>,
 }
 
@@ -46,6 +47,17 @@ impl TraceSpans {
     /// The spans, by start and span ID.
     pub fn spans(&self) -> impl ExactSizeIterator<Item = SpanView<'_>> {
         self.rows.iter().map(|(batch, row)| self.batches[*batch as usize].span(*row as usize))
+    }
+
+    /// Whether several spans had the same ID, duplicates included.
+    pub(crate) fn has_shared_ids(&self) -> bool {
+        self.has_shared_ids
+    }
+
+    /// Of some of the spans, by their places in [`spans`](Self::spans), where they are.
+    pub(crate) fn spans_at(&self, places: &[usize]) -> impl Iterator<Item = (Arc<SpanBatch>, u32)> {
+        let rows = places.iter().filter_map(|place| self.rows.get(*place));
+        rows.filter_map(|(batch, row)| Some((Arc::clone(self.batches.get(*batch as usize)?), *row)))
     }
 
     /// Identifiers that several different spans of the trace have.
@@ -200,6 +212,7 @@ impl Assembler {
         });
         let mut seen: HashMap<SpanId, Vec<Seen>> = HashMap::with_capacity(self.rows.len());
         let mut conflicting = Vec::new();
+        let mut has_shared_ids = false;
         self.rows.retain(|at| {
             let candidate = span(at);
             let same_id = seen.entry(candidate.span_id()).or_default();
@@ -207,6 +220,7 @@ impl Assembler {
                 same_id.push((None, *at));
                 return true;
             }
+            has_shared_ids = true;
             // The hash is only worth its cost once there is something to compare with.
             if let [(hash @ None, first)] = same_id.as_mut_slice() {
                 *hash = Some(span(first).content_hash());
@@ -225,7 +239,7 @@ impl Assembler {
             true
         });
         let (batches, rows) = without_unused(batches, self.rows);
-        Some(TraceSpans { batches, rows, conflicting, missing: self.missing })
+        Some(TraceSpans { batches, rows, conflicting, has_shared_ids, missing: self.missing })
     }
 }
 

@@ -16,9 +16,8 @@ use tokio::task::JoinSet;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
-use tracelake_store::format::segment::TraceEntry;
-use tracelake_store::locator::PartitionLocator;
-use tracelake_store::memtable::Memtable;
+use tracelake_store::format::segment::{Projection, TraceEntry};
+use tracelake_store::locator::{Partition, PartitionLocator};
 use tracelake_store::report::ReadReport;
 use tracelake_store::segments::{ReadRows, other_trace};
 use tracelake_store::{Snapshot, Store, TraceRows};
@@ -52,6 +51,25 @@ const ANSWERS_AHEAD_KIB: u32 = 4 << 10;
 /// A trace that was asked for; none if no span of it is stored.
 pub type BatchAnswer = (TraceId, Option<TraceSpans>);
 
+/// What of the traces is read.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchView {
+    /// None: of each group as it is when it is begun.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Up to this generation.
+    pub(crate) generation: u64,
+    /// What else is read as if spans did not have it.
+    pub(crate) projection: Projection,
+    /// Where what it costs is added up; none: in the store's totals alone.
+    pub(crate) reads: Option<Arc<ReadReport>>,
+}
+
+impl BatchView {
+    /// All of them.
+    pub(crate) const ALL: Self =
+        Self { snapshot: None, generation: u64::MAX, projection: Projection::ALL, reads: None };
+}
+
 /// What a batch may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
@@ -68,18 +86,26 @@ pub(crate) fn batch(
     store: Store,
     tenant: TenantId,
     mut trace_ids: Vec<TraceId>,
+    view: BatchView,
     limits: BatchLimits,
 ) -> impl Stream<Item = BatchAnswer> + Send + 'static {
     trace_ids.sort_by_cached_key(|trace_id| (trace_hash(trace_id), *trace_id));
     trace_ids.dedup();
-    let groups: VecDeque<Vec<TraceId>> = trace_ids.chunks(GROUP_TRACES).map(<[TraceId]>::to_vec).collect();
+    let of_group = trace_ids.len().div_ceil(limits.workers.max(1)).clamp(1, GROUP_TRACES);
+    let groups: VecDeque<Vec<TraceId>> = trace_ids.chunks(of_group).map(<[TraceId]>::to_vec).collect();
     let workers = limits.workers.clamp(1, groups.len().max(1));
     let groups = Arc::new(Mutex::new(groups));
     let (sender, receiver) = mpsc::channel(ANSWERS_AHEAD);
     let answers = Answers { sender, room: Arc::new(Semaphore::new(ANSWERS_AHEAD_KIB as usize)) };
     let mut tasks = JoinSet::new();
     for _ in 0..workers {
-        let work = Worker { store: store.clone(), tenant: tenant.clone(), limits, answers: answers.clone() };
+        let work = Worker {
+            store: store.clone(),
+            tenant: tenant.clone(),
+            view: view.clone(),
+            limits,
+            answers: answers.clone(),
+        };
         let groups = Arc::clone(&groups);
         tasks.spawn(async move {
             let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -118,6 +144,7 @@ impl Answers {
 struct Worker {
     store: Store,
     tenant: TenantId,
+    view: BatchView,
     limits: BatchLimits,
     answers: Answers,
 }
@@ -138,15 +165,14 @@ impl Worker {
     /// None if nobody wants the answers any more.
     async fn run(&self, trace_ids: &[TraceId]) -> Option<()> {
         let report = ReadReport::default();
-        let Snapshot { manifest, partitions, frozen, active } = self.store.snapshot();
-        let memtables: Vec<_> = frozen.into_iter().chain([active]).collect();
-        let mut traces = self.in_memory(&memtables, trace_ids);
+        let snapshot = self.view.snapshot.clone().unwrap_or_else(|| self.store.snapshot());
+        let mut traces = self.in_memory(&snapshot, trace_ids);
         // Who is slow to take answers must not hold memtables.
-        drop(memtables);
+        let Snapshot { manifest, partitions, .. } = snapshot;
         let view = View { segments: &manifest.segments, partitions: &partitions };
         let mut time = TimeLeft(self.limits.group_time_max);
         let places = time.spend(self.locate(&view, trace_ids, &report)).await;
-        self.store.segments().account(&report);
+        self.account(&report);
         match places {
             Some(places) => self.read_all(&view, trace_ids, &mut traces, places, &mut time).await,
             None => self.give_up(&view, trace_ids, &mut traces).await,
@@ -154,12 +180,16 @@ impl Worker {
     }
 
     /// What memtables have of the traces.
-    fn in_memory(&self, memtables: &[Arc<Memtable>], trace_ids: &[TraceId]) -> HashMap<TraceId, Assembler> {
+    fn in_memory(&self, snapshot: &Snapshot, trace_ids: &[TraceId]) -> HashMap<TraceId, Assembler> {
         let limits = self.limits.trace;
+        let until = |first| u32::try_from(self.view.generation.checked_sub(first)?.min(u32::MAX.into())).ok();
+        let memtables: Vec<_> =
+            snapshot.generations().filter_map(|(memtable, first)| Some((memtable, until(first)?))).collect();
         let trace = |trace_id: &TraceId| {
             let mut assembler = Assembler::new(limits);
-            for memtable in memtables {
-                let (parts, more) = memtable.find(&self.tenant, trace_id, assembler.spans_left());
+            for (memtable, until) in &memtables {
+                let (parts, more) =
+                    memtable.find_until(&self.tenant, trace_id, assembler.spans_left(), *until);
                 parts.into_iter().for_each(|part| assembler.add(part));
                 if more {
                     assembler.lacks(Gap::over_limit(limits));
@@ -170,13 +200,27 @@ impl Worker {
         trace_ids.iter().map(trace).collect()
     }
 
+    /// Adds up what was read.
+    fn account(&self, report: &ReadReport) {
+        match &self.view.reads {
+            Some(reads) => reads.add_all(report),
+            None => self.store.segments().account(report),
+        }
+    }
+
+    /// Whether a segment has rows of a generation that is asked for.
+    fn sees(&self, view: &View<'_>, partition: &Partition) -> bool {
+        let meta = view.segments.get(partition.segment).map(|entry| &entry.meta);
+        meta.is_some_and(|meta| meta.generation_min <= self.view.generation)
+    }
+
     async fn locate(&self, view: &View<'_>, trace_ids: &[TraceId], report: &ReadReport) -> Places {
         let segments = self.store.segments();
         let mut chosen: BTreeMap<usize, Vec<TraceId>> = BTreeMap::new();
         let mut unknown: BTreeMap<usize, Vec<(TraceId, u64)>> = BTreeMap::new();
         for trace_id in trace_ids {
             let (key, partitions) = view.partitions.of_trace(&self.tenant, trace_id);
-            for partition in partitions {
+            for partition in partitions.filter(|partition| self.sees(view, partition)) {
                 report.consider(1);
                 match segments.may_hold(partition.id, key, report) {
                     Some(true) => chosen.entry(partition.segment).or_default().push(*trace_id),
@@ -258,7 +302,7 @@ impl Worker {
             let report = ReadReport::default();
             let read = time.spend(self.read(view, &parts, traces, &report)).await;
             // Before answers are waited for: who leaves has caused it as well.
-            self.store.segments().account(&report);
+            self.account(&report);
             match read {
                 Some(true) => {
                     // What it alone keeps alive goes before answers are waited for.
@@ -289,7 +333,7 @@ impl Worker {
         for trace_id in trace_ids {
             let Some(assembler) = traces.get_mut(trace_id) else { continue };
             let (key, partitions) = view.partitions.of_trace(&self.tenant, trace_id);
-            for partition in partitions {
+            for partition in partitions.filter(|partition| self.sees(view, partition)) {
                 if segments.may_hold(partition.id, key, &report) != Some(false)
                     && let Some(entry) = view.segments.get(partition.segment)
                 {
@@ -323,7 +367,7 @@ impl Worker {
             let report = ReadReport::default();
             let parts = parts.get(trace_id).map(Vec::as_slice).unwrap_or_default();
             let read = time.spend(self.read_one(view, parts, trace_id, traces, &report)).await;
-            self.store.segments().account(&report);
+            self.account(&report);
             match read {
                 Some(()) => self.answer(slice::from_ref(trace_id), traces).await?,
                 None => return self.give_up(view, rest, traces).await,
@@ -346,11 +390,13 @@ impl Worker {
         for Located { segment, trace } in parts {
             let Some(entry) = view.segments.get(*segment) else { continue };
             let (rows_max, bytes_max) = (assembler.spans_left() as u64, assembler.heap_bytes_left());
-            let read = twice(|| segments.read_trace(entry, trace, rows_max, bytes_max, report)).await;
+            let projection = self.projection(entry);
+            let read = || segments.read_trace(entry, trace, rows_max, &projection, bytes_max, report);
+            let read = twice(read).await;
             match read {
-                Ok(batches) => {
-                    let rows: usize = batches.iter().map(SpanBatch::len).sum();
-                    let all = batches.into_iter().all(|batch| assembler.add_read(batch));
+                Ok(parts) => {
+                    let rows: usize = parts.iter().map(|part| part.batch.len()).sum();
+                    let all = parts.into_iter().all(|part| self.add(part, assembler));
                     if !all || (rows as u64) < trace.rows {
                         return assembler.lacks(Gap::over_limit(self.limits.trace));
                     }
@@ -395,7 +441,9 @@ impl Worker {
                 }
                 let rows: Vec<Range<u64>> = rest.iter().map(|(_, rows)| rows.clone()).collect();
                 let bytes_max = GROUP_BYTES_MAX - bytes;
-                let read = twice(|| self.store.segments().read_runs(entry, &rows, bytes_max, report)).await;
+                let projection = self.projection(entry);
+                let read = || self.store.segments().read_runs(entry, &rows, &projection, bytes_max, report);
+                let read = twice(read).await;
                 let now = read.as_ref().map_or(rest.len(), |read| read.asked.clamp(1, rest.len()));
                 let (now, later) = rest.split_at_checked(now).unwrap_or((rest, &[]));
                 rest = later;
@@ -406,9 +454,9 @@ impl Worker {
                         return false;
                     }
                 }
-                let shared = read.map(|ReadRows { batch, runs, .. }| {
+                let shared = read.map(|ReadRows { batch, generations, runs, .. }| {
                     let row_bytes = row_bytes(&batch);
-                    Shared { runs, batch: Arc::new(batch), row_bytes }
+                    Shared { runs, batch: Arc::new(batch), generations, row_bytes }
                 });
                 for (trace_id, rows) in now {
                     let Some(assembler) = traces.get_mut(trace_id) else { continue };
@@ -431,12 +479,39 @@ impl Worker {
         rows: &Range<u64>,
         assembler: &mut Assembler,
     ) {
-        let found = shared.rows(rows);
+        let mut found = shared.rows(rows);
         let same = |row: &u32| found.batch.trace_ids_from(*row as usize).next() == Some(trace_id);
         if found.rows.len() as u64 != rows.end - rows.start || !found.rows.iter().all(same) {
-            assembler.lacks(unread(&self.store, entry, &other_trace(entry, trace_id)));
-        } else if !assembler.add_shared(found, shared.row_bytes) {
+            return assembler.lacks(unread(&self.store, entry, &other_trace(entry, trace_id)));
+        }
+        if !shared.generations.is_empty() {
+            let generation = |row: &u32| shared.generations.get(*row as usize).copied();
+            found.rows.retain(|row| generation(row).is_some_and(|one| one <= self.view.generation));
+        }
+        if !assembler.add_shared(found, shared.row_bytes) {
             assembler.lacks(Gap::over_limit(self.limits.trace));
+        }
+    }
+
+    /// Adds what was read for one trace; whether all of it was.
+    fn add(&self, part: ReadRows, assembler: &mut Assembler) -> bool {
+        let ReadRows { batch, generations, .. } = part;
+        if generations.is_empty() {
+            return assembler.add_read(batch);
+        }
+        let row_bytes = row_bytes(&batch);
+        let rows = (0u32..).zip(generations).filter(|(_, generation)| *generation <= self.view.generation);
+        let rows = rows.map(|(row, _)| row).collect();
+        assembler.add_shared(TraceRows { batch: Arc::new(batch), rows }, row_bytes)
+    }
+
+    /// What is read of a segment: where it has rows of later generations, which row is of which.
+    fn projection(&self, entry: &SegmentEntry) -> Projection {
+        let projection = self.view.projection.clone();
+        if entry.meta.generation_max > self.view.generation {
+            projection.with_generations()
+        } else {
+            projection
         }
     }
 }
@@ -475,6 +550,8 @@ impl View<'_> {
 struct Shared {
     runs: Vec<Range<u64>>,
     batch: Arc<SpanBatch>,
+    /// Of each row, where some are later than what is asked for.
+    generations: Vec<u64>,
     row_bytes: usize,
 }
 

@@ -8,10 +8,11 @@ use tracelake_model::{TenantId, TraceId, limits};
 use tracelake_store::Store;
 
 use crate::assemble::{TraceLimits, TraceSpans};
-use crate::batch::{BatchAnswer, BatchLimits, batch};
+use crate::batch::{BatchAnswer, BatchLimits, BatchView, batch};
 use crate::cache::{TraceCache, TraceCacheLimits, TraceCacheStats};
 use crate::lookup::{Explained, Lookup, TimeHint};
 use crate::prefetch::{Prefetch, PrefetchStats};
+use crate::search::{SearchEvent, SearchLimits, SearchPage, SearchQuery, search_events, search_page};
 
 /// What the engine may take.
 #[derive(Debug, Clone)]
@@ -26,8 +27,12 @@ pub struct EngineOptions {
     pub prefetch: bool,
     /// Attributes of spans whose text is the ID of a related trace.
     pub related_trace_attributes: Vec<String>,
-    /// Groups of a batch that are worked on at once.
+    /// Groups of a batch, and of what a search reads, that are worked on at once.
     pub batch_workers: usize,
+    /// How long a search may take.
+    pub search_time_max: Duration,
+    /// Traces that a search may have to look at.
+    pub search_candidates_max: usize,
 }
 
 impl Default for EngineOptions {
@@ -46,6 +51,8 @@ impl Default for EngineOptions {
             prefetch: true,
             related_trace_attributes: vec!["related.trace_id".to_owned()],
             batch_workers: count(limits::BATCH_WORKERS),
+            search_time_max: Duration::from_secs(limits::SEARCH_SECONDS_MAX),
+            search_candidates_max: count(limits::SEARCH_CANDIDATES_MAX),
         }
     }
 }
@@ -97,7 +104,30 @@ impl TraceQueryEngine {
             workers: self.options.batch_workers,
             group_time_max: self.options.time_max,
         };
-        batch(self.store.clone(), tenant.clone(), trace_ids, limits)
+        batch(self.store.clone(), tenant.clone(), trace_ids, BatchView::ALL, limits)
+    }
+
+    /// A page of the traces that satisfy a condition.
+    pub async fn search(&self, tenant: &TenantId, query: SearchQuery) -> SearchPage {
+        search_page(self.store.clone(), tenant.clone(), query, self.search_limits()).await
+    }
+
+    /// The same, trace by trace as they are found. Dropping the stream stops the work.
+    pub fn search_events(
+        &self,
+        tenant: &TenantId,
+        query: SearchQuery,
+    ) -> impl Stream<Item = SearchEvent> + Send + 'static {
+        search_events(self.store.clone(), tenant.clone(), query, self.search_limits())
+    }
+
+    fn search_limits(&self) -> SearchLimits {
+        SearchLimits {
+            trace: self.options.trace,
+            workers: self.options.batch_workers,
+            time_max: self.options.search_time_max,
+            candidates_max: self.options.search_candidates_max,
+        }
     }
 
     /// Forgets one trace that was kept; whether it was.

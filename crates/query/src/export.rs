@@ -13,8 +13,10 @@ use futures::Stream;
 use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanView, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
+use tracelake_store::format::segment::Projection;
 use tracelake_store::locator::Partition;
 use tracelake_store::memtable::{Memtable, TraceRows};
+use tracelake_store::report::ReadReport;
 use tracelake_store::{Store, StoreError};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans, row_bytes};
@@ -239,7 +241,10 @@ impl SegmentCursor {
         }
         let end = self.left.end.min(self.left.start + self.window_rows);
         let rows = self.left.start..end;
-        let window = store.segments().read_rows(&self.entry, rows, self.window_bytes).await?;
+        let report = ReadReport::default();
+        let read =
+            store.segments().read_rows(&self.entry, rows, &Projection::ALL, self.window_bytes, &report);
+        let window = read.await?.batch;
         // What was fetched for more rows than there was room for was fetched in vain.
         let (asked, read) = (end - self.left.start, window.len() as u64);
         let next = if read < asked { read } else { self.window_rows * 2 };

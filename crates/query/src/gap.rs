@@ -77,6 +77,23 @@ impl Gap {
         Self { kind: GapKind::Deadline, segment: Some(entry.path.clone()), why }
     }
 
+    /// A search that took too long: what was not looked at may have more, anywhere in the order.
+    pub(crate) fn late_search(allowed: Duration) -> Self {
+        let why = format!(
+            "search_seconds_max ({} s) was over; narrow the range or the condition",
+            allowed.as_secs_f64()
+        );
+        Self { kind: GapKind::Deadline, segment: None, why }
+    }
+
+    /// Traces worth a look that there is no room for.
+    pub(crate) fn too_many_candidates(max: usize) -> Self {
+        let why = format!(
+            "more than search_candidates_max ({max}) traces would have to be looked at; narrow the range or the condition"
+        );
+        Self { kind: GapKind::Limit, segment: None, why }
+    }
+
     /// Spans that there is no room for.
     pub(crate) fn over_limit(limits: TraceLimits) -> Self {
         let why = format!(

@@ -1,4 +1,4 @@
-//! Finding traces. It reads through one snapshot of the store and says of every answer what it lacks.
+//! Finding traces, by ID and by what is in them. It reads through one snapshot of the store and says of every answer what it lacks.
 
 pub mod assemble;
 mod batch;
@@ -8,6 +8,7 @@ pub mod export;
 pub mod gap;
 mod lookup;
 mod prefetch;
+pub mod search;
 
 pub use assemble::{TraceLimits, TraceSpans};
 pub use batch::BatchAnswer;
@@ -17,3 +18,4 @@ pub use export::{Selection, export};
 pub use gap::{Gap, GapKind, summary};
 pub use lookup::{Explained, TimeHint};
 pub use prefetch::PrefetchStats;
+pub use search::{Order, SearchPage, SearchQuery, TraceHit};

@@ -194,6 +194,12 @@ settings! {
     batch_traces_max: u64 = limits::BATCH_TRACES_MAX, Count(1, 1_000_000);
     /// Groups of a batch's traces that are worked on at once.
     batch_workers: u64 = limits::BATCH_WORKERS, Count(1, 256);
+    /// How long a search may take; it answers with what it has found by then, and says so.
+    search_seconds_max: u64 = limits::SEARCH_SECONDS_MAX, Seconds(1, 3_600);
+    /// Traces that a search may have to look at.
+    search_candidates_max: u64 = limits::SEARCH_CANDIDATES_MAX, Count(1_000, 1_000_000_000);
+    /// Traces of one page of a search.
+    search_traces_max: u64 = limits::SEARCH_TRACES_MAX, Count(1_000, 100_000);
     /// Memory for traces that somebody may look at again; 0 for none.
     trace_cache_bytes_max: u64 = limits::TRACE_CACHE_BYTES_MAX, Size(0, 64 << 30);
     /// The same as a number of traces; 0 for any.
@@ -248,6 +254,8 @@ impl Settings {
             prefetch: self.prefetch,
             related_trace_attributes: self.related_trace_attributes.clone(),
             batch_workers: count(self.batch_workers),
+            search_time_max: Duration::from_secs(self.search_seconds_max),
+            search_candidates_max: count(self.search_candidates_max),
         };
         options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;

@@ -22,8 +22,8 @@ use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    ColumnSet, Decoding, DirectoryBlock, OpenSegment, ReadCache, SegmentMeta, TraceEntry, TraceFilter,
-    WholeSegment, WrittenSegment,
+    ColumnSet, Decoding, DirectoryBlock, OpenSegment, Projection, ReadCache, SegmentMeta, TraceEntry,
+    TraceFilter, WholeSegment, WrittenSegment,
 };
 use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
 use ulid::Ulid;
@@ -131,6 +131,8 @@ pub struct FoundInSegment {
 pub struct ReadRows {
     /// The rows, in order; the last ones lack if all were too much.
     pub batch: SpanBatch,
+    /// The generation of each, where that was wanted.
+    pub generations: Vec<u64>,
     /// Which they were to be.
     pub runs: Vec<Range<u64>>,
     /// How many of the ranges that were asked for these are: all, or the first of them.
@@ -144,6 +146,7 @@ struct Wanted<'r> {
     rows: &'r [Range<u64>],
     /// They have nothing in other columns.
     filled: ColumnSet,
+    projection: &'r Projection,
 }
 
 /// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
@@ -386,7 +389,8 @@ impl Segments {
         report: &ReadReport,
     ) -> Result<Option<FoundInSegment>, StoreError> {
         let Some(found) = self.locate(entry, tenant, trace_id, report).await? else { return Ok(None) };
-        let batches = self.read_trace(entry, &found, rows_max, bytes_max, report).await?;
+        let read = self.read_trace(entry, &found, rows_max, &Projection::ALL, bytes_max, report).await?;
+        let batches = read.into_iter().map(|read| read.batch).collect();
         Ok(Some(FoundInSegment { batches, rows_total: found.rows }))
     }
 
@@ -397,24 +401,26 @@ impl Segments {
         entry: &SegmentEntry,
         trace: &TraceEntry,
         rows_max: u64,
+        projection: &Projection,
         bytes_max: usize,
         report: &ReadReport,
-    ) -> Result<Vec<SpanBatch>, StoreError> {
+    ) -> Result<Vec<ReadRows>, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let (mut parts, mut bytes) = (Vec::new(), 0);
         let mut rows = trace.first_row..trace.first_row + trace.rows.min(rows_max);
         while !rows.is_empty() && bytes < bytes_max {
-            let wanted = Wanted { rows: slice::from_ref(&rows), filled: trace.columns };
+            let wanted = Wanted { rows: slice::from_ref(&rows), filled: trace.columns, projection };
             let read = self.read_first(entry, wanted, Some(&cache), bytes_max - bytes, report);
-            let batch = read.await?.batch;
+            let read = read.await?;
+            let batch = &read.batch;
             if batch.is_empty() || batch.trace_ids().any(|other| *other != trace.trace_id) {
                 return Err(other_trace(entry, &trace.trace_id));
             }
             rows.start += batch.len() as u64;
             bytes += batch.heap_bytes();
-            batches.push(batch);
+            parts.push(read);
         }
-        Ok(batches)
+        Ok(parts)
     }
 
     /// The first of a range of a segment's rows, one at least, and no more when they take `bytes_max`, for those who
@@ -423,11 +429,12 @@ impl Segments {
         &self,
         entry: &SegmentEntry,
         rows: Range<u64>,
+        projection: &Projection,
         bytes_max: usize,
-    ) -> Result<SpanBatch, StoreError> {
-        let report = ReadReport::default();
-        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL };
-        Ok(self.read_first(entry, wanted, None, bytes_max, &report).await?.batch)
+        report: &ReadReport,
+    ) -> Result<ReadRows, StoreError> {
+        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL, projection };
+        self.read_first(entry, wanted, None, bytes_max, report).await
     }
 
     /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
@@ -436,11 +443,12 @@ impl Segments {
         &self,
         entry: &SegmentEntry,
         rows: &[Range<u64>],
+        projection: &Projection,
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        let wanted = Wanted { rows, filled: ColumnSet::ALL };
+        let wanted = Wanted { rows, filled: ColumnSet::ALL, projection };
         self.read(entry, wanted, Some(&cache), usize::MAX, bytes_max, report).await
     }
 
@@ -471,7 +479,7 @@ impl Segments {
         let mut rows: Vec<Range<u64>> =
             wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
         let plan = loop {
-            let plan = segment.plan_rows(&rows, wanted.filled, cache);
+            let plan = segment.plan_projected(&rows, wanted.filled, wanted.projection, cache);
             let bytes: u64 = plan.ranges().iter().map(|range| range.end - range.start).sum();
             if rows.len() <= 1 || bytes <= FETCH_BYTES_MAX {
                 break plan;
@@ -498,18 +506,18 @@ impl Segments {
         let decoding = decoding.map_err(|error| self.damaged(entry, error))?;
         self.helpers.help(&decoding);
         let decoded = if rows <= INLINE_ROWS_MAX {
-            decoding.finish()
+            decoding.finish_with_generations()
         } else {
-            tokio::task::spawn_blocking(move || decoding.finish())
+            tokio::task::spawn_blocking(move || decoding.finish_with_generations())
                 .await
                 .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
         };
-        let batch = decoded.map_err(|error| self.damaged(entry, error))?;
+        let (batch, generations) = decoded.map_err(|error| self.damaged(entry, error))?;
         add(&report.rows_decoded, batch.len() as u64);
         add_time(&report.decode_us, since);
         // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
         tokio::task::yield_now().await;
-        Ok(ReadRows { batch, runs, asked })
+        Ok(ReadRows { batch, generations, runs, asked })
     }
 
     async fn directory_block(

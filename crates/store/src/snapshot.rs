@@ -30,10 +30,34 @@ impl Snapshot {
         Self { manifest, partitions, frozen: Vec::new(), active }
     }
 
+    /// All memtables, oldest first, each with the generation that its first rows have once they are in a segment.
+    pub fn generations(&self) -> impl Iterator<Item = (&Arc<Memtable>, u64)> {
+        let mut last = self.manifest.generation;
+        self.memtables().map(move |memtable| {
+            let first = first_generation(memtable, last);
+            last = first + u64::from(memtable.later_generations());
+            (memtable, first)
+        })
+    }
+
+    /// Ends the generation that is in memory: all that is acknowledged by now is of it or of earlier ones, and
+    /// stays so wherever it is stored.
+    pub fn cut(&self) -> u64 {
+        let ended = self.active.cut();
+        let first = self.generations().last().map_or(0, |(_, first)| first);
+        first + u64::from(ended)
+    }
+
     /// All memtables, oldest first.
     pub fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         self.frozen.iter().chain([&self.active])
     }
+}
+
+/// The generation of a memtable's first rows in a store that has flushed others up to `last`. Those of the store
+/// grow, whichever log they come from.
+pub(crate) fn first_generation(memtable: &Memtable, last: u64) -> u64 {
+    memtable.generation().max(last.saturating_add(1))
 }
 
 /// The one place where the current snapshot is.
@@ -66,12 +90,14 @@ impl Current {
 
     /// A memtable that takes nothing more, as it was read back from the WAL.
     pub(crate) fn push_frozen(&self, memtable: Arc<Memtable>) {
+        memtable.freeze();
         self.0.write().unwrap_or_else(PoisonError::into_inner).frozen.push(memtable);
     }
 
     /// The active memtable takes nothing more; `next` takes its place.
     pub(crate) fn freeze(&self, next: Arc<Memtable>) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        current.active.freeze();
         let mut snapshot = current.clone();
         snapshot.frozen.push(std::mem::replace(&mut snapshot.active, next));
         *current = snapshot;

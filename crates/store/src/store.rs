@@ -121,6 +121,11 @@ impl Store {
         self.inner.flusher.current.get()
     }
 
+    /// The time by the clock that arrivals are told by.
+    pub fn now_unix_nano(&self) -> u64 {
+        self.inner.flusher.options.clock.now_unix_nano()
+    }
+
     /// The reader of segments.
     pub fn segments(&self) -> &Segments {
         &self.inner.flusher.segments

@@ -99,6 +99,10 @@ pub enum AfterPublish {
 pub trait WalSink<T>: Send + 'static {
     /// Makes a durable group visible. Its requests are acknowledged when this returns.
     fn publish(&mut self, group: Vec<T>) -> AfterPublish;
+    /// Whether a generation ended behind the group that was published last, and behind the one before it.
+    fn last_cuts(&self) -> [bool; 2] {
+        [false; 2]
+    }
     /// The boundary between two generations: everything published so far is of the generations before
     /// `new_sequence`, everything later of it or later ones. The file of `new_sequence` is durable. An
     /// error poisons the log.

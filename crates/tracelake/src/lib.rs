@@ -54,6 +54,8 @@ pub use tracelake_model as model;
 pub use tracelake_model::{ErrorKind, SpanBatch, SpanId, SpanView, TenantId, TraceId, limits};
 pub use tracelake_otlp as otlp;
 pub use tracelake_otlp::Rejections;
+pub use tracelake_query::search;
+pub use tracelake_query::summary as summary_of_gaps;
 pub use tracelake_query::{
     EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
     TraceCacheLimits, TraceCacheStats, TraceLimits,
@@ -64,6 +66,7 @@ pub use tracelake_store::report::ReadCounts;
 pub use tracelake_store::retention::{ExpiredPart, ExpiredSegment, Expiry, RetentionLimits, RetentionPolicy};
 pub use tracelake_store::{CacheSizes, CompactionStatus, Encoding, Ingested as IngestOutcome, ReadOptions};
 pub use tracelake_trace as tree;
+pub use tracelake_traceql as traceql;
 pub use verify::{Finding, VerifyReport, verify};
 
 /// An open store. Cheap to clone; open until [`Tracelake::shutdown`].
@@ -163,6 +166,22 @@ impl Tracelake {
         ids: Vec<TraceId>,
     ) -> impl Stream<Item = (TraceId, Option<Trace>)> + Send + 'static {
         self.engine.traces(tenant, ids).map(|(id, spans)| (id, spans.map(Trace::new)))
+    }
+
+    /// A page of the traces with spans that satisfy a condition. The next one begins at its
+    /// [`next`](search::SearchEnd::next), which is to be [checked](search::Cursor::check) first if it comes from
+    /// outside.
+    pub async fn search(&self, tenant: &TenantId, query: search::SearchQuery) -> search::SearchPage {
+        self.engine.search(tenant, query).await
+    }
+
+    /// The same, trace by trace as they are found. Dropping the stream stops the work.
+    pub fn search_events(
+        &self,
+        tenant: &TenantId,
+        query: search::SearchQuery,
+    ) -> impl Stream<Item = search::SearchEvent> + Send + 'static {
+        self.engine.search_events(tenant, query)
     }
 
     /// Forgets a trace that was kept in memory; whether it was.

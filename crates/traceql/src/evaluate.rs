@@ -9,7 +9,7 @@ use tracelake_model::{KeyValue, SpanView, Value, ValueRef};
 
 use crate::field::{AttributeScope, Field, Intrinsic};
 use crate::number::Number;
-use crate::predicate::{Arithmetic, Comparison, Literal, Operand, Predicate};
+use crate::predicate::{Arithmetic, Comparison, Literal, Operand, Predicate, TracePredicate};
 
 /// What conditions ask of a span's trace: the whole trace as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +32,57 @@ enum Cell<'a> {
     Kind(i32),
     /// Bytes, a map, a key without a value: it is there, and equals nothing.
     Other,
+}
+
+impl TracePredicate {
+    /// Which of these spans of a trace match, by their places, ascending; none if the trace does not satisfy it. A
+    /// trace can satisfy it without a span that matches, where something must not be.
+    pub fn matching(&self, spans: &[SpanView<'_>], trace: &TraceFacts<'_>) -> Option<Vec<usize>> {
+        match self {
+            Self::AnySpan(predicate) => {
+                let matches = |(at, span)| predicate.matches(span, trace).then_some(at);
+                let found: Vec<usize> = spans.iter().enumerate().filter_map(matches).collect();
+                (!found.is_empty()).then_some(found)
+            }
+            Self::And(all) => {
+                let found: Option<Vec<_>> = all.iter().map(|one| one.matching(spans, trace)).collect();
+                found.map(union)
+            }
+            Self::Or(any) => {
+                let found: Vec<_> = any.iter().filter_map(|one| one.matching(spans, trace)).collect();
+                (!found.is_empty()).then(|| union(found))
+            }
+            Self::Not(of) => of.matching(spans, trace).is_none().then(Vec::new),
+        }
+    }
+}
+
+fn union(lists: Vec<Vec<usize>>) -> Vec<usize> {
+    let mut all = lists.concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+impl Field {
+    /// The value of an attribute of a span, of its resource or of its scope; the first if the key occurs more than
+    /// once.
+    pub fn attribute_of<'a>(&self, span: &SpanView<'a>) -> Option<ValueRef<'a>> {
+        let Self::Attribute { scope, key } = self else { return None };
+        let of_span = || span.attributes().find(|(other, _)| **other == **key).map(|(_, value)| value);
+        let in_list = |list: &'a [KeyValue]| {
+            list.iter().find(|attribute| attribute.key == *key).map(|attribute| attribute.value.as_ref())
+        };
+        let of_resource = || in_list(&span.resource().attributes);
+        let of_scope = || in_list(&span.scope().attributes);
+        match scope {
+            AttributeScope::Any => of_span().or_else(of_resource).or_else(of_scope),
+            AttributeScope::Span => of_span(),
+            AttributeScope::Resource => of_resource(),
+            AttributeScope::Instrumentation => of_scope(),
+            AttributeScope::Event | AttributeScope::Link => None,
+        }
+    }
 }
 
 impl Predicate {

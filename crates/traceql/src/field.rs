@@ -197,7 +197,15 @@ impl Field {
     }
 
     /// Whether it is of an event.
-    pub(crate) fn is_of_event(&self) -> bool {
+    pub(crate) fn is_of_trace(&self) -> bool {
+        matches!(
+            self,
+            Self::Intrinsic(Intrinsic::RootName | Intrinsic::RootService | Intrinsic::TraceDuration)
+        )
+    }
+
+    /// Whether it is of one of a span's events.
+    pub fn is_of_event(&self) -> bool {
         matches!(
             self,
             Self::Attribute { scope: AttributeScope::Event, .. }
@@ -206,7 +214,7 @@ impl Field {
     }
 
     /// Whether it is of a link.
-    pub(crate) fn is_of_link(&self) -> bool {
+    pub fn is_of_link(&self) -> bool {
         matches!(
             self,
             Self::Attribute { scope: AttributeScope::Link, .. }

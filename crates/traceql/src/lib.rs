@@ -4,6 +4,7 @@
 //! It knows no store and no index. What of TraceQL it does not have is refused by its name, never ignored;
 //! what is malformed is refused with its place. docs/search.md says what conditions mean.
 
+mod bounds;
 mod error;
 mod evaluate;
 mod field;

@@ -99,7 +99,7 @@ impl Parser<'_> {
             }
             let (next, next_height) = self.spanset()?;
             let gets_longer = match &found {
-                TracePredicate::AnySpan(_) => false,
+                TracePredicate::AnySpan(_) | TracePredicate::Not(_) => false,
                 TracePredicate::And(_) => is_and,
                 TracePredicate::Or(_) => !is_and,
             };

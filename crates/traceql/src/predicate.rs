@@ -18,6 +18,8 @@ pub enum TracePredicate {
     And(Vec<TracePredicate>),
     /// One of them holds.
     Or(Vec<TracePredicate>),
+    /// It does not hold. TraceQL has no such thing; [`anywhere`](Self::anywhere) makes it.
+    Not(Box<TracePredicate>),
 }
 
 /// What is asked of one span.
@@ -444,6 +446,26 @@ impl Operand {
 }
 
 impl TracePredicate {
+    /// Of conditions on one span the same of any: each comparison may be satisfied by another span of the trace.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        match self {
+            Self::AnySpan(predicate) => lifted(predicate),
+            Self::And(all) => Self::And(all.into_iter().map(Self::anywhere).collect()),
+            Self::Or(any) => Self::Or(any.into_iter().map(Self::anywhere).collect()),
+            Self::Not(of) => Self::Not(Box::new(of.anywhere())),
+        }
+    }
+
+    /// Calls for every field that it asks of, as often as it does.
+    pub fn fields(&self, visit: &mut impl FnMut(&Field)) {
+        match self {
+            Self::AnySpan(predicate) => predicate.fields(visit),
+            Self::And(all) | Self::Or(all) => all.iter().for_each(|one| one.fields(visit)),
+            Self::Not(of) => of.fields(visit),
+        }
+    }
+
     pub(crate) fn and(self, other: Self) -> Self {
         match self {
             Self::And(mut all) => {
@@ -462,5 +484,14 @@ impl TracePredicate {
             }
             one => Self::Or(vec![one, other]),
         }
+    }
+}
+
+fn lifted(predicate: Predicate) -> TracePredicate {
+    match predicate {
+        Predicate::And(all) => TracePredicate::And(all.into_iter().map(lifted).collect()),
+        Predicate::Or(any) => TracePredicate::Or(any.into_iter().map(lifted).collect()),
+        Predicate::Not(of) => TracePredicate::Not(Box::new(lifted(*of))),
+        leaf => TracePredicate::AnySpan(leaf),
     }
 }

@@ -151,6 +151,7 @@ impl Display for TracePredicate {
             Self::AnySpan(predicate) => write!(f, "{{ {predicate} }}"),
             Self::And(all) => joined(all, "&&", "{ }", f, grouped),
             Self::Or(all) => joined(all, "||", "{ false }", f, grouped),
+            Self::Not(of) => write!(f, "!({of})"),
         }
     }
 }

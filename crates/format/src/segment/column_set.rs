@@ -29,6 +29,12 @@ impl ColumnSet {
         column >= COLUMNS_MAX || self.0 >> column & 1 == 1
     }
 
+    /// The columns of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub(super) fn insert(&mut self, column: usize) {
         if column < COLUMNS_MAX {
             self.0 |= 1 << column;

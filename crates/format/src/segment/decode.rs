@@ -46,6 +46,7 @@ pub struct Decoding<S> {
     heap_bytes_max: usize,
     /// Whether fewer rows will do than those of the plan.
     may_be_cut: bool,
+    has_generations: bool,
     work: Work,
 }
 
@@ -149,6 +150,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             rows,
             heap_bytes_max: BATCH_BYTES_MAX,
             may_be_cut: false,
+            has_generations: plan.has_generations,
             work,
         })
     }
@@ -199,6 +201,14 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
     /// [`FormatError::Damaged`] if a checksum differs; [`FormatError::Parquet`] if bytes are missing, or what was
     /// verified cannot be decoded; [`FormatError::TooLarge`] if not all rows can be held at once, and fewer would not do.
     pub fn finish(&self) -> Result<SpanBatch, FormatError> {
+        self.finish_with_generations().map(|(batch, _)| batch)
+    }
+
+    /// The same with the generation of each span, where [the projection](super::Projection::with_generations) has it.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn finish_with_generations(&self) -> Result<(SpanBatch, Vec<u64>), FormatError> {
         let mut unpacker = Unpacker::new(&self.segment.borrow().attribute_columns, self.cache.clone());
         match &self.work {
             Work::OneSlab(slab) => {
@@ -214,7 +224,11 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             }
         }
         let is_cut = self.is_full(&unpacker);
-        let batch = unpacker.finish();
+        let (batch, generations) = unpacker.finish();
+        if self.has_generations && generations.len() != batch.len() {
+            let detail = format!("{} rows have {} generations", batch.len(), generations.len());
+            return Err(FormatError::damaged(WHAT, detail));
+        }
         if batch.len() as u64 != self.rows && is_cut && !self.may_be_cut {
             let (size, max) = (self.rows, batch.len() as u64);
             return Err(FormatError::TooLarge { what: "rows decoded at once", size, max });
@@ -223,7 +237,7 @@ impl<S: Borrow<OpenSegment>> Decoding<S> {
             let detail = format!("{} rows were decoded instead of {}", batch.len(), self.rows);
             return Err(FormatError::damaged(WHAT, detail));
         }
-        Ok(batch)
+        Ok((batch, generations))
     }
 
     /// An empty batch has a size, too.

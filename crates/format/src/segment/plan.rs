@@ -7,14 +7,15 @@ use std::sync::Arc;
 use super::column_set::ColumnSet;
 use super::open::{OpenSegment, RowGroup, UniformRows};
 use super::pages::{CachedPage, PagePlace, ReadCache};
+use super::projection::Projection;
 use super::schema;
 
 /// Rows with fewer than this between them are read as one run. Passing over rows costs little, and what a row takes
 /// is paid for each that nobody asked for: with 256, a batch of 1,000 traces took 2 to 8 % more CPU.
 const GAP_ROWS_MAX: u64 = 16;
 
-/// Columns that spans are not made of: known otherwise, or derived.
-const NOT_READ: [&str; 3] = [schema::TENANT, schema::GENERATION, schema::SERVICE_NAME];
+/// Columns that spans are not made of, known otherwise or derived, beside the generation.
+const NOT_READ: [&str; 2] = [schema::TENANT, schema::SERVICE_NAME];
 
 /// How rows will be read: from which bytes, and with which pages of a cache.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct RowsPlan {
     pub(super) cache: Option<Arc<dyn ReadCache>>,
     pages: Counted,
     dictionaries: Counted,
+    pub(super) has_generations: bool,
 }
 
 /// Pages that are read, and those of them that the cache has.
@@ -124,6 +126,28 @@ impl OpenSegment {
         filled: ColumnSet,
         cache: Option<&Arc<dyn ReadCache>>,
     ) -> RowsPlan {
+        self.plan(rows, filled, false, cache)
+    }
+
+    /// The same of what is wanted of them.
+    pub fn plan_projected(
+        &self,
+        rows: &[Range<u64>],
+        filled: ColumnSet,
+        projection: &Projection,
+        cache: Option<&Arc<dyn ReadCache>>,
+    ) -> RowsPlan {
+        let columns = filled.and(self.columns_of(projection));
+        self.plan(rows, columns, projection.has_generations(), cache)
+    }
+
+    fn plan(
+        &self,
+        rows: &[Range<u64>],
+        filled: ColumnSet,
+        has_generations: bool,
+        cache: Option<&Arc<dyn ReadCache>>,
+    ) -> RowsPlan {
         let mut runs: Vec<Range<u64>> = Vec::with_capacity(rows.len());
         for range in rows {
             let range = range.start..range.end.min(self.meta.rows);
@@ -145,7 +169,7 @@ impl OpenSegment {
                 continue;
             }
             let mut columns = Vec::new();
-            for column in self.columns_to_read(group, &hull(&runs), filled) {
+            for column in self.columns_to_read(group, &hull(&runs), filled, has_generations) {
                 let mut leaves = Vec::new();
                 for leaf in self.leaves.get(column).cloned().into_iter().flatten() {
                     let places = group.layout.pages(leaf);
@@ -170,7 +194,15 @@ impl OpenSegment {
             columns.sort_by_cached_key(|column| Reverse(column.bytes()));
             parts.push(PlannedPart { group: index, runs, columns });
         }
-        RowsPlan { runs, ranges: merged(ranges), parts, cache: cache.cloned(), pages, dictionaries }
+        RowsPlan {
+            runs,
+            ranges: merged(ranges),
+            parts,
+            cache: cache.cloned(),
+            pages,
+            dictionaries,
+            has_generations,
+        }
     }
 
     /// The first of these rows, as many as are in so many row groups.
@@ -187,10 +219,19 @@ impl OpenSegment {
     }
 
     /// The columns that have to be read for rows of a row group.
-    fn columns_to_read(&self, group: &RowGroup, rows: &Range<u64>, filled: ColumnSet) -> Vec<usize> {
+    fn columns_to_read(
+        &self,
+        group: &RowGroup,
+        rows: &Range<u64>,
+        filled: ColumnSet,
+        has_generations: bool,
+    ) -> Vec<usize> {
         let fields = self.schema.fields().iter().enumerate();
         fields
             .filter(|(column, field)| {
+                if field.name() == schema::GENERATION {
+                    return has_generations;
+                }
                 // One that must have values is read, whatever the directory says.
                 (filled.contains(*column) || !field.is_nullable())
                     && !NOT_READ.contains(&field.name().as_str())

@@ -1,6 +1,6 @@
 //! The order of rows in a segment, and what is shared by the rows of a batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tracelake_model::hash::trace_hash;
@@ -202,11 +202,17 @@ impl Shared {
     }
 }
 
-/// The tenants of a generation with their batches, by name.
-pub(super) fn by_name<'a>(tenants: &[(TenantId, Vec<&'a SpanBatch>)]) -> Vec<(TenantId, Vec<&'a SpanBatch>)> {
-    let mut merged: std::collections::BTreeMap<TenantId, Vec<&'a SpanBatch>> = Default::default();
+/// A tenant's batches, each with its generation.
+pub(super) type TenantBatches<'a> = (TenantId, Vec<(&'a SpanBatch, u64)>);
+
+/// Tenants with their batches, by name.
+pub(super) fn by_name<'a>(tenants: &[TenantBatches<'a>]) -> Vec<TenantBatches<'a>> {
+    let mut merged: BTreeMap<TenantId, Vec<(&'a SpanBatch, u64)>> = BTreeMap::new();
     for (tenant, batches) in tenants {
-        merged.entry(tenant.clone()).or_default().extend(batches.iter().filter(|batch| !batch.is_empty()));
+        merged
+            .entry(tenant.clone())
+            .or_default()
+            .extend(batches.iter().filter(|(batch, _)| !batch.is_empty()));
     }
     merged.into_iter().filter(|(_, batches)| !batches.is_empty()).collect()
 }

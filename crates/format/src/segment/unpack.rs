@@ -28,6 +28,8 @@ pub(super) struct Unpacker<'s> {
     resources: HashMap<String, u32>,
     scopes: HashMap<String, u32>,
     cache: Option<Arc<dyn ReadCache>>,
+    /// Of each row, where they are read.
+    generations: Vec<u64>,
 }
 
 impl<'s> Unpacker<'s> {
@@ -38,6 +40,7 @@ impl<'s> Unpacker<'s> {
             builder: SpanBatchBuilder::new(),
             resources: HashMap::new(),
             scopes: HashMap::new(),
+            generations: Vec::new(),
         }
     }
 
@@ -50,8 +53,9 @@ impl<'s> Unpacker<'s> {
         self.builder.is_empty()
     }
 
-    pub(super) fn finish(mut self) -> SpanBatch {
-        self.builder.finish()
+    /// The spans, and their generations where they were read.
+    pub(super) fn finish(mut self) -> (SpanBatch, Vec<u64>) {
+        (self.builder.finish(), self.generations)
     }
 
     /// Adds the batch's rows; `constants` are the numbers of columns that are not in it.
@@ -60,6 +64,9 @@ impl<'s> Unpacker<'s> {
         let attributes = self.attribute_cells(batch)?;
         let mut resources = Places::of(batch, schema::RESOURCE)?;
         let mut scopes = Places::of(batch, schema::SCOPE)?;
+        if let Some(generations) = optional::<PrimitiveArray<UInt64Type>>(batch, schema::GENERATION)? {
+            self.generations.extend_from_slice(generations.values());
+        }
         for row in 0..batch.num_rows() {
             for (key, cells) in &attributes {
                 push_cell(&mut self.builder, *key, cells, row);

@@ -31,10 +31,8 @@ use crate::FormatError;
 pub struct SegmentInput<'a> {
     /// Names the file.
     pub segment_id: Ulid,
-    /// The generation that all rows belong to.
-    pub generation: u64,
-    /// Each tenant's batches, in any order; empty ones are left out.
-    pub tenants: Vec<(TenantId, Vec<&'a SpanBatch>)>,
+    /// Each tenant's batches with the generation of their rows, in any order; empty ones are left out.
+    pub tenants: Vec<(TenantId, Vec<(&'a SpanBatch, u64)>)>,
 }
 
 /// How a segment is written. The default is what docs/formats/segment.md gives; other values make
@@ -85,7 +83,8 @@ pub fn write_segment(
     options: &SegmentWriterOptions,
 ) -> Result<WrittenSegment, FormatError> {
     let tenants = by_name(&input.tenants);
-    let batches: Vec<&SpanBatch> = tenants.iter().flat_map(|(_, batches)| batches).copied().collect();
+    let (batches, generations): (Vec<&SpanBatch>, Vec<u64>) =
+        tenants.iter().flat_map(|(_, batches)| batches).copied().unzip();
     let counts = AttributeCounts::of(batches.iter().copied());
     let present = columns.of_segment(&counts, &BTreeSet::new());
     let mut shared = Shared::new(&present);
@@ -93,9 +92,10 @@ pub fn write_segment(
 
     let mut rows_of_tenants = Vec::with_capacity(tenants.len());
     let mut first_batch = 0;
-    for (_, batches) in &tenants {
-        rows_of_tenants.push(sorted(batches, first_batch)?);
-        first_batch += batches.len();
+    for (_, of_tenant) in &tenants {
+        let of_tenant = batches.get(first_batch..first_batch + of_tenant.len()).unwrap_or_default();
+        rows_of_tenants.push(sorted(of_tenant, first_batch)?);
+        first_batch += of_tenant.len();
     }
     // From the middle: rows that are neighbours, as those of a row group are.
     let total: usize = rows_of_tenants.iter().map(Vec::len).sum();
@@ -106,7 +106,7 @@ pub fn write_segment(
     let plan = SegmentPlan { columns: present, shapes };
     let mut writer = SegmentWriter::with_shared(input.segment_id, 0, &plan, shared, options)?;
     for ((tenant, _), rows) in tenants.iter().zip(&rows_of_tenants) {
-        writer.push_spans(tenant, input.generation, rows, &batches, &tables)?;
+        writer.push_spans(tenant, &generations, rows, &batches, &tables)?;
     }
     writer.finish()
 }
@@ -234,7 +234,7 @@ impl SegmentWriter {
     fn push_spans(
         &mut self,
         tenant: &TenantId,
-        generation: u64,
+        generations: &[u64],
         rows: &[RowRef],
         batches: &[&SpanBatch],
         tables: &[Arc<BatchTables>],
@@ -249,6 +249,7 @@ impl SegmentWriter {
                 bring_near(&near);
             }
             let (Some(span), Some(tables)) = (row.span(batches), tables.get(row.source())) else { continue };
+            let generation = generations.get(row.source()).copied().unwrap_or_default();
             let facts = RowFacts::of_span(ordinal, generation, row.hash(), &span, tables);
             self.begin_row(&mut gather, &facts, || span.name())?;
             gather.push(&facts, span, tables)?;

@@ -53,6 +53,15 @@ pub struct FrameMeta {
     pub start_unix_nano_max: u64,
 }
 
+/// What a frame says about its group: the frames that were made durable together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameGroup {
+    /// The file's length that was durable when this frame was written: where its group begins.
+    pub durable_bytes: u64,
+    /// Whether a generation ended right before this group, and before the group before it.
+    pub cuts: [bool; 2],
+}
+
 /// A frame's header, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -64,8 +73,8 @@ pub struct FrameHeader {
     pub stored_bytes: u32,
     /// Bytes of the payload decoded.
     pub decoded_bytes: u32,
-    /// The file's length that was durable when this frame was written: where its group begins.
-    pub durable_bytes: u64,
+    /// What it says about its group.
+    pub group: FrameGroup,
     payload_crc: u32,
 }
 
@@ -81,6 +90,8 @@ impl FrameHeader {
 pub struct Frame {
     /// What it says about the payload.
     pub meta: FrameMeta,
+    /// What it says about its group.
+    pub group: FrameGroup,
     /// Where in the file it begins.
     pub offset: u64,
     /// The payload, decoded.
@@ -147,7 +158,7 @@ pub fn compress<'a>(
 pub fn encode_frame_header(
     seal: FileSeal,
     offset: u64,
-    durable_bytes: u64,
+    group: FrameGroup,
     meta: &FrameMeta,
     payload: StoredPayload<'_>,
 ) -> Result<[u8; FRAME_HEADER_BYTES], FormatError> {
@@ -185,7 +196,9 @@ pub fn encode_frame_header(
     put(56, &meta.span_count.to_le_bytes());
     put(60, &seal.checksum(offset, payload.stored).to_le_bytes());
     put(TENANT_AT, tenant);
-    put(128, &durable_bytes.to_le_bytes());
+    put(128, &group.durable_bytes.to_le_bytes());
+    let [before_this, before_last] = group.cuts.map(u8::from);
+    put(136, &[before_this | before_last << 1]);
     let crc = seal.checksum(offset, &bytes[..CRC_AT]);
     bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     Ok(bytes)
@@ -199,11 +212,11 @@ pub fn encode_frame(
     out: &mut Vec<u8>,
     seal: FileSeal,
     offset: u64,
-    durable_bytes: u64,
+    group: FrameGroup,
     meta: &FrameMeta,
     payload: StoredPayload<'_>,
 ) -> Result<(), FormatError> {
-    let header = encode_frame_header(seal, offset, durable_bytes, meta, payload)?;
+    let header = encode_frame_header(seal, offset, group, meta, payload)?;
     out.extend_from_slice(&header);
     out.extend_from_slice(payload.stored);
     Ok(())
@@ -268,7 +281,10 @@ pub(super) fn decode_frame_header(
         compression,
         stored_bytes,
         decoded_bytes,
-        durable_bytes: u64_at(128)?,
+        group: FrameGroup {
+            durable_bytes: u64_at(128)?,
+            cuts: [1, 2].map(|bit| bytes.get(136).is_some_and(|cuts| cuts & bit != 0)),
+        },
         payload_crc: u32_at(60)?,
     })
 }

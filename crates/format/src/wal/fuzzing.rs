@@ -5,8 +5,8 @@ use bytes::Bytes;
 use ulid::Ulid;
 
 use super::{
-    Compression, FILE_HEADER_BYTES, FileEnd, FileHeader, FileRole, FileSeal, Frame, FrameKind, FrameMeta,
-    FrameReader, Step, compress, decode_file_header, decode_requests, encode_frame,
+    Compression, FILE_HEADER_BYTES, FileEnd, FileHeader, FileRole, FileSeal, Frame, FrameGroup, FrameKind,
+    FrameMeta, FrameReader, Step, compress, decode_file_header, decode_requests, encode_frame,
 };
 
 const HEADER: FileHeader =
@@ -53,7 +53,16 @@ fn damage_one_of_two(data: &[u8]) {
             start_unix_nano_max: 1,
         };
         let offset = (FILE_HEADER_BYTES + file.len()) as u64;
-        if encode_frame(&mut file, seal, offset, offset, &meta, payload).is_err() {
+        if encode_frame(
+            &mut file,
+            seal,
+            offset,
+            FrameGroup { durable_bytes: offset, cuts: [false; 2] },
+            &meta,
+            payload,
+        )
+        .is_err()
+        {
             return;
         }
         ends.push(file.len());

@@ -151,7 +151,7 @@ impl FrameReader {
             if self.buffer.len() < frame_bytes && !self.ended {
                 return Step::NeedsMore;
             }
-            self.durable_bytes = self.durable_bytes.max(header.durable_bytes);
+            self.durable_bytes = self.durable_bytes.max(header.group.durable_bytes);
             let at = self.offset;
             if self.buffer.len() < frame_bytes {
                 let end = at + self.buffer.len() as u64;
@@ -165,7 +165,12 @@ impl FrameReader {
             match frame::decode_payload(self.seal, at, &header, stored) {
                 Ok(payload) => {
                     self.whole_at = Some(at);
-                    return Step::Frame(Frame { meta: header.meta, offset: at, payload });
+                    return Step::Frame(Frame {
+                        meta: header.meta,
+                        group: header.group,
+                        offset: at,
+                        payload,
+                    });
                 }
                 Err(what) => self.record(at, self.offset, what, Some(header)),
             }

@@ -27,6 +27,10 @@ fn meta(number: u64) -> FrameMeta {
     }
 }
 
+fn group(durable_bytes: u64) -> FrameGroup {
+    FrameGroup { durable_bytes, cuts: [durable_bytes.is_multiple_of(2), durable_bytes.is_multiple_of(3)] }
+}
+
 fn payload(number: u64) -> Bytes {
     Bytes::from(format!("payload of {number}: {}", "spans ".repeat(number as usize)))
 }
@@ -43,7 +47,7 @@ fn file(groups: &[usize], compression: Compression) -> (Vec<u8>, Vec<u64>) {
             let (offset, number) = (bytes.len() as u64, offsets.len() as u64);
             let payload = payload(number);
             let stored = compress(&payload, compression, &mut buffer);
-            encode_frame(&mut bytes, seal, offset, durable, &meta(number), stored)
+            encode_frame(&mut bytes, seal, offset, group(durable), &meta(number), stored)
                 .expect("the payload is small");
             offsets.push(offset);
         }
@@ -233,9 +237,9 @@ fn a_frame_within_a_payload_is_not_a_frame() {
     let mut inner = Vec::new();
     // The worst case: the sender knows the salt and the place.
     let inner_at = outer + FRAME_HEADER_BYTES as u64;
-    encode_frame(&mut inner, seal, inner_at, outer, &meta(9), StoredPayload::plain(b"forged"))
+    encode_frame(&mut inner, seal, inner_at, group(outer), &meta(9), StoredPayload::plain(b"forged"))
         .expect("it is small");
-    encode_frame(&mut bytes, seal, outer, outer, &meta(1), StoredPayload::plain(&inner))
+    encode_frame(&mut bytes, seal, outer, group(outer), &meta(1), StoredPayload::plain(&inner))
         .expect("it is small");
     *bytes.last_mut().expect("there are bytes") ^= 1;
     let (frames, end) = walk(&bytes, 64, FileRole::Newest);
@@ -250,7 +254,7 @@ fn a_file_full_of_damage_is_reported_in_bounded_space() {
     for number in 0..5_000 {
         let offset = bytes.len() as u64;
         let plain = StoredPayload::plain(b"x");
-        encode_frame(&mut bytes, seal, offset, offset, &meta(number), plain).expect("it is small");
+        encode_frame(&mut bytes, seal, offset, group(offset), &meta(number), plain).expect("it is small");
         *bytes.last_mut().expect("there are bytes") ^= 1;
     }
     let (frames, end) = walk(&bytes, 4096, FileRole::Sealed { bytes: None });
@@ -273,7 +277,7 @@ fn a_payload_over_the_limit_is_refused() {
     let seal = FileSeal::new(&HEADER);
     let payload =
         StoredPayload { compression: Compression::Lz4, decoded_bytes: (256 << 20) + 1, stored: b"" };
-    let refused = encode_frame_header(seal, 0, 0, &meta(1), payload);
+    let refused = encode_frame_header(seal, 0, group(0), &meta(1), payload);
     assert!(matches!(refused, Err(FormatError::TooLarge { .. })));
 }
 

@@ -75,7 +75,7 @@ fn otlp_in_json() {
 #[test]
 fn a_wal_file() {
     use tracelake_format::wal::{
-        Compression, FILE_HEADER_BYTES, FileHeader, FileSeal, FrameKind, FrameMeta, compress,
+        Compression, FILE_HEADER_BYTES, FileHeader, FileSeal, FrameGroup, FrameKind, FrameMeta, compress,
         encode_file_header, encode_frame, encode_requests,
     };
     let header = FileHeader { sequence: 1, salt: 2, created_unix_nano: 3, previous_bytes: 0, wal: Ulid(4) };
@@ -98,8 +98,15 @@ fn a_wal_file() {
         let offset = (FILE_HEADER_BYTES + frames.len()) as u64;
         let mut buffer = Vec::new();
         let stored = compress(&payload, Compression::None, &mut buffer);
-        encode_frame(&mut frames, FileSeal::new(&header), offset, offset, &meta, stored)
-            .expect("a valid frame");
+        encode_frame(
+            &mut frames,
+            FileSeal::new(&header),
+            offset,
+            FrameGroup { durable_bytes: offset, cuts: [false; 2] },
+            &meta,
+            stored,
+        )
+        .expect("a valid frame");
     }
     let file = [encode_file_header(&header).as_slice(), &frames].concat();
     let inputs = [encode_file_header(&header).to_vec(), file, frames, payload, Vec::new()];

@@ -45,8 +45,12 @@ type Part = (TenantId, Vec<SpanBatch>);
 fn write(parts: &[&Part], generation: u64, columns: &AttributeColumns) -> WrittenSegment {
     let input = SegmentInput {
         segment_id: Ulid::from_parts(1, u128::from(generation)),
-        generation,
-        tenants: parts.iter().map(|(tenant, batches)| (tenant.clone(), batches.iter().collect())).collect(),
+        tenants: parts
+            .iter()
+            .map(|(tenant, batches)| {
+                (tenant.clone(), batches.iter().map(|batch| (batch, generation)).collect())
+            })
+            .collect(),
     };
     write_segment(&input, columns, &small()).expect("valid spans")
 }

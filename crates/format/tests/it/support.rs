@@ -33,8 +33,10 @@ pub(crate) fn write(
 ) -> WrittenSegment {
     let input = SegmentInput {
         segment_id: Ulid::from_parts(1, 2),
-        generation: 7,
-        tenants: tenants.iter().map(|(tenant, batches)| (tenant.clone(), batches.iter().collect())).collect(),
+        tenants: tenants
+            .iter()
+            .map(|(tenant, batches)| (tenant.clone(), batches.iter().map(|batch| (batch, 7)).collect()))
+            .collect(),
     };
     write_segment(&input, columns, options).expect("valid spans")
 }

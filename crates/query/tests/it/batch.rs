@@ -153,13 +153,13 @@ fn large(number: u64, bytes: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_that_are_too_large_together_are_read_one_by_one_and_whole() {
     let world = World::new(1, EngineOptions::default()).await;
-    for tens in 0..12 {
+    for tens in 0..16 {
         let texts: Vec<String> = (0..10).map(|one| large(tens * 10 + one, 1 << 20)).collect();
         let spans: Vec<_> = texts.iter().zip(tens * 10..).map(|(text, at)| (at, at, &**text)).collect();
         world.ingest(&spans).await;
     }
     world.flush().await;
-    let ids = (0..120).map(trace_id).collect();
+    let ids = (0..160).map(trace_id).collect();
     let mut answers = Box::pin(world.engine.traces(&world.tenant, ids));
     let mut found = BTreeSet::new();
     while let Some((id, spans)) = answers.next().await {
@@ -168,10 +168,10 @@ async fn traces_that_are_too_large_together_are_read_one_by_one_and_whole() {
         assert!(spans.spans().all(|span| span.trace_id() == id));
         found.insert(id);
     }
-    assert_eq!(found.len(), 120);
+    assert_eq!(found.len(), 160);
     // All of them up to the limit, and then each once.
     let decoded = rows_decoded(&world);
-    assert!(decoded > 120, "{decoded} rows were decoded: they were not too large together");
+    assert!(decoded > 160, "{decoded} rows were decoded: they were not too large together");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod batch;
 mod engine;
 mod oracle;
+mod search;
 mod support;
 
 use std::path::PathBuf;

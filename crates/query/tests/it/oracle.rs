@@ -17,7 +17,7 @@ const STEPS: usize = 400;
 const SMALL_CACHE_BYTES: u64 = 20_000;
 
 /// From `TRACELAKE_TEST_SEED`, else a new one; printed either way.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("TRACELAKE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(rand::random);
     println!("TRACELAKE_TEST_SEED={seed}");

@@ -28,25 +28,37 @@ pub(crate) fn request(spans: &[(u64, u64, &str)]) -> Bytes {
     format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.join(",")).into()
 }
 
+async fn open(faults: &Arc<FaultStore>, files: &SimFiles, seed: u64) -> Store {
+    let options = StoreOptions {
+        files: Arc::new(files.clone()),
+        ..StoreOptions::new(Arc::clone(faults) as _, PathBuf::from("/wal"), seed)
+    };
+    Store::open(options).await.expect("it opens")
+}
+
 pub(crate) struct World {
     pub(crate) faults: Arc<FaultStore>,
     pub(crate) store: Store,
     pub(crate) engine: TraceQueryEngine,
     pub(crate) tenant: TenantId,
-    _files: SimFiles,
+    files: SimFiles,
+    options: EngineOptions,
 }
 
 impl World {
     pub(crate) async fn new(seed: u64, options: EngineOptions) -> Self {
         let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (faults, files) = (Arc::new(FaultStore::calm(objects)), SimFiles::new(seed));
-        let store_options = StoreOptions {
-            files: Arc::new(files.clone()),
-            ..StoreOptions::new(Arc::clone(&faults) as _, PathBuf::from("/wal"), seed)
-        };
-        let store = Store::open(store_options).await.expect("it opens");
-        let engine = TraceQueryEngine::new(store.clone(), options);
-        Self { faults, store, engine, tenant: TenantId::default(), _files: files }
+        let store = open(&faults, &files, seed).await;
+        let engine = TraceQueryEngine::new(store.clone(), options.clone());
+        Self { faults, store, engine, tenant: TenantId::default(), files, options }
+    }
+
+    /// As after `kill -9`.
+    pub(crate) async fn restart(&mut self, seed: u64) {
+        self.files.kill();
+        self.store = open(&self.faults, &self.files, seed).await;
+        self.engine = TraceQueryEngine::new(self.store.clone(), self.options.clone());
     }
 
     pub(crate) async fn ingest(&self, spans: &[(u64, u64, &str)]) {

@@ -24,7 +24,7 @@ use crate::manifest_log::ManifestLog;
 use crate::memtable::Memtable;
 use crate::put::put_new;
 use crate::segments::{Segments, segment_path};
-use crate::snapshot::{Current, Snapshot};
+use crate::snapshot::{Current, Snapshot, first_generation};
 use crate::wal::remove_covered;
 
 /// How often the flusher looks at the age of the memtable.
@@ -267,13 +267,13 @@ impl Flusher {
         segment_id: Ulid,
     ) -> Result<Commit, StoreError> {
         let (wal, wal_covered) = (memtable.wal(), memtable.generation());
-        // Those of the store grow, whichever log they come from.
-        let generation = wal_covered.max(manifest.generation.saturating_add(1));
+        let first = first_generation(memtable, manifest.generation);
+        let generation = first + u64::from(memtable.later_generations());
         let flushed = Flushed { generation, wal, wal_covered };
         let mut commit = Commit { flushed: Some(flushed), ..Commit::default() };
         if memtable.size().spans > 0 {
             self.reach(CrashPoint::SegmentEncode)?;
-            let (segment, columns_added) = self.encode(memtable, generation, segment_id).await?;
+            let (segment, columns_added) = self.encode(memtable, first, segment_id).await?;
             let path = segment_path(segment.meta.id);
             self.reach(CrashPoint::SegmentPut)?;
             self.put(&path, segment.bytes.clone()).await?;
@@ -289,7 +289,7 @@ impl Flusher {
     async fn encode(
         &self,
         memtable: &Arc<Memtable>,
-        generation: u64,
+        first_generation: u64,
         segment_id: Ulid,
     ) -> Result<(WrittenSegment, Vec<AttributeColumn>), StoreError> {
         let memtable = Arc::clone(memtable);
@@ -297,7 +297,7 @@ impl Flusher {
         let options = self.options.segment_writer.clone();
         let encode = move || {
             let tenants = memtable.batches();
-            let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|batch| &**batch);
+            let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|(batch, _)| &**batch);
             let known_len = known.columns.len();
             let mut columns = known;
             if memtable.size().spans >= COLUMN_SPANS_MIN {
@@ -305,10 +305,13 @@ impl Flusher {
             }
             let input = SegmentInput {
                 segment_id,
-                generation,
                 tenants: tenants
                     .iter()
-                    .map(|(tenant, batches)| (tenant.clone(), batches.iter().map(|batch| &**batch).collect()))
+                    .map(|(tenant, batches)| {
+                        let generation = |before: &u32| first_generation + u64::from(*before);
+                        let batches = batches.iter().map(|(batch, before)| (&**batch, generation(before)));
+                        (tenant.clone(), batches.collect())
+                    })
                     .collect(),
             };
             let segment = write_segment(&input, &columns, &options)

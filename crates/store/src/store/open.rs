@@ -82,6 +82,8 @@ fn replay(flusher: &Flusher, runtime: &Handle) -> Result<RecoveryReport, StoreEr
     let manifest = flusher.current.get().manifest;
     let mut decoder = Decoder::new();
     let mut memtable: Option<Arc<Memtable>> = None;
+    // Where the group begins that was read last, and its frames so far.
+    let (mut group, mut frames) = (None, 0);
     let mut visit = |file: &FileHeader, frame: Frame| {
         let (decoded, visited) = decode_frame(&mut decoder, &frame);
         let into = match &memtable {
@@ -93,6 +95,19 @@ fn replay(flusher: &Flusher, runtime: &Handle) -> Result<RecoveryReport, StoreEr
                 Arc::clone(memtable.insert(Arc::new(Memtable::new(file.wal, file.sequence))))
             }
         };
+        let begun = Some((file.sequence, frame.group.durable_bytes));
+        if group != begun {
+            // Frames are published one by one: as many groups of the memtable.
+            let [before_this, before_last] = frame.group.cuts;
+            if before_last && group.is_some_and(|(sequence, _)| sequence == file.sequence) {
+                into.cut_before(frames);
+            }
+            if before_this {
+                into.cut_before(0);
+            }
+            (group, frames) = (begun, 0);
+        }
+        frames += 1;
         let tenant = frame.meta.tenant.unwrap_or_default();
         into.publish(decoded.map(|batch| (tenant, Arc::new(batch), frame.meta.arrival_unix_nano)));
         Ok::<_, StoreError>(visited)

@@ -41,6 +41,10 @@ impl WalSink<Pending> for Sink {
         }
     }
 
+    fn last_cuts(&self) -> [bool; 2] {
+        self.current.active().last_cuts()
+    }
+
     fn rotated(&mut self, new_sequence: u64) -> io::Result<()> {
         self.current.freeze(Arc::new(Memtable::new(self.wal, new_sequence)));
         self.signals.frozen.notify_one();

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use tracelake_format::wal::{
-    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FileSeal, FrameMeta, StoredPayload,
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FileSeal, FrameGroup, FrameMeta, StoredPayload,
     encode_file_header, encode_frame_header,
 };
 
@@ -76,16 +76,18 @@ impl LogFile {
         self.bytes
     }
 
-    /// Writes frames, all or none, one behind the other.
+    /// Writes frames of one group, all or none, one behind the other. `cuts` are those of [`FrameGroup`].
     pub(super) fn write(
         &mut self,
         frames: &[(&FrameMeta, StoredPayload<'_>)],
+        cuts: [bool; 2],
     ) -> Result<Vec<FramePosition>, Failure> {
         let mut headers = Vec::with_capacity(frames.len());
         let mut positions = Vec::with_capacity(frames.len());
         let mut offset = self.bytes;
+        let group = FrameGroup { durable_bytes: self.durable_bytes, cuts };
         for (meta, payload) in frames {
-            let header = encode_frame_header(self.seal, offset, self.durable_bytes, meta, *payload)
+            let header = encode_frame_header(self.seal, offset, group, meta, *payload)
                 .map_err(|error| Failure::Refused(io::Error::other(error)))?;
             headers.push(header);
             let bytes = (FRAME_HEADER_BYTES + payload.stored.len()) as u64;

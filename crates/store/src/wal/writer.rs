@@ -79,7 +79,7 @@ fn create(
         start_unix_nano_min: 0,
         start_unix_nano_max: 0,
     };
-    file.write(&[(&meta, StoredPayload::plain(&encode_requests(&requests)))])?;
+    file.write(&[(&meta, StoredPayload::plain(&encode_requests(&requests)))], [false; 2])?;
     file.sync()?;
     Ok(file)
 }
@@ -178,7 +178,7 @@ impl<T: Send + 'static> Writer<T> {
             (&pending.meta, compress(&pending.payload, compression, buffer))
         };
         let frames: Vec<_> = group.iter().zip(&mut buffers).map(frame).collect();
-        self.file.write(&frames)
+        self.file.write(&frames, self.sink.last_cuts())
     }
 
     /// Answers a group that was not stored.

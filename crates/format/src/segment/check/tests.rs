@@ -36,8 +36,8 @@ fn a_directory_that_denies_a_column_is_found_out() {
     let batch = batch();
     let mut columns = AttributeColumns::default();
     columns.extend_from(&AttributeCounts::of([&batch]));
-    let tenants = vec![(TenantId::default(), vec![&batch])];
-    let input = SegmentInput { segment_id: ulid::Ulid::nil(), generation: 1, tenants };
+    let tenants = vec![(TenantId::default(), vec![(&batch, 1)])];
+    let input = SegmentInput { segment_id: ulid::Ulid::nil(), tenants };
     let written = write_segment(&input, &columns, &SegmentWriterOptions::default()).expect("valid spans");
     let tail = written.bytes.slice(OpenSegment::tail_range(&written.meta).start as usize..);
     let opened = OpenSegment::open(&written.meta, tail).expect("own bytes");

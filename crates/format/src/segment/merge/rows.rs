@@ -91,7 +91,7 @@ impl SegmentRows {
     pub fn spans(&self) -> Result<SpanBatch, FormatError> {
         let mut unpacker = Unpacker::new(self.whole.segment().attribute_columns(), None);
         unpacker.push(&self.batch, &[])?;
-        Ok(unpacker.finish())
+        Ok(unpacker.finish().0)
     }
 }
 

@@ -25,8 +25,7 @@ fn segment(rows: u64) -> WrittenSegment {
     let batch = builder.finish();
     let input = SegmentInput {
         segment_id: Ulid::from_parts(1, 2),
-        generation: 1,
-        tenants: vec![(TenantId::default(), vec![&batch])],
+        tenants: vec![(TenantId::default(), vec![(&batch, 1)])],
     };
     let options = SegmentWriterOptions {
         row_group_rows: GROUP_ROWS as usize,

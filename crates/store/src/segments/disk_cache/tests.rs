@@ -249,8 +249,7 @@ async fn wrong_bytes_that_the_bucket_gave_once_are_not_believed_for_good() {
     let tenant = TenantId::default();
     let input = SegmentInput {
         segment_id: Ulid::from_parts(1, 2),
-        generation: 1,
-        tenants: vec![(tenant.clone(), vec![&batch])],
+        tenants: vec![(tenant.clone(), vec![(&batch, 1)])],
     };
     let written = write_segment(&input, &AttributeColumns::default(), &SegmentWriterOptions::default());
     let written = written.expect("a valid span");

@@ -2,8 +2,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tracelake_format::wal::{
-    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FileSeal, FrameReader, Step, StoredPayload,
-    decode_file_header, encode_file_header, encode_frame,
+    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FileSeal, FrameGroup, FrameReader, Step,
+    StoredPayload, decode_file_header, encode_file_header, encode_frame,
 };
 use tracelake_model::ErrorKind;
 use tracelake_store::env::Files;
@@ -253,8 +253,15 @@ fn of_another_log(bytes: &[u8], sequence: u64) -> Vec<u8> {
     let mut out = encode_file_header(&other).to_vec();
     while let Step::Frame(frame) = reader.step() {
         let at = out.len() as u64;
-        encode_frame(&mut out, seal, at, at, &frame.meta, StoredPayload::plain(&frame.payload))
-            .expect("it is small");
+        encode_frame(
+            &mut out,
+            seal,
+            at,
+            FrameGroup { durable_bytes: at, cuts: [false; 2] },
+            &frame.meta,
+            StoredPayload::plain(&frame.payload),
+        )
+        .expect("it is small");
     }
     out
 }

@@ -1,0 +1,415 @@
+//! Searching: the traces with spans that satisfy a condition, in order, page by page.
+//!
+//! Two steps. Every source (a segment, the memtables) tells which of its traces are worth a look and how far in front
+//! they can stand; then traces are read in that order, only what the condition asks of, and decided by their
+//! spans. Reading stops when nothing that is unread can come before what was found. A search is as of one
+//! generation, whatever comes in meanwhile or is merged.
+
+mod candidates;
+mod cursor;
+mod hits;
+mod order;
+mod totals;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+use tracelake_model::{TenantId, TraceId};
+use tracelake_store::Store;
+use tracelake_store::format::segment::Projection;
+use tracelake_store::report::{ReadCounts, ReadReport};
+use tracelake_traceql::{Field, Intrinsic, TracePredicate};
+
+use self::candidates::{Candidate, Candidates, Sources};
+pub use self::cursor::{Cursor, CursorError};
+pub use self::hits::{MatchingSpan, TraceHit};
+pub use self::order::Order;
+use self::order::Rank;
+pub use self::totals::{Histogram, Totals};
+use crate::assemble::TraceLimits;
+use crate::batch::{BatchLimits, BatchView, batch};
+use crate::gap::Gap;
+
+/// What is searched for.
+#[derive(Debug, Clone)]
+pub struct SearchQuery {
+    /// Spans whose start is in the range, in nanoseconds since 1970.
+    pub starts: Range<u64>,
+    /// What they, or their trace, satisfy.
+    pub predicate: TracePredicate,
+    /// Which come first.
+    pub order: Order,
+    /// Traces of a page.
+    pub limit: usize,
+    /// Matching spans that are given of each trace; the others are counted.
+    pub spans_per_trace: usize,
+    /// Attributes that matching spans are to have.
+    pub select: Vec<Field>,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+    /// Whether all traces that satisfy the condition are counted, of every page.
+    pub count: bool,
+    /// Into how many parts of the range they are counted.
+    pub histogram: Option<usize>,
+}
+
+/// A page.
+#[derive(Debug)]
+pub struct SearchPage {
+    /// In order.
+    pub traces: Vec<TraceHit>,
+    /// What there is to say when they have been found.
+    pub end: SearchEnd,
+}
+
+/// What comes of a search, one by one.
+#[derive(Debug)]
+pub enum SearchEvent {
+    /// The next trace of the page.
+    Trace(Box<TraceHit>),
+    /// There is no further one.
+    End(Box<SearchEnd>),
+}
+
+/// What there is to say of a page.
+#[derive(Debug)]
+pub struct SearchEnd {
+    /// Where the next page begins; none if there is nothing more.
+    pub next: Option<Cursor>,
+    /// What was counted, if it was asked for.
+    pub totals: Option<Totals>,
+    /// What the answer lacks and why.
+    pub missing: Vec<Gap>,
+    /// Everything that was acknowledged before this time was looked at, in nanoseconds since 1970.
+    pub complete_up_to_unix_nano: u64,
+    /// What it cost.
+    pub stats: SearchStats,
+}
+
+/// What a search did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SearchStats {
+    /// Segments of the store.
+    pub segments_live: u64,
+    /// Segments whose time and tenant did not rule them out.
+    pub segments_considered: u64,
+    /// Segments of which all rows in the columns of the condition were read.
+    pub segments_scanned: u64,
+    /// Traces that were worth a look.
+    pub candidates: u64,
+    /// Traces that were read and decided.
+    pub traces_read: u64,
+    /// What was asked and read. The times in it add up what was done at once.
+    #[serde(flatten)]
+    pub reads: ReadCounts,
+    /// Time for all of it, in microseconds.
+    pub total_us: u64,
+}
+
+/// What a search may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SearchLimits {
+    /// Of each trace that is read.
+    pub(crate) trace: TraceLimits,
+    /// Work that is done at once.
+    pub(crate) workers: usize,
+    /// How long it may work. Who takes traces slowly is dealt with by whoever sends them.
+    pub(crate) time_max: Duration,
+    /// Traces worth a look that are kept.
+    pub(crate) candidates_max: usize,
+}
+
+/// Traces that are decided together, at first and at most: enough that neighbours share pages, few enough that little
+/// is read in vain behind the last of the page.
+const DECIDED_AT_ONCE: Range<usize> = 16..512;
+
+/// A trace that is worth a look, the foremost first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Pending {
+    rank: Rank,
+    trace_id: Reverse<TraceId>,
+}
+
+/// A page.
+pub(crate) async fn search_page(
+    store: Store,
+    tenant: TenantId,
+    query: SearchQuery,
+    limits: SearchLimits,
+) -> SearchPage {
+    let (mut run, mut traces) = (Run::new(store, tenant, query, limits), Vec::new());
+    while let Some(hit) = run.next_in_time().await {
+        traces.push(hit);
+    }
+    SearchPage { traces, end: run.end() }
+}
+
+/// The traces of a page as they are found, then its end.
+pub(crate) fn search_events(
+    store: Store,
+    tenant: TenantId,
+    query: SearchQuery,
+    limits: SearchLimits,
+) -> impl Stream<Item = SearchEvent> + Send + 'static {
+    let run = Run::new(store, tenant, query, limits);
+    futures::stream::unfold(Some(run), |run| async move {
+        let mut run = run?;
+        Some(match run.next_in_time().await {
+            Some(hit) => (SearchEvent::Trace(Box::new(hit)), Some(run)),
+            None => (SearchEvent::End(Box::new(run.end())), None),
+        })
+    })
+}
+
+/// A search that has begun.
+struct Run {
+    work: Candidates,
+    sources: Sources,
+    query: SearchQuery,
+    limits: SearchLimits,
+    complete_up_to_unix_nano: u64,
+    pending: BinaryHeap<Pending>,
+    /// All that ever were pending.
+    seen: HashSet<TraceId>,
+    /// What satisfies the condition and was not given yet, the foremost first: those of the page and one more.
+    found: BTreeMap<(Reverse<Rank>, TraceId), TraceHit>,
+    given: usize,
+    last: Option<(Rank, TraceId)>,
+    totals: Option<Totals>,
+    decided_at_once: usize,
+    missing: Vec<Gap>,
+    stats: SearchStats,
+    worked: Duration,
+}
+
+impl Run {
+    fn new(store: Store, tenant: TenantId, query: SearchQuery, limits: SearchLimits) -> Self {
+        let now_unix_nano = store.now_unix_nano();
+        let snapshot = store.snapshot();
+        // Before anything is read: what comes in from here on is of a later generation.
+        let generation = query.after.as_ref().map_or_else(|| snapshot.cut(), Cursor::generation);
+        let work = Candidates {
+            starts: query.starts.clone(),
+            conditions: query.predicate.span_conditions().into(),
+            order: query.order,
+            reads: Arc::new(ReadReport::default()),
+            workers: limits.workers,
+            store,
+            tenant,
+            snapshot,
+            generation,
+        };
+        let sources = work.sources();
+        let wants_totals = query.count || query.histogram.is_some();
+        Self {
+            complete_up_to_unix_nano: query.after.as_ref().map_or(now_unix_nano, Cursor::as_of_unix_nano),
+            pending: BinaryHeap::new(),
+            seen: HashSet::new(),
+            found: BTreeMap::new(),
+            given: 0,
+            last: None,
+            totals: wants_totals.then(|| Totals::new(query.histogram.unwrap_or(0), work.known_starts())),
+            decided_at_once: DECIDED_AT_ONCE.start.max(query.limit.min(DECIDED_AT_ONCE.end)),
+            missing: Vec::new(),
+            stats: SearchStats {
+                segments_live: work.snapshot.manifest.segments.len() as u64,
+                segments_considered: sources.segments() as u64,
+                ..SearchStats::default()
+            },
+            worked: Duration::ZERO,
+            work,
+            sources,
+            query,
+            limits,
+        }
+    }
+
+    /// The next trace of the page, if there is time for it.
+    async fn next_in_time(&mut self) -> Option<TraceHit> {
+        let left = self.limits.time_max.saturating_sub(self.worked);
+        let since = Instant::now();
+        let next = tokio::time::timeout(left, self.next()).await;
+        self.worked += since.elapsed();
+        next.unwrap_or_else(|_| {
+            self.missing.push(Gap::late_search(self.limits.time_max));
+            None
+        })
+    }
+
+    /// The next trace of the page.
+    async fn next(&mut self) -> Option<TraceHit> {
+        loop {
+            let unread = self.unread();
+            if self.given < self.query.limit
+                && let Some(first) = self.found.first_entry()
+                && unread.is_none_or(|unread| first.key().0.0 > unread)
+            {
+                let (Reverse(rank), trace_id) = *first.key();
+                self.last = Some((rank, trace_id));
+                self.given += 1;
+                return Some(first.remove());
+            }
+            // Whether there is a next page is known once there is one trace of it.
+            let is_over = self.given >= self.query.limit && !self.found.is_empty();
+            if unread.is_none() || is_over && self.totals.is_none() {
+                return None;
+            }
+            self.work().await;
+        }
+    }
+
+    /// The foremost place of what was not looked at.
+    fn unread(&self) -> Option<Rank> {
+        self.pending.peek().map(|pending| pending.rank).max(self.sources.next_rank())
+    }
+
+    /// Looks into the next source, or decides what is the foremost.
+    async fn work(&mut self) {
+        let pending = self.pending.peek().map(|pending| pending.rank);
+        let unopened = self.sources.next_rank();
+        if unopened.is_some() && unopened >= pending {
+            let (opened, gaps) = self.sources.open_next(&self.work, &mut self.stats).await;
+            self.missing.extend(gaps);
+            return self.add(opened).await;
+        }
+        let mut traces = Vec::with_capacity(self.decided_at_once);
+        while traces.len() < self.decided_at_once
+            && let Some(next) = self.pending.peek()
+            // What an unopened source may have before them is not passed by.
+            && unopened.is_none_or(|rank| next.rank > rank)
+        {
+            traces.extend(self.pending.pop().map(|pending| pending.trace_id.0));
+        }
+        self.decide(traces).await;
+        self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
+    }
+
+    /// Adds what is worth a look. Where the place of a trace depends on what other sources have of it, and they may
+    /// have it before, it is decided at once.
+    async fn add(&mut self, candidates: Vec<Candidate>) {
+        let mut at_once = Vec::new();
+        for candidate in candidates {
+            if !self.seen.insert(candidate.trace_id) {
+                continue;
+            }
+            if self.seen.len() > self.limits.candidates_max {
+                let gap = Gap::too_many_candidates(self.limits.candidates_max);
+                if !self.missing.contains(&gap) {
+                    self.missing.push(gap);
+                }
+                break;
+            }
+            self.stats.candidates += 1;
+            let rank = self.query.order.rank(candidate.start_unix_nano, candidate.duration_nano);
+            let is_passed =
+                self.query.after.as_ref().is_some_and(|after| after.is_passed(rank, &candidate.trace_id));
+            if is_passed && candidate.is_alone && self.totals.is_none() {
+                continue;
+            }
+            if candidate.is_alone || self.query.order == Order::Newest {
+                self.pending.push(Pending { rank, trace_id: Reverse(candidate.trace_id) });
+            } else {
+                at_once.push(candidate.trace_id);
+            }
+        }
+        for traces in at_once.chunks(DECIDED_AT_ONCE.end) {
+            self.decide(traces.to_vec()).await;
+        }
+    }
+
+    /// Reads traces and keeps those that satisfy the condition.
+    async fn decide(&mut self, traces: Vec<TraceId>) {
+        let twice = self.decide_by(traces, projection(&self.query)).await;
+        // Whether spans of one ID are duplicates, all that they have tells.
+        if !twice.is_empty() {
+            self.decide_by(twice, Projection::ALL).await;
+        }
+    }
+
+    /// The same by some columns; gives the traces of which more has to be known.
+    async fn decide_by(&mut self, traces: Vec<TraceId>, projection: Projection) -> Vec<TraceId> {
+        self.stats.traces_read += traces.len() as u64;
+        let is_all = projection.is_all();
+        let mut twice = Vec::new();
+        let view = BatchView {
+            snapshot: Some(self.work.snapshot.clone()),
+            generation: self.work.generation,
+            projection,
+            reads: Some(Arc::clone(&self.work.reads)),
+        };
+        let limits = BatchLimits {
+            trace: self.limits.trace,
+            workers: self.limits.workers,
+            group_time_max: self.limits.time_max,
+        };
+        let (store, tenant) = (self.work.store.clone(), self.work.tenant.clone());
+        let answers = batch(store, tenant, traces, view, limits);
+        let mut answers = std::pin::pin!(answers);
+        while let Some((trace_id, spans)) = answers.next().await {
+            let Some(spans) = spans else { continue };
+            if spans.has_shared_ids() && !is_all {
+                twice.push(trace_id);
+                continue;
+            }
+            for gap in spans.missing() {
+                if !self.missing.contains(gap) {
+                    self.missing.push(gap.clone());
+                }
+            }
+            let Some((hit, first_match)) = hits::decide(&self.query, trace_id, spans) else { continue };
+            if let Some(totals) = &mut self.totals {
+                totals.add(first_match.unwrap_or(hit.start_unix_nano));
+            }
+            let rank = self.query.order.rank(hit.start_unix_nano, hit.duration_nano);
+            if self.query.after.as_ref().is_none_or(|after| !after.is_passed(rank, &trace_id)) {
+                self.found.insert((Reverse(rank), trace_id), hit);
+                while self.found.len() > self.query.limit.saturating_sub(self.given) + 1 {
+                    self.found.pop_last();
+                }
+            }
+        }
+        twice
+    }
+
+    fn end(self) -> SearchEnd {
+        let Self { work, query, found, given, last, totals, missing, mut stats, worked, .. } = self;
+        work.store.segments().account(&work.reads);
+        // What was stopped goes on from its last trace.
+        let is_cut = !found.is_empty() || given > 0 && !missing.is_empty();
+        let next = last.filter(|_| is_cut).map(|(rank, trace_id)| {
+            Cursor::new(&query, work.generation, self.complete_up_to_unix_nano, rank, trace_id)
+        });
+        stats.reads = work.reads.counts();
+        stats.total_us = u64::try_from(worked.as_micros()).unwrap_or(u64::MAX);
+        let complete_up_to_unix_nano = self.complete_up_to_unix_nano;
+        SearchEnd { next, totals, missing, complete_up_to_unix_nano, stats }
+    }
+}
+
+/// What has to be read of spans to decide and to answer.
+fn projection(query: &SearchQuery) -> Projection {
+    let mut projection = Projection::least();
+    let mut add = |field: &Field| add_field(&mut projection, field);
+    query.predicate.fields(&mut add);
+    query.select.iter().for_each(add);
+    projection
+}
+
+fn add_field(projection: &mut Projection, field: &Field) {
+    if field.is_of_event() {
+        return projection.add_events();
+    }
+    if field.is_of_link() {
+        return projection.add_links();
+    }
+    match field {
+        Field::Attribute { key, .. } => projection.add_attribute(key),
+        Field::Intrinsic(Intrinsic::StatusMessage) => projection.add_status_message(),
+        Field::Intrinsic(_) => {}
+    }
+}

@@ -1,0 +1,290 @@
+//! Which traces of a source are worth a look, and how far in front they can stand: all that have a span in the range
+//! that can satisfy the condition. A source is a segment, or all memtables together.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
+use tracelake_store::format::manifest::SegmentEntry;
+use tracelake_store::format::segment::Projection;
+use tracelake_store::memtable::Memtable;
+use tracelake_store::report::ReadReport;
+use tracelake_store::segments::ReadRows;
+use tracelake_store::{Snapshot, Store, StoreError};
+use tracelake_traceql::{Predicate, TraceFacts};
+
+use super::order::{Order, Rank};
+use super::{SearchStats, add_field};
+use crate::gap::Gap;
+use crate::lookup::{twice, unread};
+
+/// What the rows of a segment that are decoded together may take.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// A trace that is worth a look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) trace_id: TraceId,
+    /// Its earliest start in the source; elsewhere it may have an earlier one.
+    pub(super) start_unix_nano: u64,
+    /// From there to its latest end in the source.
+    pub(super) duration_nano: u64,
+    /// Whether it has no spans in other sources.
+    pub(super) is_alone: bool,
+}
+
+/// What candidates are looked for in, and by what.
+pub(super) struct Candidates {
+    pub(super) store: Store,
+    pub(super) tenant: TenantId,
+    pub(super) snapshot: Snapshot,
+    /// Rows of later ones are not there.
+    pub(super) generation: u64,
+    pub(super) starts: Range<u64>,
+    /// A trace is worth a look if a span satisfies one of them.
+    pub(super) conditions: Arc<[Predicate]>,
+    pub(super) order: Order,
+    pub(super) reads: Arc<ReadReport>,
+    pub(super) workers: usize,
+}
+
+/// The sources that have not been looked into, in the order in which that is best done.
+pub(super) struct Sources {
+    has_memtables: bool,
+    /// By their places in the manifest, with the foremost place that a trace of theirs can have.
+    segments: VecDeque<(Rank, usize)>,
+}
+
+/// A trace's rows in a source, as they are gone through.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    start: u64,
+    end: u64,
+    matches: bool,
+}
+
+impl Extent {
+    const NONE: Self = Self { start: u64::MAX, end: 0, matches: false };
+
+    fn add(&mut self, span: &SpanView<'_>, matches: bool) {
+        self.start = self.start.min(span.start_unix_nano());
+        self.end = self.end.max(span.end_unix_nano());
+        self.matches |= matches;
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+            matches: self.matches || other.matches,
+        }
+    }
+}
+
+impl Sources {
+    /// The foremost place that a trace of what is left can have; none if nothing is.
+    pub(super) fn next_rank(&self) -> Option<Rank> {
+        if self.has_memtables { Some(Rank::FIRST) } else { self.segments.front().map(|(rank, _)| *rank) }
+    }
+
+    /// How many segments are left.
+    pub(super) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Looks into the next one, or several at once: what is worth a look, and what could not be looked into.
+    pub(super) async fn open_next(
+        &mut self,
+        work: &Candidates,
+        stats: &mut SearchStats,
+    ) -> (Vec<Candidate>, Vec<Gap>) {
+        if std::mem::take(&mut self.has_memtables) {
+            return (work.of_memtables().await, Vec::new());
+        }
+        let next: Vec<usize> =
+            (0..work.workers.max(1)).filter_map(|_| self.segments.pop_front()).map(|next| next.1).collect();
+        stats.segments_scanned += next.len() as u64;
+        let opened =
+            futures::future::join_all(next.into_iter().map(|segment| work.of_segment(segment))).await;
+        let (mut candidates, mut gaps) = (Vec::new(), Vec::new());
+        for one in opened {
+            match one {
+                Ok(found) => candidates.extend(found),
+                Err(gap) => gaps.push(gap),
+            }
+        }
+        (candidates, gaps)
+    }
+}
+
+impl Candidates {
+    /// All that can have spans in the range.
+    pub(super) fn sources(&self) -> Sources {
+        let of_starts = self.snapshot.partitions.of_starts(&self.tenant, self.starts.clone());
+        let seen = of_starts.filter_map(|partition| {
+            let meta = &self.entry(partition.segment)?.meta;
+            let last_start = meta.start_unix_nano_max.min(self.starts.end.saturating_sub(1));
+            let rank = match self.order {
+                Order::Newest => self.order.rank(last_start, 0),
+                // A trace may have begun, and may end, in a segment where nothing of it matches.
+                Order::Oldest | Order::Longest => Rank::FIRST,
+            };
+            (meta.generation_min <= self.generation).then_some((rank, partition.segment))
+        });
+        let mut segments: Vec<_> = seen.collect();
+        segments.sort_by(|a, b| b.cmp(a));
+        Sources { has_memtables: true, segments: segments.into() }
+    }
+
+    /// The part of the range in which spans can start, as far as is known without a look at them.
+    pub(super) fn known_starts(&self) -> Range<u64> {
+        let (mut start, mut end) = (u64::MAX, 0);
+        let mut add = |min: u64, max: u64| {
+            start = start.min(min);
+            end = end.max(max.saturating_add(1));
+        };
+        for partition in self.snapshot.partitions.of_starts(&self.tenant, self.starts.clone()) {
+            if let Some(entry) = self.entry(partition.segment) {
+                add(entry.meta.start_unix_nano_min, entry.meta.start_unix_nano_max);
+            }
+        }
+        for (memtable, until) in self.memtables() {
+            for batch in memtable.batches_until(&self.tenant, until) {
+                batch.spans().for_each(|span| add(span.start_unix_nano(), span.start_unix_nano()));
+            }
+        }
+        start.max(self.starts.start)..end.min(self.starts.end)
+    }
+
+    fn entry(&self, segment: usize) -> Option<&SegmentEntry> {
+        self.snapshot.manifest.segments.get(segment)
+    }
+
+    /// The memtables, each up to which of its generations.
+    fn memtables(&self) -> impl Iterator<Item = (&Arc<Memtable>, u32)> {
+        self.snapshot.generations().filter_map(|(memtable, first)| {
+            let until = self.generation.checked_sub(first)?;
+            Some((memtable, u32::try_from(until).unwrap_or(u32::MAX)))
+        })
+    }
+
+    async fn of_memtables(&self) -> Vec<Candidate> {
+        let batches: Vec<Arc<SpanBatch>> = self
+            .memtables()
+            .flat_map(|(memtable, until)| memtable.batches_until(&self.tenant, until))
+            .collect();
+        let (conditions, starts) = (Arc::clone(&self.conditions), self.starts.clone());
+        // Some hundred thousand spans.
+        let extents = tokio::task::spawn_blocking(move || {
+            let mut extents: HashMap<TraceId, Extent> = HashMap::new();
+            for span in batches.iter().flat_map(|batch| batch.spans()) {
+                let matches = is_match(&conditions, &starts, &span);
+                extents.entry(span.trace_id()).or_insert(Extent::NONE).add(&span, matches);
+            }
+            extents.retain(|_, extent| extent.matches);
+            extents
+        });
+        let extents = extents.await.unwrap_or_default();
+        extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect()
+    }
+
+    async fn of_segment(&self, segment: usize) -> Result<Vec<Candidate>, Gap> {
+        let Some(entry) = self.entry(segment) else { return Ok(Vec::new()) };
+        let extents = self.scan(entry).await.map_err(|error| unread(&self.store, entry, &error))?;
+        let in_memory = |trace_id: &TraceId| {
+            self.memtables()
+                .any(|(memtable, until)| !memtable.find_until(&self.tenant, trace_id, 1, until).0.is_empty())
+        };
+        let candidate = |(trace_id, extent)| {
+            let mut candidate = self.candidate(trace_id, extent, Some(segment));
+            candidate.is_alone = candidate.is_alone && !in_memory(&trace_id);
+            candidate
+        };
+        Ok(extents.into_iter().map(candidate).collect())
+    }
+
+    /// `segment` is where it was found, if not in memory.
+    fn candidate(&self, trace_id: TraceId, extent: Extent, segment: Option<usize>) -> Candidate {
+        let (key, mut partitions) = self.snapshot.partitions.of_trace(&self.tenant, &trace_id);
+        let may_be_elsewhere = partitions.any(|partition| {
+            let segments = self.store.segments();
+            Some(partition.segment) != segment
+                && self
+                    .entry(partition.segment)
+                    .is_some_and(|entry| entry.meta.generation_min <= self.generation)
+                && segments.may_hold(partition.id, key, &self.reads) != Some(false)
+        });
+        Candidate {
+            trace_id,
+            start_unix_nano: extent.start,
+            duration_nano: extent.end.saturating_sub(extent.start),
+            is_alone: !may_be_elsewhere,
+        }
+    }
+
+    /// Goes through all rows of a segment, in the columns that the conditions ask of.
+    async fn scan(&self, entry: &SegmentEntry) -> Result<Vec<(TraceId, Extent)>, StoreError> {
+        let Some((_, part)) = entry.meta.tenant(&self.tenant) else { return Ok(Vec::new()) };
+        let mut projection = Projection::least();
+        for condition in &*self.conditions {
+            condition.fields(&mut |field| add_field(&mut projection, field));
+        }
+        if entry.meta.generation_max > self.generation {
+            projection = projection.with_generations();
+        }
+        let mut rows = part.first_row..part.first_row + part.rows;
+        let (mut found, mut last) = (Vec::new(), None::<(TraceId, Extent)>);
+        while !rows.is_empty() {
+            let read = || {
+                self.store.segments().read_rows(entry, rows.clone(), &projection, WINDOW_BYTES, &self.reads)
+            };
+            let read = twice(read).await?;
+            rows.start += (read.batch.len() as u64).max(1);
+            let (conditions, starts, generation) =
+                (Arc::clone(&self.conditions), self.starts.clone(), self.generation);
+            let extents =
+                tokio::task::spawn_blocking(move || extents(&read, &conditions, &starts, generation));
+            let extents = extents.await.map_err(|_| StoreError::TaskDied { what: "a search" })?;
+            for (trace_id, extent) in extents {
+                match &mut last {
+                    Some((same, before)) if *same == trace_id => *before = before.and(extent),
+                    // What has nothing that matches is not kept.
+                    _ => found.extend(last.replace((trace_id, extent)).filter(|(_, extent)| extent.matches)),
+                }
+            }
+        }
+        found.extend(last.filter(|(_, extent)| extent.matches));
+        Ok(found)
+    }
+}
+
+/// Of each trace in rows of a segment, which are together, what it has there up to a generation.
+fn extents(
+    read: &ReadRows,
+    conditions: &[Predicate],
+    starts: &Range<u64>,
+    generation: u64,
+) -> Vec<(TraceId, Extent)> {
+    let mut extents: Vec<(TraceId, Extent)> = Vec::new();
+    for (row, span) in read.batch.spans().enumerate() {
+        if read.generations.get(row).is_some_and(|of_row| *of_row > generation) {
+            continue;
+        }
+        let matches = is_match(conditions, starts, &span);
+        match extents.last_mut() {
+            Some((same, extent)) if *same == span.trace_id() => extent.add(&span, matches),
+            _ => {
+                let mut extent = Extent::NONE;
+                extent.add(&span, matches);
+                extents.push((span.trace_id(), extent));
+            }
+        }
+    }
+    extents
+}
+
+fn is_match(conditions: &[Predicate], starts: &Range<u64>, span: &SpanView<'_>) -> bool {
+    let facts = TraceFacts::default();
+    starts.contains(&span.start_unix_nano()) && conditions.iter().any(|one| one.matches(span, &facts))
+}

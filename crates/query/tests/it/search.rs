@@ -1,0 +1,260 @@
+//! Searches beside a naive oracle: over memtables, flushed and merged segments and mixtures of them, page by page,
+//! while more comes in.
+
+mod model;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use tracelake_query::search::{Cursor, SearchPage, SearchQuery};
+use tracelake_query::{EngineOptions, Order};
+use tracelake_store::Encoding;
+use tracelake_traceql::parse;
+
+use self::model::{BEGIN, Query, SPREAD, Span, extent, request};
+use crate::oracle::seed;
+use crate::support::World;
+
+const TRACES: u64 = 60;
+
+impl World {
+    async fn send(&self, spans: &[&Span]) {
+        let body = request(spans);
+        let ingested = self.store.ingest(&self.tenant, Encoding::Json, body.into()).await;
+        assert_eq!(ingested.expect("it is taken").spans_accepted, spans.len() as u64);
+    }
+
+    async fn page(&self, query: &SearchQuery) -> SearchPage {
+        let page = self.engine.search(&self.tenant, query.clone()).await;
+        assert!(page.end.missing.is_empty(), "{:?}", page.end.missing);
+        page
+    }
+}
+
+fn search(query: &Query, starts: Range<u64>, order: Order, limit: usize) -> SearchQuery {
+    let predicate = parse(&query.text()).map_err(|error| format!("{}: {error}", query.text()));
+    let predicate = predicate.expect("a query");
+    SearchQuery {
+        starts,
+        predicate,
+        order,
+        limit,
+        spans_per_trace: 1_000,
+        select: Vec::new(),
+        after: None,
+        count: false,
+        histogram: None,
+    }
+}
+
+/// What is expected of a trace: where it stands, then what is answered.
+type Expected = (u64, u128, (u64, u64, usize, usize), Vec<u64>);
+
+fn expected(spans: &[Span], query: &Query, starts: &Range<u64>, order: Order) -> Vec<Expected> {
+    let mut traces: BTreeMap<u64, Vec<&Span>> = BTreeMap::new();
+    spans.iter().for_each(|span| traces.entry(span.trace).or_default().push(span));
+    let mut found = Vec::new();
+    for (trace, spans) in traces {
+        let in_range: Vec<&Span> =
+            spans.iter().filter(|span| starts.contains(&span.start)).copied().collect();
+        let Some(matching) = query.matching(&in_range, &spans) else { continue };
+        if in_range.is_empty() {
+            continue;
+        }
+        let (start, duration) = extent(&spans);
+        let errors = spans.iter().filter(|span| span.status == 2).count();
+        let place = match order {
+            Order::Newest => u64::MAX - start,
+            Order::Oldest => start,
+            Order::Longest => u64::MAX - duration,
+        };
+        found.push((place, u128::from(trace) + 1, (start, duration, spans.len(), errors), matching));
+    }
+    found.sort();
+    found
+}
+
+fn answered(page: &SearchPage, order: Order) -> Vec<Expected> {
+    let one = |hit: &tracelake_query::TraceHit| {
+        let mut spans: Vec<u64> =
+            hit.spans.iter().map(|span| u64::from_be_bytes(*span.span().span_id().as_bytes())).collect();
+        spans.sort_unstable();
+        assert_eq!(spans.len(), hit.matched);
+        let place = match order {
+            Order::Newest => u64::MAX - hit.start_unix_nano,
+            Order::Oldest => hit.start_unix_nano,
+            Order::Longest => u64::MAX - hit.duration_nano,
+        };
+        let trace = u128::from_be_bytes(*hit.trace_id.as_bytes());
+        (place, trace, (hit.start_unix_nano, hit.duration_nano, hit.span_count, hit.error_count), spans)
+    };
+    page.traces.iter().map(one).collect()
+}
+
+fn random_search(random: &mut StdRng) -> (Query, Range<u64>, Order, usize) {
+    let query = Query::random(random);
+    let starts = if random.random_bool(0.5) {
+        0..u64::MAX
+    } else {
+        let from = BEGIN + random.random_range(0..SPREAD);
+        from..from + random.random_range(1..SPREAD)
+    };
+    let order = *[Order::Newest, Order::Oldest, Order::Longest].choose(random).expect("some");
+    (query, starts, order, random.random_range(1..25))
+}
+
+/// All pages, each begun where the one before ended; `between` happens between them.
+async fn all_pages(
+    world: &mut World,
+    mut query: SearchQuery,
+    mut between: impl AsyncFnMut(&mut World),
+) -> Vec<Expected> {
+    let (mut all, mut counted) = (Vec::new(), None);
+    loop {
+        let page = world.page(&query).await;
+        assert!(page.traces.len() <= query.limit);
+        let totals = page.end.totals.clone();
+        assert_eq!(totals.is_some(), query.count || query.histogram.is_some());
+        let of_first = counted.get_or_insert(totals.clone());
+        assert_eq!(*of_first, totals, "every page counts all of them");
+        if let Some(histogram) = totals.as_ref().and_then(|totals| totals.histogram.as_ref()) {
+            assert_eq!(Some(histogram.counts.len()), query.histogram);
+            assert_eq!(
+                Some(histogram.counts.iter().sum::<u64>()),
+                totals.as_ref().map(|totals| totals.count)
+            );
+        }
+        all.extend(answered(&page, query.order));
+        let Some(next) = page.end.next else {
+            if let Some(totals) = totals {
+                assert_eq!(totals.count, all.len() as u64);
+            }
+            return all;
+        };
+        // As a client carries it.
+        let next: Cursor = next.to_string().parse().expect("a cursor");
+        next.check(&query).expect("of this search");
+        query.after = Some(next);
+        between(world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_find_what_a_naive_oracle_finds() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut pairs, mut hits) = (0, 0);
+    for _ in 0..4 {
+        let mut world = World::new(seed, EngineOptions::default()).await;
+        let mut spans: Vec<Span> = Vec::new();
+        for step in 0..8 {
+            let first = spans.len() as u64 + 1;
+            let more: Vec<Span> = (first..first + random.random_range(20..60))
+                .map(|id| {
+                    let trace = random.random_range(0..TRACES);
+                    Span::random(&mut random, trace, id)
+                })
+                .collect();
+            for part in more.chunks(15) {
+                world.send(&part.iter().collect::<Vec<_>>()).await;
+            }
+            spans.extend(more);
+            match random.random_range(0..4) {
+                0 => {}
+                1 | 2 => world.flush().await,
+                _ => drop(world.store.compact().await.expect("a merge")),
+            }
+            for _ in 0..20 {
+                let (query, starts, order, limit) = random_search(&mut random);
+                let expected = expected(&spans, &query, &starts, order);
+                let mut search = search(&query, starts.clone(), order, limit);
+                search.count = random.random_bool(0.2);
+                search.histogram = random.random_bool(0.2).then(|| random.random_range(1..20));
+                let found = all_pages(&mut world, search, async |_| ()).await;
+                assert_eq!(found, expected, "step {step}: {} in {starts:?} by {order:?}", query.text());
+                pairs += TRACES;
+                hits += found.len();
+            }
+        }
+    }
+    assert!(pairs >= 20_000, "{pairs} traces were decided");
+    assert!(hits * 20 > pairs as usize, "{hits} of {pairs} traces satisfied a condition: hardly any");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_as_of_the_first_whatever_comes_in_and_is_merged() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut world = World::new(seed, EngineOptions::default()).await;
+    let mut spans: Vec<Span> = Vec::new();
+    let add = async |world: &World, spans: &mut Vec<Span>, random: &mut StdRng, count: u64| {
+        let first = spans.len() as u64 + 1;
+        // Of traces that are there, too: their starts and durations change.
+        let more: Vec<Span> = (first..first + count)
+            .map(|id| {
+                let trace = random.random_range(0..TRACES + 30);
+                Span::random(random, trace, id)
+            })
+            .collect();
+        world.send(&more.iter().collect::<Vec<_>>()).await;
+        spans.extend(more);
+    };
+    add(&world, &mut spans, &mut random, 100).await;
+    let mut pages = 0;
+    for _ in 0..20 {
+        let (query, starts, order, _) = random_search(&mut random);
+        let expected = expected(&spans, &query, &starts, order);
+        let search = search(&query, starts.clone(), order, 7);
+        let found = all_pages(&mut world, search, async |world| {
+            pages += 1;
+            add(world, &mut spans, &mut random, 6).await;
+            match random.random_range(0..6) {
+                0 => world.flush().await,
+                1 => drop(world.store.compact().await.expect("a merge")),
+                2 => world.restart(seed + pages).await,
+                _ => {}
+            }
+        })
+        .await;
+        assert_eq!(found, expected, "{} in {starts:?} by {order:?}", query.text());
+    }
+    assert!(pages > 10, "{pages} pages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_good_for_its_own_search_alone() {
+    let world = World::new(1, EngineOptions::default()).await;
+    let mut random = StdRng::seed_from_u64(1);
+    let spans: Vec<Span> = (1..20).map(|id| Span::random(&mut random, id, id)).collect();
+    world.send(&spans.iter().collect::<Vec<_>>()).await;
+    let everything = |order, starts| SearchQuery {
+        starts,
+        predicate: parse("{ }").expect("a query"),
+        order,
+        limit: 5,
+        spans_per_trace: 1,
+        select: Vec::new(),
+        after: None,
+        count: false,
+        histogram: None,
+    };
+    let query = everything(Order::Newest, 0..u64::MAX);
+    let cursor = world.page(&query).await.end.next.expect("there is more");
+    assert!(cursor.check(&query).is_ok());
+    assert!(cursor.check(&everything(Order::Oldest, 0..u64::MAX)).is_err());
+    assert!(cursor.check(&everything(Order::Newest, 1..u64::MAX)).is_err());
+    let text = cursor.to_string();
+    for wrong in [
+        "",
+        "00",
+        &text[2..],
+        &text.replace(&text[..2], "ff"),
+        &format!("{text}00"),
+        &"ü".repeat(text.len() / 2),
+    ] {
+        assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
+    }
+}
