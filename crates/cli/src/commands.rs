@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod restore;
 pub(crate) mod retention;
+pub(crate) mod search;
 pub(crate) mod segments;
 pub(crate) mod serve;
 pub(crate) mod trace;

@@ -4,12 +4,15 @@
 //! Texts of spans come from anyone: nothing in them can move the cursor, set a colour or turn the
 //! direction of writing.
 
+mod hits;
+
 use std::io;
 
 use tracelake::SpanView;
 use tracelake::tree::{Attachment, Node, TraceTree};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub(crate) use self::hits::{Hit, HitTable};
 use crate::time::{duration_text, grouped, utc_text};
 
 /// How to draw.

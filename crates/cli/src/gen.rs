@@ -12,7 +12,7 @@ mod exceptions;
 mod histogram;
 mod lookup;
 mod output;
-mod parse;
+pub(crate) mod parse;
 mod plan;
 mod report;
 mod send;

@@ -48,6 +48,8 @@ enum Command {
     Serve(tracelake_server::SettingsArgs),
     /// Draw a trace as a tree
     Trace(commands::trace::TraceArgs),
+    /// Find traces by what is in them
+    Search(commands::search::SearchArgs),
     /// Read OTLP files into a server or a store
     Import(commands::import::ImportArgs),
     /// Write spans to an OTLP file
@@ -100,6 +102,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Serve(args) => commands::serve::run(&args).await,
         Command::Trace(args) => commands::trace::run(args).await,
+        Command::Search(args) => commands::search::run(args).await,
         Command::Import(args) => commands::import::run(args).await,
         Command::Export(args) => commands::export::run(args).await,
         Command::Gen(args) => r#gen::run(args).await,

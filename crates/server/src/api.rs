@@ -1,13 +1,16 @@
-//! The API port: traces by ID, health, metrics and status. It answers errors as
+//! The API port: traces by ID and by what is in them, health, metrics and status. It answers errors as
 //! `{"error":{"kind","message"}}` and lets no web page of another origin read anything.
 
 mod accept;
 mod batch;
+mod body;
 mod cache;
 mod explain;
 mod export;
+mod lines;
 mod operations;
 mod retention;
+mod search;
 mod segments;
 mod times;
 mod trace;
@@ -31,11 +34,13 @@ const CACHED_TRACES: &str = "/api/v1/cache/traces";
 const COMPACT: &str = "/api/v1/compact";
 const FLUSH: &str = "/api/v1/flush";
 const RETENTION: &str = "/api/v1/retention";
+const SEARCH: &str = "/api/v1/search";
 
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/traces/{trace_id}", get(trace::by_id))
         .route(BATCH, post(batch::traces))
+        .route(SEARCH, get(search::by_address).post(search::by_body))
         .route("/api/v1/export", get(export::time_range))
         .route(CACHED_TRACES, delete(cache::drop_all))
         .route(&format!("{CACHED_TRACES}/{{trace_id}}"), delete(cache::drop_one))
@@ -75,6 +80,7 @@ async fn wrong_path() -> Response {
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let allowed = match uri.path() {
         BATCH | COMPACT | FLUSH | RETENTION => "POST",
+        SEARCH => "GET, HEAD, POST",
         path if path.starts_with(CACHED_TRACES) => "DELETE",
         _ => "GET, HEAD",
     };
@@ -100,10 +106,19 @@ fn not_for_web_pages(headers: &HeaderMap, instead: &str) -> Result<(), Rejection
 /// The query parameters of a request. One that is not in `known`, or is there twice, is refused: a
 /// misspelt one must not be ignored in silence.
 fn parameters(uri: &Uri, known: &[&'static str]) -> Result<BTreeMap<String, String>, Rejection> {
+    parameters_and_list(uri, known, "").map(|(parameters, _)| parameters)
+}
+
+/// The same but for one that may be there any number of times: its values, in their order.
+fn parameters_and_list(
+    uri: &Uri,
+    known: &[&'static str],
+    list: &str,
+) -> Result<(BTreeMap<String, String>, Vec<String>), Rejection> {
     let invalid = |message: String| Rejection::new(ErrorKind::Invalid, message);
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| invalid("the query of the address cannot be read".to_owned()))?;
-    let mut parameters = BTreeMap::new();
+    let (mut parameters, mut values) = (BTreeMap::new(), Vec::new());
     for (name, value) in pairs {
         if !known.contains(&name.as_str()) {
             let message = match known {
@@ -112,9 +127,11 @@ fn parameters(uri: &Uri, known: &[&'static str]) -> Result<BTreeMap<String, Stri
             };
             return Err(invalid(message));
         }
-        if parameters.insert(name.clone(), value).is_some() {
+        if name == list {
+            values.push(value);
+        } else if parameters.insert(name.clone(), value).is_some() {
             return Err(invalid(format!("the query parameter '{name}' is there more than once")));
         }
     }
-    Ok(parameters)
+    Ok((parameters, values))
 }

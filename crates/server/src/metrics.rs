@@ -35,18 +35,25 @@ const DECODED_BYTES: &str = "tracelake_ingest_decompressed_bytes_total";
 const ACK_SECONDS: &str = "tracelake_ingest_ack_seconds";
 const LOOKUPS: &str = "tracelake_lookups_total";
 const LOOKUP_SECONDS: &str = "tracelake_lookup_seconds";
+const SEARCHES: &str = "tracelake_searches_total";
+const SEARCH_SECONDS: &str = "tracelake_search_seconds";
 
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 7] = [
     (REQUESTS, "OTLP requests, by protocol and outcome (ok, partial, or the kind of error)."),
     (ACCEPTED, "Spans made durable and acknowledged."),
     (REJECTED, "Spans of acknowledged requests that were not taken, by reason."),
     (WIRE_BYTES, "Bytes of OTLP requests as they arrived."),
     (DECODED_BYTES, "Bytes of OTLP requests after decompression."),
     (LOOKUPS, "Traces asked for by ID, by outcome (found, partial, not_found, or the kind of error)."),
+    (SEARCHES, "Searches, by outcome (complete, partial, broken_off by the client, or the kind of error)."),
 ];
-const HISTOGRAMS: [(&str, &str); 2] = [
+const HISTOGRAMS: [(&str, &str); 3] = [
     (ACK_SECONDS, "From an OTLP request's headers to its acknowledgement, by protocol."),
     (LOOKUP_SECONDS, "From a lookup's arrival to the first byte of its answer."),
+    (
+        SEARCH_SECONDS,
+        "From a search's arrival to the first byte of its answer; how long one worked that is streamed.",
+    ),
 ];
 
 /// The upper bounds of the latency histograms, in seconds: around the figures that are promised.
@@ -114,6 +121,7 @@ impl Metrics {
         }
         metrics.count(ACCEPTED, &[], 0);
         metrics.count(LOOKUPS, &[("outcome", "found")], 0);
+        metrics.count(SEARCHES, &[("outcome", "complete")], 0);
         Ok(metrics)
     }
 
@@ -153,6 +161,14 @@ impl Metrics {
         self.count(LOOKUPS, &[("outcome", outcome)], 1);
         self.recorder
             .register_histogram(&key(LOOKUP_SECONDS, Vec::new()), &METADATA)
+            .record(took.as_secs_f64());
+    }
+
+    /// A search has been answered.
+    pub(crate) fn searched(&self, outcome: &'static str, took: Duration) {
+        self.count(SEARCHES, &[("outcome", outcome)], 1);
+        self.recorder
+            .register_histogram(&key(SEARCH_SECONDS, Vec::new()), &METADATA)
             .record(took.as_secs_f64());
     }
 

@@ -1,4 +1,4 @@
-//! Asking a server's HTTP API for traces by their ID.
+//! Asking a server's HTTP API for traces by their ID, and by what is in them.
 
 use std::time::Duration;
 
@@ -130,6 +130,19 @@ impl ApiClient {
         self.json(path, &answer)
     }
 
+    /// A page of the traces that a search finds, also where the server says that something is missing (HTTP 206): then
+    /// `partial` says what.
+    ///
+    /// # Errors
+    /// [`ClientError`], each of its kinds.
+    pub(crate) async fn search(&self, search: &serde_json::Value) -> Result<serde_json::Value, ClientError> {
+        let path = "/api/v1/search";
+        let answer = self.send(Method::POST, path, "application/json", search.to_string().into()).await?;
+        let is_found = matches!(answer.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let body = serde_json::from_slice(&answer.body).ok().filter(|_| is_found);
+        body.ok_or_else(|| self.error(path, &answer))
+    }
+
     fn json(&self, path: &str, answer: &Answer) -> Result<serde_json::Value, ClientError> {
         let body = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
         body.ok_or_else(|| self.error(path, answer))
@@ -140,14 +153,28 @@ impl ApiClient {
     }
 
     async fn request(&self, method: Method, path: &str, accept: &'static str) -> Result<Answer, ClientError> {
+        self.send(method, path, accept, Bytes::new()).await
+    }
+
+    /// A body, if there is one, is JSON.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
         let uri: Uri = url(&self.base, path)?;
         let endpoint = uri.to_string();
         let mut request = Request::builder().method(method).uri(uri).header(header::ACCEPT, accept);
         if let Some(tenant) = &self.tenant {
             request = request.header("x-scope-orgid", tenant.as_str());
         }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         let request = request
-            .body(Full::new(Bytes::new()))
+            .body(Full::new(body))
             .map_err(|error| ClientError::Endpoint { endpoint, reason: error.to_string() })?;
         self.connection.request(request).await
     }

@@ -110,7 +110,7 @@ fn partial_text(body: &[u8]) -> String {
 }
 
 /// Colours only where a person looks, and not if that person asked for none (no-color.org).
-fn style(width: Option<u16>) -> Style {
+pub(super) fn style(width: Option<u16>) -> Style {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let is_terminal = io::stdout().is_terminal();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1h30m`, `90s`, `500ms`: whole numbers with d, h, m, s or ms, added up. `0` needs no unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "write it as 90s, 15m, 1h30m or 500ms";
     if text == "0" {
         return Ok(Duration::ZERO);

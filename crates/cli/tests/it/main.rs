@@ -15,6 +15,7 @@ mod object_storage;
 mod oracle;
 mod s3;
 mod s3_proxy;
+mod search;
 mod stop;
 mod syscalls;
 mod terminal;

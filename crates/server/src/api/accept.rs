@@ -1,4 +1,4 @@
-//! Which of the two encodings of a trace an Accept header asks for.
+//! What an Accept header asks for: which of the two encodings of a trace, and whether an answer as lines.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -6,8 +6,7 @@ use tracelake::Encoding;
 
 /// The encoding that is wanted most; JSON where both are wanted alike. `None` if neither is wanted.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<Encoding> {
-    let ranges: Vec<(String, f32)> =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(parse).collect();
+    let ranges = ranges(headers);
     if ranges.is_empty() {
         return Some(Encoding::Json);
     }
@@ -20,6 +19,22 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Encoding> {
     } else {
         Some(Encoding::Json)
     }
+}
+
+/// Whether JSON is wanted a line each rather than as one document, which it is where both are wanted alike. `None`
+/// if neither is wanted.
+pub(super) fn wants_lines(headers: &HeaderMap) -> Option<bool> {
+    let ranges = ranges(headers);
+    if ranges.is_empty() {
+        return Some(false);
+    }
+    let document = weight(&ranges, &["application/json"]);
+    let lines = weight(&ranges, &["application/x-ndjson", "application/ndjson"]);
+    (document.max(lines) > 0.0).then_some(lines > document)
+}
+
+fn ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
+    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(parse).collect()
 }
 
 /// Each range with its weight; a weight that cannot be read counts as 1.
@@ -71,6 +86,25 @@ mod tests {
                 headers.insert(ACCEPT, HeaderValue::from_static(value));
             }
             assert_eq!(wanted(&headers), expected, "{value}");
+        }
+    }
+    #[test]
+    fn lines_come_only_to_who_prefers_them() {
+        for (value, expected) in [
+            ("", Some(false)),
+            ("*/*", Some(false)),
+            ("application/json", Some(false)),
+            ("application/x-ndjson", Some(true)),
+            ("application/x-ndjson, */*;q=0.1", Some(true)),
+            ("application/x-ndjson, application/json", Some(false)),
+            ("application/x-ndjson;q=0", None),
+            ("text/html", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !value.is_empty() {
+                headers.insert(ACCEPT, HeaderValue::from_static(value));
+            }
+            assert_eq!(wants_lines(&headers), expected, "{value}");
         }
     }
 }

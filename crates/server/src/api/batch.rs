@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
@@ -18,8 +18,9 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracelake::{ErrorKind, Trace, TraceId};
 
+use super::lines::Lines;
 use super::trace::{PIECES_AHEAD_MAX, received, stall_max, turn};
-use super::{parameters, times};
+use super::{body, parameters, times};
 use crate::receive::tenant;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
@@ -64,23 +65,14 @@ async fn asked(shared: &Shared, body: Body) -> Result<Vec<TraceId>, Rejection> {
         Rejection::new(ErrorKind::TooLarge, message)
     };
     let bytes_max = usize::try_from(traces_max.saturating_mul(ID_BYTES_MAX) + 4_096).unwrap_or(usize::MAX);
-    let time_max = Duration::from_secs(shared.settings.body_read_seconds_max);
-    let body = tokio::time::timeout(time_max, to_bytes(body, bytes_max)).await.map_err(|_| {
-        let message =
-            format!("the body did not arrive within body_read_seconds_max ({})", time_max.as_secs());
-        invalid(message).with_status(http::StatusCode::REQUEST_TIMEOUT)
-    })?;
-    let body = body.map_err(|_| too_many())?;
+    let body = body::read(shared, body, bytes_max, too_many()).await?;
     let asked: Asked = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body is not {{\"trace_ids\":[…]}}: {error}")))?;
     if asked.trace_ids.len() as u64 > traces_max {
         return Err(too_many());
     }
     // They would only order the work, and a batch has an order of its own; but what is no time is an error.
-    let text =
-        |time: Option<serde_json::Value>| time.map(|time| time.to_string().trim_matches('"').to_owned());
-    let hints = [("start", text(asked.start)), ("end", text(asked.end))];
-    times::hint(&hints.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?))).collect())?;
+    times::hint_of_json(asked.start.as_ref(), asked.end.as_ref())?;
     let mut seen = HashSet::new();
     let mut trace_ids = Vec::with_capacity(asked.trace_ids.len());
     for (at, id) in asked.trace_ids.iter().enumerate() {
@@ -171,24 +163,4 @@ async fn send(
         return;
     }
     send(None).await;
-}
-
-/// Pieces of an answer, joined: each that is sent wakes two tasks, and most traces are small.
-#[derive(Default)]
-struct Lines(BytesMut);
-
-impl Lines {
-    /// So many bytes are sent, or somewhat more.
-    const JOINED_BYTES: usize = 64 << 10;
-
-    /// Gives what is to be sent once it is enough.
-    fn add(&mut self, piece: &[u8]) -> Option<Bytes> {
-        self.0.extend_from_slice(piece);
-        if self.0.len() < Self::JOINED_BYTES { None } else { self.take() }
-    }
-
-    /// What has not been sent yet, if anything.
-    fn take(&mut self) -> Option<Bytes> {
-        if self.0.is_empty() { None } else { Some(self.0.split().freeze()) }
-    }
 }

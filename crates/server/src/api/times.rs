@@ -1,8 +1,9 @@
-//! The times in a query: RFC 3339, or a number since 1970 whose unit its size tells.
+//! The times in a query: RFC 3339, or a number since 1970 whose unit its size tells; and those in answers.
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
+use chrono::{DateTime, SecondsFormat};
+use serde_json::Value;
 use tracelake::{ErrorKind, TimeHint};
 
 use crate::rejection::Rejection;
@@ -49,6 +50,20 @@ pub(super) fn hint(parameters: &BTreeMap<String, String>) -> Result<TimeHint, Re
     }
 }
 
+/// The same of a body's members: texts or numbers.
+pub(super) fn hint_of_json(start: Option<&Value>, end: Option<&Value>) -> Result<TimeHint, Rejection> {
+    let text = |time: &Value| time.as_str().map_or_else(|| time.to_string(), str::to_owned);
+    let times = [("start", start), ("end", end)];
+    hint(&times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), text(time?)))).collect())
+}
+
+/// Nanoseconds since 1970 as RFC 3339 has them, in UTC, to the nanosecond: what is read back exactly.
+pub(super) fn rfc3339(unix_nano: u64) -> String {
+    // No span begins later.
+    let nanos = i64::try_from(unix_nano).unwrap_or(i64::MAX);
+    DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +101,17 @@ mod tests {
         {
             let rejection = parse("end", text).expect_err(text);
             assert!(rejection.message().contains("'end'"), "{text}");
+        }
+    }
+
+    #[test]
+    fn in_a_body_a_time_is_a_text_or_a_number_and_is_answered_as_it_is_read() {
+        let (text, number) = (Value::from("2023-11-14T22:13:20Z"), Value::from(1_700_000_000));
+        let range = hint_of_json(Some(&text), Some(&number)).expect("times");
+        assert_eq!(range.start_unix_nano, range.end_unix_nano);
+        assert!(hint_of_json(Some(&Value::from(1.5)), None).is_err());
+        for nanos in [0, 1_700_000_000_000_000_001, i64::MAX as u64] {
+            assert_eq!(parse("start", &rfc3339(nanos)).expect("a time"), nanos);
         }
     }
 

@@ -26,7 +26,7 @@ const WAIT_MAX: Duration = Duration::from_secs(limits::LOOKUP_WAIT_SECONDS_MAX);
 pub(super) const PIECES_AHEAD_MAX: usize = 2;
 
 /// What an answer that lacks something says about it.
-const PARTIAL_HEADER: HeaderName = HeaderName::from_static("x-tracelake-partial");
+pub(super) const PARTIAL_HEADER: HeaderName = HeaderName::from_static("x-tracelake-partial");
 
 pub(super) async fn by_id(
     State(shared): State<Arc<Shared>>,
@@ -124,7 +124,7 @@ pub(super) async fn turn(shared: &Shared) -> Result<OwnedSemaphorePermit, Reject
 }
 
 /// A text as a header can carry it.
-fn header_text(text: &str) -> HeaderValue {
+pub(super) fn header_text(text: &str) -> HeaderValue {
     let visible = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     let text: String = text.chars().take(500).map(visible).collect();
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("yes"))

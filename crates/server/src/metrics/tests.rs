@@ -6,6 +6,7 @@ fn what_is_counted_is_rendered_with_help_type_and_labels() {
     metrics.answered(Protocol::Grpc, "ok", Duration::from_millis(3));
     metrics.answered(Protocol::HttpJson, "too_large", Duration::from_millis(3));
     metrics.looked_up("found", Duration::from_millis(1));
+    metrics.searched("partial", Duration::from_millis(1));
     metrics.store_gauges(&serde_json::json!({"wal": {"bytes": 7}, "durability": "fsync"}));
     let text = metrics.render();
     for line in [
@@ -15,6 +16,9 @@ fn what_is_counted_is_rendered_with_help_type_and_labels() {
         "tracelake_ingest_requests_total{protocol=\"http_json\",outcome=\"too_large\"} 1",
         "tracelake_ingest_ack_seconds_bucket{protocol=\"grpc\",le=\"0.005\"} 1",
         "tracelake_lookup_seconds_count 1",
+        "tracelake_searches_total{outcome=\"complete\"} 0",
+        "tracelake_searches_total{outcome=\"partial\"} 1",
+        "tracelake_search_seconds_count 1",
         "tracelake_store_wal_bytes 7",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");

@@ -10,4 +10,5 @@ mod http;
 mod lifecycle;
 mod metrics;
 mod sdk;
+mod search;
 mod upkeep;
