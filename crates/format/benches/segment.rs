@@ -18,11 +18,23 @@ use ulid::Ulid;
 const SPANS: usize = 200_000;
 
 fn write(batches: &[SpanBatch], columns: &AttributeColumns) -> WrittenSegment {
+    write_with(batches, columns, &SegmentWriterOptions::default())
+}
+
+fn indexed() -> SegmentWriterOptions {
+    SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() }
+}
+
+fn write_with(
+    batches: &[SpanBatch],
+    columns: &AttributeColumns,
+    options: &SegmentWriterOptions,
+) -> WrittenSegment {
     let input = SegmentInput {
         segment_id: Ulid::nil(),
         tenants: vec![(TenantId::default(), batches.iter().map(|batch| (batch, 1)).collect())],
     };
-    write_segment(&input, columns, &SegmentWriterOptions::default()).expect("valid spans")
+    write_segment(&input, columns, options).expect("valid spans")
 }
 
 fn slice(file: &Bytes, range: Range<u64>) -> Bytes {
@@ -58,6 +70,7 @@ fn benches(criterion: &mut Criterion) {
     let memory: usize = batches.iter().map(SpanBatch::heap_bytes).sum();
     println!("in memory {:.0} bytes a span", memory as f64 / rows as f64);
     report_columns(&segment, rows);
+    report_index(&batches, &columns, rows);
     report_best(&batches, &columns, &segment, &opened);
 
     let mut group = criterion.benchmark_group("segment");
@@ -102,6 +115,8 @@ fn report_best(
     };
     let rows = segment.meta.rows as f64;
     let write_us = best(7, &mut || drop(write(black_box(batches), columns))) / rows;
+    let with_index = best(7, &mut || drop(write_with(black_box(batches), columns, &indexed()))) / rows;
+    println!("at best: {:.2} µs a span more with an attribute index", with_index - write_us);
     let tenant = TenantId::default();
     let mut lookups: Vec<f64> = batches
         .iter()
@@ -111,6 +126,31 @@ fn report_best(
     lookups.sort_by(f64::total_cmp);
     let middle = lookups.get(lookups.len() / 2).copied().unwrap_or_default();
     println!("at best: write {write_us:.2} µs a span, lookup {middle:.0} µs in the middle");
+}
+
+/// What an attribute index takes, and its headers in memory.
+fn report_index(batches: &[SpanBatch], columns: &AttributeColumns, rows: usize) {
+    let segment = write_with(batches, columns, &indexed());
+    let tail = segment.bytes.slice(OpenSegment::tail_range(&segment.meta).start as usize..);
+    let opened = OpenSegment::open(&segment.meta, tail).expect("own bytes");
+    let mut bytes = 0;
+    for part in opened.index_parts() {
+        let range = part.range();
+        bytes += range.end - range.start;
+        let wanted = opened.index_ranges(&[part.header_range()]);
+        let fetched = wanted.into_iter().map(|range| (range.clone(), slice(&segment.bytes, range))).collect();
+        let fetched = opened.index_bytes(fetched).expect("own bytes");
+        let header = opened.index_header(part, &fetched).expect("own bytes");
+        println!(
+            "index of {} rows, {} traces, {} fields: header {} bytes, {} in memory",
+            part.rows,
+            part.traces,
+            header.fields().count(),
+            part.header_range().end - part.header_range().start,
+            header.heap_bytes(),
+        );
+    }
+    println!("index: {:.2} bytes a span", bytes as f64 / rows as f64);
 }
 
 fn report_columns(segment: &WrittenSegment, rows: usize) {

@@ -1,5 +1,5 @@
 //! A segment: the rows of a generation as one Parquet file with a trace directory, a trace-ID filter
-//! and checksums of its own. docs/formats/segment.md specifies it.
+//! checksums of its own, and, if a merge wrote it, an attribute index. docs/formats/segment.md specifies it.
 //!
 //! Pure: [`write_segment`] gives bytes; [`OpenSegment`] says which bytes it needs and decodes them.
 //! Nothing is parsed before its checksum was verified, so damaged bytes give an error, never a wrong
@@ -15,6 +15,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
+mod index;
 mod inflate;
 mod layout;
 mod merge;
@@ -41,6 +42,10 @@ pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeT
 pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
 pub use filter::TraceFilter;
+pub use index::{
+    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, TraceSet,
+    TraceTable,
+};
 pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
 pub use meta::{Section, SegmentMeta, SegmentTenant};
 pub use open::OpenSegment;
@@ -53,7 +58,7 @@ pub use write::{
 };
 
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The key of the footer's metadata under which a segment describes itself.
 const METADATA_KEY: &str = "tracelake";

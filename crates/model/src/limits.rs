@@ -178,6 +178,18 @@ limits! {
     ATTRIBUTE_COLUMNS_MAX: "columns" = 64,
         "each costs a lookup a page to decode",
         "nothing: the keys that are rarer in it stay in its residual";
+    /// Fields that a part of a segment's attribute index lists.
+    INDEX_FIELDS_MAX: "fields" = 4_096,
+        "each stands in what a search reads first and keeps; real parts have some hundred",
+        "nothing: a search reads all that may have a field that is not listed";
+    /// A text that the attribute index has as it is.
+    INDEX_TEXT_BYTES_MAX: "bytes" = 256,
+        "nobody looks for a statement by its first letters; whole ones are found by their hash",
+        "nothing: a search for a part of a text reads all that have a longer one";
+    /// What a merge holds for the part of an attribute index that it writes.
+    INDEX_PART_BYTES_MAX: "bytes" = 128 << 20,
+        "three times what 262,144 ordinary spans take",
+        "nothing: the part ends earlier";
     /// Spans of one trace in one answer.
     TRACE_SPANS_MAX: "spans" = 100_000,
         "a trace ID may be reused without end; an answer must fit into memory",
@@ -206,6 +218,10 @@ limits! {
     BATCH_WORKERS: "groups" = 2,
         "a batch should not take all cores from those who look at one trace",
         "nothing: the others wait";
+    /// Memory of attribute indexes after they were read.
+    INDEX_CACHE_BYTES_MAX: "bytes" = 64 << 20,
+        "what searches of the last hours ask of: headers and terms of some hundred parts",
+        "nothing: they are read again";
     /// Memory of traces kept for those who look again.
     TRACE_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "some thousand traces: what a team looks at in an hour",

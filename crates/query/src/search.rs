@@ -8,6 +8,7 @@
 mod candidates;
 mod cursor;
 mod hits;
+mod indexed;
 mod order;
 mod totals;
 
@@ -25,7 +26,7 @@ use tracelake_store::format::segment::Projection;
 use tracelake_store::report::{ReadCounts, ReadReport};
 use tracelake_traceql::{Field, Intrinsic, TracePredicate};
 
-use self::candidates::{Candidate, Candidates, Sources};
+use self::candidates::{Candidate, Candidates, IndexedRow, Opened, Sources};
 pub use self::cursor::{Cursor, CursorError};
 pub use self::hits::{MatchingSpan, TraceHit};
 pub use self::order::Order;
@@ -98,6 +99,8 @@ pub struct SearchStats {
     pub segments_live: u64,
     /// Segments whose time and tenant did not rule them out.
     pub segments_considered: u64,
+    /// Segments whose attribute index told which traces are worth a look.
+    pub segments_indexed: u64,
     /// Segments of which all rows in the columns of the condition were read.
     pub segments_scanned: u64,
     /// Traces that were worth a look.
@@ -132,7 +135,15 @@ const DECIDED_AT_ONCE: Range<usize> = 16..512;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pending {
     rank: Rank,
-    trace_id: Reverse<TraceId>,
+    what: What,
+}
+
+/// Which trace it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Trace(TraceId),
+    /// That of a row of a segment.
+    Row(usize, u64),
 }
 
 /// A page.
@@ -174,7 +185,7 @@ struct Run {
     limits: SearchLimits,
     complete_up_to_unix_nano: u64,
     pending: BinaryHeap<Pending>,
-    /// All that ever were pending.
+    /// All that are known to have been pending.
     seen: HashSet<TraceId>,
     /// What satisfies the condition and was not given yet, the foremost first: those of the page and one more.
     found: BTreeMap<(Reverse<Rank>, TraceId), TraceHit>,
@@ -275,18 +286,76 @@ impl Run {
         if unopened.is_some() && unopened >= pending {
             let (opened, gaps) = self.sources.open_next(&self.work, &mut self.stats).await;
             self.missing.extend(gaps);
-            return self.add(opened).await;
+            return self.add_opened(opened).await;
         }
         let mut traces = Vec::with_capacity(self.decided_at_once);
-        while traces.len() < self.decided_at_once
-            && let Some(next) = self.pending.peek()
+        let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for _ in 0..self.decided_at_once {
             // What an unopened source may have before them is not passed by.
-            && unopened.is_none_or(|rank| next.rank > rank)
-        {
-            traces.extend(self.pending.pop().map(|pending| pending.trace_id.0));
+            let is_next = |next: &Pending| unopened.is_none_or(|rank| next.rank > rank);
+            if !self.pending.peek().is_some_and(is_next) {
+                break;
+            }
+            match self.pending.pop().map(|pending| pending.what) {
+                Some(What::Trace(trace_id)) => traces.push(trace_id),
+                Some(What::Row(segment, row)) => rows.entry(segment).or_default().push(row),
+                None => {}
+            }
+        }
+        for trace in self.resolved(rows).await {
+            if self.seen.insert(trace.trace_id) {
+                traces.push(trace.trace_id);
+            }
         }
         self.decide(traces).await;
         self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
+    }
+
+    /// The traces of rows of segments.
+    async fn resolved(&mut self, rows: BTreeMap<usize, Vec<u64>>) -> Vec<Candidate> {
+        let mut traces = Vec::new();
+        for (segment, mut rows) in rows {
+            rows.sort_unstable();
+            match self.work.of_rows(segment, &rows).await {
+                Ok(found) => traces.extend(found),
+                Err(gap) => self.missing.push(gap),
+            }
+        }
+        traces
+    }
+
+    /// Adds what a source has. What the index names is not looked up before it is its turn, where its place is known
+    /// well enough.
+    async fn add_opened(&mut self, opened: Opened) {
+        let Opened { mut traces, rows } = opened;
+        let mut unclear: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for IndexedRow { segment, row, start_unix_nano, is_vague } in rows {
+            if self.is_full() {
+                break;
+            }
+            let rank = self.query.order.rank(start_unix_nano, 0);
+            let may_be_passed = self.query.after.as_ref().is_some_and(|after| after.may_have_passed(rank));
+            if self.query.order == Order::Newest && !is_vague && !may_be_passed {
+                self.stats.candidates += 1;
+                self.pending.push(Pending { rank, what: What::Row(segment, row) });
+            } else {
+                unclear.entry(segment).or_default().push(row);
+            }
+        }
+        traces.extend(self.resolved(unclear).await);
+        self.add(traces).await;
+    }
+
+    /// Whether there are as many traces worth a look as there may be.
+    fn is_full(&mut self) -> bool {
+        if self.seen.len() + self.pending.len() < self.limits.candidates_max {
+            return false;
+        }
+        let gap = Gap::too_many_candidates(self.limits.candidates_max);
+        if !self.missing.contains(&gap) {
+            self.missing.push(gap);
+        }
+        true
     }
 
     /// Adds what is worth a look. Where the place of a trace depends on what other sources have of it, and they may
@@ -297,22 +366,19 @@ impl Run {
             if !self.seen.insert(candidate.trace_id) {
                 continue;
             }
-            if self.seen.len() > self.limits.candidates_max {
-                let gap = Gap::too_many_candidates(self.limits.candidates_max);
-                if !self.missing.contains(&gap) {
-                    self.missing.push(gap);
-                }
+            if self.is_full() {
                 break;
             }
             self.stats.candidates += 1;
             let rank = self.query.order.rank(candidate.start_unix_nano, candidate.duration_nano);
             let is_passed =
                 self.query.after.as_ref().is_some_and(|after| after.is_passed(rank, &candidate.trace_id));
-            if is_passed && candidate.is_alone && self.totals.is_none() {
+            let is_certain = candidate.is_alone && !candidate.is_vague;
+            if is_passed && is_certain && self.totals.is_none() {
                 continue;
             }
-            if candidate.is_alone || self.query.order == Order::Newest {
-                self.pending.push(Pending { rank, trace_id: Reverse(candidate.trace_id) });
+            if is_certain || self.query.order == Order::Newest && !candidate.is_vague {
+                self.pending.push(Pending { rank, what: What::Trace(candidate.trace_id) });
             } else {
                 at_once.push(candidate.trace_id);
             }

@@ -220,6 +220,8 @@ settings! {
     filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for pages, directory blocks and resources after they were read.
     block_cache_bytes_max: u64 = limits::BLOCK_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// Memory for attribute indexes after they were read.
+    index_cache_bytes_max: u64 = limits::INDEX_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// A folder of this server alone, on a disk here, for what was read from a bucket; none if empty.
     disk_cache_dir: Option<PathBuf> = None, FolderIfAny;
     /// Disk for that.
@@ -260,6 +262,7 @@ impl Settings {
         options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;
         options.read.block_cache_bytes_max = self.block_cache_bytes_max;
+        options.read.index_cache_bytes_max = self.index_cache_bytes_max;
         let is_remote = matches!(self.store, Location::Bucket(_));
         let hedge_after = Duration::from_millis(self.store_hedge_milliseconds);
         options.read.hedge_after = (is_remote && !hedge_after.is_zero()).then_some(hedge_after);

@@ -5,6 +5,7 @@ mod cache;
 mod disk_cache;
 mod filters;
 mod helpers;
+mod index;
 mod reading;
 mod reads;
 pub mod report;
@@ -32,6 +33,7 @@ use self::cache::BlockCache;
 pub use self::disk_cache::DiskCache;
 use self::filters::{Filters, Known};
 use self::helpers::Helpers;
+use self::index::IndexCache;
 pub use self::reading::ReadInProgress;
 use self::reading::Reading;
 use self::reads::RangeReader;
@@ -62,6 +64,8 @@ pub struct ReadOptions {
     pub filter_cache_bytes_max: u64,
     /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_cache_bytes_max: u64,
+    /// Bytes of attribute indexes.
+    pub index_cache_bytes_max: u64,
     /// A read that takes longer is begun a second time; none: never.
     pub hedge_after: Option<Duration>,
     /// Ranges of a file with at most so many bytes between them are read as one.
@@ -78,6 +82,7 @@ impl Default for ReadOptions {
             metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
             filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
             block_cache_bytes_max: limits::BLOCK_CACHE_BYTES_MAX,
+            index_cache_bytes_max: limits::INDEX_CACHE_BYTES_MAX,
             hedge_after: None,
             gap_bytes_max: limits::LOCAL_GAP_BYTES_MAX,
             // Whoever looks up a trace decodes, too.
@@ -94,6 +99,7 @@ pub struct Segments {
     metadata: Cache<Ulid, Arc<OpenSegment>>,
     filters: Arc<Filters>,
     blocks: Arc<BlockCache>,
+    index: Arc<IndexCache>,
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
     helpers: Helpers,
@@ -111,6 +117,8 @@ pub struct CacheSizes {
     pub filter_bytes: u64,
     /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_bytes: u64,
+    /// Bytes of attribute indexes.
+    pub index_bytes: u64,
     /// Bytes on the disk of the disk cache.
     pub disk_cache_bytes: u64,
     /// Blocks on their way there.
@@ -178,6 +186,7 @@ impl Segments {
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
+            index: Arc::new(IndexCache::new(options.index_cache_bytes_max)),
             totals: Arc::default(),
             failed: Arc::default(),
             helpers: Helpers::new(options.decode_helpers),
@@ -197,7 +206,7 @@ impl Segments {
     }
 
     /// What was read of a segment is damaged: whoever tries again reads it where it lies.
-    fn damaged(&self, entry: &SegmentEntry, error: FormatError) -> StoreError {
+    pub fn damaged(&self, entry: &SegmentEntry, error: FormatError) -> StoreError {
         if let Some(cache) = self.reader.disk_cache() {
             cache.distrust(entry.meta.id);
         }
@@ -254,6 +263,7 @@ impl Segments {
             filters,
             filter_bytes,
             block_bytes: self.blocks.bytes(),
+            index_bytes: self.index.bytes(),
             disk_cache_bytes: self.reader.disk_cache().map_or(0, DiskCache::bytes),
             disk_cache_writing: self.reader.disk_cache().map_or(0, DiskCache::writing),
         }
@@ -552,7 +562,8 @@ impl Segments {
         WholeSegment::open(&entry.meta, tail).map_err(|error| self.damaged(entry, error))
     }
 
-    async fn opened(
+    /// The same, for a request.
+    pub async fn opened(
         &self,
         entry: &SegmentEntry,
         report: &ReadReport,

@@ -93,6 +93,12 @@ pub struct SegmentEntry {
     pub meta: SegmentMeta,
 }
 
+impl SegmentEntry {
+    pub(super) fn has_index(&self) -> bool {
+        self.meta.index.is_some()
+    }
+}
+
 impl Entry {
     /// The object's bytes.
     ///
@@ -105,6 +111,9 @@ impl Entry {
     /// The oldest format that has all of its fields.
     fn format_version(&self) -> u32 {
         match &self.change {
+            Change::Commit(commit) if commit.segments_added.iter().any(SegmentEntry::has_index) => {
+                frame::INDEX_VERSION
+            }
             Change::Commit(Commit { retention: true, .. }) => frame::RETENTION_VERSION,
             _ => frame::FIRST_VERSION,
         }

@@ -4,13 +4,16 @@
 use crate::FormatError;
 
 /// The newest format that is read.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// What is written where nothing of a newer one is needed, so that older builds can read it.
 pub(super) const FIRST_VERSION: u32 = 1;
 
 /// The first that knows of retention.
 pub(super) const RETENTION_VERSION: u32 = 2;
+
+/// The first whose segments may have an attribute index.
+pub(super) const INDEX_VERSION: u32 = 3;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 32;

@@ -191,7 +191,13 @@ impl State {
 
     /// The oldest format that has all of its fields.
     pub(super) fn format_version(&self) -> u32 {
-        if self.retention.is_some() { frame::RETENTION_VERSION } else { frame::FIRST_VERSION }
+        if self.segments.iter().any(SegmentEntry::has_index) {
+            frame::INDEX_VERSION
+        } else if self.retention.is_some() {
+            frame::RETENTION_VERSION
+        } else {
+            frame::FIRST_VERSION
+        }
     }
 
     /// Reads a checkpoint's bytes.

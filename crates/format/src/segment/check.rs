@@ -1,8 +1,9 @@
-//! Checks a whole segment: every byte, and that directory, filter and rows say the same.
+//! Checks a whole segment: every byte, and that directory, filter, index and rows say the same.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::slice;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
@@ -13,13 +14,18 @@ use super::columns::AttributeType;
 use super::decode::Decoding;
 use super::directory::{Block, DirectoryBlock, TraceEntry};
 use super::filter::TraceFilter;
+use super::index::{IndexPart, PartBuilder};
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
+use super::row_group::{RowGroupReader, WholeSegment};
 use super::schema;
 
 /// Rows decoded at once, and what they may take.
 const CHECK_ROWS: u64 = 32_768;
 const CHECK_BYTES: usize = 64 << 20;
+
+/// Rows that are added to an index at once.
+const INDEX_ROWS: usize = 4_096;
 
 /// What is said at most: a file that is damaged throughout needs no line for every row.
 const FINDINGS_MAX: usize = 50;
@@ -41,6 +47,7 @@ impl OpenSegment {
                 traces += check.block(block, part, filter.as_ref());
             }
         }
+        check.index();
         if traces != self.meta.traces && check.findings.is_empty() {
             check.say(format!("the directory lists {traces} traces instead of {}", self.meta.traces));
         }
@@ -89,7 +96,8 @@ impl<'a> Check<'a> {
             }
             start = block.end.max(start + 1);
         }
-        for section in [&segment.meta.directory, &segment.meta.checksums, &segment.meta.footer] {
+        let sections = [&segment.meta.directory, &segment.meta.checksums, &segment.meta.footer];
+        for section in sections.into_iter().chain(&segment.meta.index) {
             if let Some(bytes) = self.bytes(&section.range())
                 && let Err(error) = OpenSegment::verify_section(section, &bytes)
             {
@@ -189,6 +197,50 @@ impl<'a> Check<'a> {
                 None
             }
         }
+    }
+
+    /// Makes each part of the attribute index anew, from its rows.
+    fn index(&mut self) {
+        if self.segment.index_parts().is_empty() {
+            return;
+        }
+        let Some(tail) = self.bytes(&OpenSegment::tail_range(&self.segment.meta)) else { return };
+        let whole = match WholeSegment::open(&self.segment.meta, tail) {
+            Ok(whole) => Arc::new(whole),
+            Err(error) => return self.say(error.to_string()),
+        };
+        let mut group = 0;
+        for part in self.segment.index_parts() {
+            if let Err(finding) = self.part(part, &whole, &mut group) {
+                self.say(format!("the attribute index at byte {}: {finding}", part.range().start));
+            }
+        }
+    }
+
+    /// Row groups begin with `group`, which is the first one behind the part from then on.
+    fn part(&mut self, part: &IndexPart, whole: &Arc<WholeSegment>, group: &mut usize) -> Result<(), String> {
+        let Some(bytes) = self.bytes(&part.range()) else { return Ok(()) };
+        let mut built = None;
+        let mut next_row = part.first_row;
+        while next_row < part.row_range().end {
+            let range = RowGroupReader::range(whole, *group).filter(|(_, rows)| rows.start == next_row);
+            let (range, rows) = range.ok_or("it is not of whole row groups")?;
+            *group += 1;
+            next_row = rows.end;
+            let Some(pages) = self.bytes(&range) else { return Ok(()) };
+            let reader = RowGroupReader::new(Arc::clone(whole), *group - 1, (range, pages), INDEX_ROWS);
+            for rows in reader.map_err(|error| error.to_string())? {
+                let rows = rows.map_err(|error| error.to_string())?;
+                let built = built.get_or_insert_with(|| PartBuilder::new(rows.batch().schema_ref()));
+                built.push(rows.batch().columns()).map_err(|error| error.to_string())?;
+            }
+        }
+        let built = built.ok_or("it has no rows")?.finish(part.tenant, part.first_row, part.range().start);
+        let (expected, expected_part) = built.map_err(|error| error.to_string())?;
+        if expected_part != *part || expected != bytes {
+            return Err("it is not that of its rows".to_owned());
+        }
+        Ok(())
     }
 
     fn compare(&mut self, seen: &Seen<'_>) {

@@ -10,6 +10,7 @@ use ulid::Ulid;
 use super::columns::{AttributeColumns, AttributeType};
 use super::directory::{Block, DirectoryBlock, DirectoryIndex, VERSION};
 use super::filter::TraceFilter;
+use super::index;
 use super::merge::{Adapter, RowRun, RunSource};
 use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::open::{OpenSegment, description, parse_parquet};
@@ -47,7 +48,36 @@ pub fn segment_open(data: &[u8]) {
             }
         }
     }
+    index::fuzzing::index(data);
     open_tail(data);
+}
+
+/// The attribute index of a segment's `file` in which its bytes are damaged, behind checksums that are right, as
+/// [`segment_rows`]. Whether all of it was read.
+pub fn segment_index(file: &Bytes, edits: &[u8]) -> bool {
+    let Some((meta, mut segment)) = open_file(file) else { return false };
+    let damaged;
+    (damaged, segment.checksums) = damage(file, &meta, edits);
+    let mut all = !segment.index_parts().is_empty();
+    for part in segment.index_parts() {
+        let range = segment.checksums.align(part.range());
+        let bytes = damaged.slice(range.start as usize..range.end as usize);
+        let Ok(bytes) = segment.index_bytes(vec![(range, bytes)]) else { return false };
+        let Some(header) = damaged.get(part.header_range().start as usize..part.header_range().end as usize)
+        else {
+            return false;
+        };
+        let mut part = *part;
+        part.set_header(header);
+        match segment.index_header(&part, &bytes) {
+            Ok(header) => {
+                all &= segment.trace_table(&header, &bytes).is_ok();
+                index::fuzzing::ask(&header, &bytes);
+            }
+            Err(_) => all = false,
+        }
+    }
+    all
 }
 
 /// The rows of a segment's `file` in which pages are damaged, behind checksums that are right: each four bytes of

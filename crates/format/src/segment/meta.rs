@@ -78,6 +78,9 @@ pub struct SegmentMeta {
     pub filter: Section,
     /// The index of the directory's blocks.
     pub directory: Section,
+    /// The parts of the attribute index; none if it has none, as what was flushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Section>,
     /// The checksum table, which covers everything before it.
     pub checksums: Section,
     /// Parquet's page index and footer, to the end of the file. In the file itself: all 0.
@@ -104,6 +107,7 @@ impl SegmentMeta {
             tenants: Vec::new(),
             filter: Section::default(),
             directory: Section::default(),
+            index: None,
             checksums: Section::default(),
             footer: Section::default(),
         }

@@ -18,6 +18,7 @@ use tracelake_model::{TenantId, TraceId};
 
 use super::columns::AttributeColumn;
 use super::directory::{Block, DirectoryBlock, DirectoryIndex, TraceEntry};
+use super::index::PartIndex;
 use super::layout::GroupLayout;
 use super::meta::{Section, SegmentMeta, SegmentTenant};
 use super::{Description, FORMAT_VERSION, METADATA_KEY, WHAT, parquet_error, schema};
@@ -33,6 +34,8 @@ pub struct OpenSegment {
     pub(super) schema: SchemaRef,
     pub(super) descriptor: SchemaDescPtr,
     pub(super) directory: DirectoryIndex,
+    /// Of the attribute index; none without one.
+    pub(super) index: PartIndex,
     pub(super) checksums: ChecksumTable,
     pub(super) groups: Vec<RowGroup>,
     /// Leaf columns of each column.
@@ -117,13 +120,18 @@ impl OpenSegment {
         };
         section(&meta.footer)?;
         let directory = DirectoryIndex::parse(section(&meta.directory)?)?;
+        let index = match &meta.index {
+            Some(index) => PartIndex::parse(section(index)?)?,
+            None => PartIndex::default(),
+        };
         let checksums = ChecksumTable::parse(section(&meta.checksums)?)?;
         if checksums.covered() != meta.checksums.offset {
             return Err(FormatError::damaged(WHAT, "its checksums do not cover what is before them"));
         }
         let metadata = parse_parquet(&tail, meta.size_bytes)?;
         let attribute_columns = described(meta, &metadata)?;
-        let segment = Self::assemble(meta.clone(), attribute_columns, &metadata, directory, checksums)?;
+        let segment =
+            Self::assemble(meta.clone(), attribute_columns, &metadata, directory, index, checksums)?;
         Ok((segment, metadata))
     }
 
@@ -132,9 +140,13 @@ impl OpenSegment {
         attribute_columns: Vec<AttributeColumn>,
         metadata: &ParquetMetaData,
         directory: DirectoryIndex,
+        index: PartIndex,
         checksums: ChecksumTable,
     ) -> Result<Self, FormatError> {
         check_directory(&meta, &directory)?;
+        if meta.index.is_some() {
+            index.check(&meta)?;
+        }
         let descriptor = metadata.file_metadata().schema_descr_ptr();
         let mut leaves: Vec<Range<usize>> = Vec::new();
         for leaf in 0..descriptor.num_columns() {
@@ -169,6 +181,7 @@ impl OpenSegment {
         };
         let heap_bytes = size_of::<Self>()
             + directory.heap_bytes()
+            + index.heap_bytes()
             + checksums.heap_bytes()
             + 2 * 256 * leaves.len()
             + groups.iter().map(of_group).sum::<usize>();
@@ -178,6 +191,7 @@ impl OpenSegment {
             schema,
             descriptor,
             directory,
+            index,
             checksums,
             groups,
             leaves,
@@ -248,6 +262,16 @@ impl OpenSegment {
             return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
         }
         Ok(entry)
+    }
+
+    /// The directory block that lists the trace of a tenant's row, for [`directory_block`](Self::directory_block).
+    pub fn directory_block_of_row(&self, tenant: &TenantId, row: u64) -> Option<Range<u64>> {
+        let (ordinal, _) = self.meta.tenant(tenant)?;
+        let blocks = self.directory.blocks();
+        let after = blocks.partition_point(|block| block.first_row <= row);
+        let block = blocks.get(after.checked_sub(1)?)?;
+        (block.tenant as usize == ordinal && row < block.first_row.saturating_add(block.rows))
+            .then(|| block.range())
     }
 
     /// The directory blocks of a tenant, in order of rows, for [`directory_block`](Self::directory_block).

@@ -24,7 +24,7 @@ fn load(bytes: &[u8], at: usize) -> u64 {
 
 /// The number of so many bits that begins at a bit.
 #[inline]
-fn bits_at(bytes: &[u8], bit: usize, width: u32) -> u64 {
+pub(super) fn bits_at(bytes: &[u8], bit: usize, width: u32) -> u64 {
     let (at, shift) = (bit / 8, (bit % 8) as u32);
     let mut value = load(bytes, at) >> shift;
     if shift + width > 64 {

@@ -348,12 +348,18 @@ pub(super) struct List<'b> {
 
 impl<'b> List<'b> {
     pub(super) fn of(batch: &'b RecordBatch, name: &str) -> Result<Option<Self>, FormatError> {
-        let Some(rows) = optional::<ListArray>(batch, name)? else { return Ok(None) };
-        let elements = rows.values().as_struct_opt().ok_or_else(wrong_type)?;
-        Ok(Some(Self { rows, elements }))
+        optional::<ListArray>(batch, name)?.map(Self::of_rows).transpose()
     }
 
-    fn field<A: Array + 'static>(&self, name: &str) -> Result<&'b A, FormatError> {
+    pub(super) fn of_array(array: &'b ArrayRef) -> Result<Self, FormatError> {
+        Self::of_rows(array.as_list_opt().ok_or_else(wrong_type)?)
+    }
+
+    fn of_rows(rows: &'b ListArray) -> Result<Self, FormatError> {
+        Ok(Self { rows, elements: rows.values().as_struct_opt().ok_or_else(wrong_type)? })
+    }
+
+    pub(super) fn field<A: Array + 'static>(&self, name: &str) -> Result<&'b A, FormatError> {
         let column = self.elements.column_by_name(name).ok_or_else(wrong_type)?;
         column.as_any().downcast_ref().ok_or_else(wrong_type)
     }

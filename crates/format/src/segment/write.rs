@@ -1,8 +1,9 @@
-//! Writes a segment: slice by slice into Parquet, collects directory and filter on the way, and puts the
+//! Writes a segment: slice by slice into Parquet, collects directory, filter and index on the way, and puts the
 //! checksums over it. From batches in memory, which are sorted first, or from rows of other segments that come in
 //! order.
 
 mod file;
+mod indexer;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -13,11 +14,13 @@ use tracelake_model::{SpanBatch, TenantId, bring_near};
 use ulid::Ulid;
 
 use self::file::File;
+use self::indexer::Indexer;
 use self::summary::Summary;
 use super::columns::{AttributeColumn, AttributeColumns, AttributeCounts};
 use super::directory::DirectoryBuilder;
 use super::filter::TraceFilter;
 use super::gather::Gather;
+use super::index::PART_ROWS;
 use super::merge::{PlannedRows, RowRun, RunSource, Runs, SharedTables};
 use super::meta::SegmentMeta;
 use super::rows::{BatchTables, RowRef, Shared, by_name, sorted};
@@ -45,11 +48,21 @@ pub struct SegmentWriterOptions {
     pub page_rows: usize,
     /// zstd's level.
     pub zstd_level: i32,
+    /// Whether it gets an attribute index, for what is searched more than once: rows that are merged.
+    pub attribute_index: bool,
+    /// Rows after which a part of the attribute index ends.
+    pub index_part_rows: usize,
 }
 
 impl Default for SegmentWriterOptions {
     fn default() -> Self {
-        Self { row_group_rows: 32_768, page_rows: 4_096, zstd_level: 1 }
+        Self {
+            row_group_rows: 32_768,
+            page_rows: 4_096,
+            zstd_level: 1,
+            attribute_index: false,
+            index_part_rows: PART_ROWS,
+        }
     }
 }
 
@@ -135,7 +148,8 @@ impl SegmentPlan {
 }
 
 /// Writes a segment from rows that come in its order, piece by piece. What it holds is bounded by a row
-/// group, what rows of the file share, and some bytes a trace, if its bytes are taken as they come.
+/// group, what rows of the file share, a part of the attribute index, and some bytes a trace, if its bytes are
+/// taken as they come.
 #[derive(Debug)]
 pub struct SegmentWriter {
     file: File,
@@ -144,6 +158,7 @@ pub struct SegmentWriter {
     shared: Shared,
     texts: SharedTexts,
     directory: DirectoryBuilder,
+    index: Option<Indexer>,
     summary: Summary,
 }
 
@@ -168,8 +183,11 @@ impl SegmentWriter {
         shared: Shared,
         options: &SegmentWriterOptions,
     ) -> Result<Self, FormatError> {
+        let file = File::create(&plan.columns, &plan.shapes, options)?;
+        let index = options.attribute_index.then(|| Indexer::new(file.schema(), options.index_part_rows));
         Ok(Self {
-            file: File::create(&plan.columns, &plan.shapes, options)?,
+            file,
+            index,
             columns: plan.columns.clone(),
             options: options.clone(),
             shared,
@@ -198,7 +216,7 @@ impl SegmentWriter {
     /// # Errors
     /// [`FormatError::Parquet`] if the library refuses.
     pub fn forget_shared(&mut self) -> Result<(), FormatError> {
-        self.file.end_row_group()?;
+        self.end_row_group()?;
         self.texts = SharedTexts::new();
         self.shared.clear();
         Ok(())
@@ -216,7 +234,7 @@ impl SegmentWriter {
         runs: &[RowRun],
         sources: &[RunSource<'_>],
     ) -> Result<(), FormatError> {
-        let ordinal = self.summary.tenant(tenant)?;
+        let ordinal = self.begin_tenant(tenant)?;
         let mut slice = Runs::new(self.file.schema(), sources);
         for run in runs {
             let Some(source) = sources.get(run.source()) else { continue };
@@ -239,7 +257,7 @@ impl SegmentWriter {
         batches: &[&SpanBatch],
         tables: &[Arc<BatchTables>],
     ) -> Result<(), FormatError> {
-        let ordinal = self.summary.tenant(tenant)?;
+        let ordinal = self.begin_tenant(tenant)?;
         let mut gather = Gather::new(&self.columns);
         let mut near = Vec::with_capacity(ROWS_NEAR);
         for (at, row) in rows.iter().enumerate() {
@@ -256,6 +274,16 @@ impl SegmentWriter {
             self.end_row(&mut gather)?;
         }
         self.write(&mut gather)
+    }
+
+    /// The ordinal of the tenant whose rows come next. A part of the index is of one tenant, and so its row groups.
+    fn begin_tenant(&mut self, tenant: &TenantId) -> Result<u32, FormatError> {
+        let ordinal = self.summary.tenant(tenant)?;
+        if self.index.as_ref().is_some_and(|index| index.is_of_another(ordinal)) {
+            self.end_row_group()?;
+            self.end_part()?;
+        }
+        Ok(ordinal)
     }
 
     /// Notes a row that is added to the slice next, and ends the row group before it if it must.
@@ -293,9 +321,13 @@ impl SegmentWriter {
         let tenants = self.summary.meta.tenants.iter().map(|part| part.tenant.as_str()).collect::<Vec<_>>();
         let arrays = slice.finish(&tenants, &self.shared)?;
         self.directory.push_columns(&arrays)?;
+        if let Some(index) = &mut self.index {
+            index.push(self.summary.meta.tenants.len() as u32 - 1, &arrays)?;
+        }
         self.file.write(rows, arrays)?;
         if self.file.rows_of_group() >= self.options.row_group_rows
             || self.file.bytes_of_group() >= ROW_GROUP_BYTES_MAX
+            || self.index.as_ref().is_some_and(Indexer::is_large)
         {
             self.end_row_group()?;
         }
@@ -305,6 +337,19 @@ impl SegmentWriter {
     fn end_row_group(&mut self) -> Result<(), FormatError> {
         self.file.end_row_group()?;
         self.texts.begin_row_group();
+        if self.index.as_ref().is_some_and(Indexer::is_full) {
+            self.end_part()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the part of the index that the rows so far are in, behind its last row group.
+    fn end_part(&mut self) -> Result<(), FormatError> {
+        if let Some(index) = &mut self.index
+            && let Some(part) = index.end_part(self.file.bytes_written())?
+        {
+            self.file.append(&part)?;
+        }
         Ok(())
     }
 
@@ -321,21 +366,23 @@ impl SegmentWriter {
         self.file.take_bytes()
     }
 
-    /// Directory, filter, checksums, footer.
+    /// The rest of the attribute index, directory, filter, checksums, footer.
     ///
     /// # Errors
     /// [`FormatError::TooLarge`] and [`FormatError::Parquet`], as while writing.
-    pub fn finish(self) -> Result<WrittenSegment, FormatError> {
-        let Self { mut file, columns, directory, summary, .. } = self;
-        file.end_row_group()?;
+    pub fn finish(mut self) -> Result<WrittenSegment, FormatError> {
+        self.end_row_group()?;
+        self.end_part()?;
+        let Self { mut file, columns, directory, index, summary, .. } = self;
         let Summary { mut meta, mut filter_keys, .. } = summary;
-        let (blocks, index) = directory.finish(file.bytes_written())?;
+        let (blocks, blocks_index) = directory.finish(file.bytes_written())?;
         file.append(&blocks)?;
         drop(blocks);
         filter_keys.sort_unstable();
         filter_keys.dedup();
         meta.filter = file.append(&TraceFilter::build(&filter_keys))?;
-        meta.directory = file.append(&index.to_bytes())?;
+        meta.directory = file.append(&blocks_index.to_bytes())?;
+        meta.index = index.map(|index| file.append(&index.to_bytes())).transpose()?;
         let checksums = file.checksums()?.to_bytes();
         meta.checksums = file.append(&checksums)?;
         file.finish(meta, columns)

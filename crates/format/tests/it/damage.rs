@@ -58,6 +58,26 @@ fn a_check_notices_every_flipped_byte() {
 }
 
 #[test]
+fn a_check_notices_every_flipped_byte_of_an_index() {
+    let mut odd = Odd::new(5, 3);
+    let tenants = vec![(tenant("default"), vec![odd.batch(6)])];
+    let segment = write(&tenants, &columns(&tenants), &crate::index::indexed());
+    let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
+    let parts = opened.index_parts().iter().map(|part| part.range());
+    let ranges: Vec<_> = parts.chain(segment.meta.index.map(|index| index.range())).collect();
+    assert_eq!(ranges.len(), 2);
+    let mut file = segment.bytes.to_vec();
+    for byte in ranges.into_iter().flatten() {
+        let byte = byte as usize;
+        file[byte] ^= 0x10;
+        let damaged = Bytes::copy_from_slice(&file);
+        assert!(!opened.check(&damaged).is_empty(), "byte {byte}");
+        assert!(open(&segment.meta, &damaged).is_err() || byte < segment.meta.directory.offset as usize);
+        file[byte] ^= 0x10;
+    }
+}
+
+#[test]
 fn bytes_that_were_not_fetched_are_an_error() {
     let (segment, tenant, id, _) = segment();
     let opened = open(&segment.meta, &segment.bytes).expect("own bytes");

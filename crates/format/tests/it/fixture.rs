@@ -31,7 +31,8 @@ fn both_tenants() -> Vec<(TenantId, Vec<SpanBatch>)> {
 fn files_of_every_version_read_back() {
     let sent = both_tenants();
     if std::env::var_os("TRACELAKE_BLESS").is_some() {
-        let segment = write(&sent, &columns(&sent), &SegmentWriterOptions::default());
+        let options = SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() };
+        let segment = write(&sent, &columns(&sent), &options);
         let meta = serde_json::to_vec_pretty(&segment.meta).expect("plain data");
         std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.json")), meta).expect("writable");
         std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.parquet")), &segment.bytes)
@@ -46,6 +47,7 @@ fn files_of_every_version_read_back() {
         assert_eq!(meta.format_version, version);
         let opened = open(&meta, &file).expect("whole");
         assert_eq!(opened.check(&file), Vec::<String>::new());
+        assert_eq!(opened.index_parts().len(), if version < 3 { 0 } else { sent.len() });
         for (tenant, batches) in &sent {
             let (_, part) = meta.tenant(tenant).expect("there");
             let rows = part.first_row..part.first_row + part.rows;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_format::manifest::{Change, Commit, CoveredWal, Entry, Flushed, SegmentEntry, State};
-use tracelake_format::segment::OpenSegment;
+use tracelake_format::segment::{OpenSegment, SegmentWriterOptions};
 use tracelake_model::TenantId;
 use tracelake_otlp::{JsonEncoder, encode_protobuf};
 use ulid::Ulid;
@@ -129,15 +129,34 @@ fn the_parts_of_a_segment() {
     rounds("segment", &inputs, tracelake_format::segment::fuzzing::segment_open);
 }
 
+#[test]
+fn the_attribute_index_of_a_segment() {
+    let mut random = StdRng::seed_from_u64(seed());
+    let tenants = crate::index::odd_tenants(random.random(), &mut random);
+    let written = write(&tenants, &columns(&tenants), &crate::index::indexed());
+    let opened = crate::support::open(&written.meta, &written.bytes).expect("own bytes");
+    let parts = opened.index_parts().iter().map(|part| part.range());
+    let inputs: Vec<Vec<u8>> = parts
+        .chain(written.meta.index.map(|index| index.range()))
+        .map(|range| written.bytes[range.start as usize..range.end as usize].to_vec())
+        .collect();
+    rounds("attribute index", &inputs, tracelake_format::segment::fuzzing::segment_open);
+}
+
+#[test]
+fn an_attribute_index_that_is_damaged_before_its_checksums() {
+    rounds_of_pages(&crate::index::indexed(), tracelake_format::segment::fuzzing::segment_index);
+}
+
 /// Damages the pages of segments, behind checksums that are right.
-fn rounds_of_pages(target: fn(&Bytes, &[u8]) -> bool) {
+fn rounds_of_pages(options: &SegmentWriterOptions, target: fn(&Bytes, &[u8]) -> bool) {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut odd = Odd::new(seed, 8);
     let files: Vec<_> = (0..4)
         .map(|_| {
             let tenants = vec![(tenant("default"), vec![odd.batch(random.random_range(1..90))])];
-            write(&tenants, &columns(&tenants), &small()).bytes
+            write(&tenants, &columns(&tenants), options).bytes
         })
         .collect();
     assert!(files.iter().all(|file| target(file, &[])), "they are read where nothing is damaged");
@@ -153,12 +172,12 @@ fn rounds_of_pages(target: fn(&Bytes, &[u8]) -> bool) {
 
 #[test]
 fn the_rows_of_a_segment() {
-    rounds_of_pages(tracelake_format::segment::fuzzing::segment_rows);
+    rounds_of_pages(&small(), tracelake_format::segment::fuzzing::segment_rows);
 }
 
 #[test]
 fn a_segment_that_is_merged() {
-    rounds_of_pages(tracelake_format::segment::fuzzing::segment_merge);
+    rounds_of_pages(&small(), tracelake_format::segment::fuzzing::segment_merge);
 }
 
 #[test]

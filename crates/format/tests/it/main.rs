@@ -4,6 +4,7 @@ mod damage;
 mod file;
 mod fixture;
 mod fuzz;
+mod index;
 mod lookup;
 mod merge;
 mod random;

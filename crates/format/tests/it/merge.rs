@@ -21,6 +21,7 @@ use tracelake_model::{
 };
 use ulid::Ulid;
 
+use crate::index::indexed;
 use crate::random::{Odd, seed};
 use crate::support::{lookup, same_spans, small, tenant};
 
@@ -85,7 +86,18 @@ fn sources<'w>(writer: &mut SegmentWriter, windows: &'w [PlannedRows]) -> Vec<Ru
 
 /// All rows of the segments, merged; the writer forgets now and then what its rows share.
 fn merge(inputs: &[WrittenSegment], plan: &SegmentPlan, random: &mut StdRng) -> WrittenSegment {
-    let mut writer = SegmentWriter::begin(Ulid::from_parts(1, 99), 1, plan, &small()).expect("valid");
+    merge_with(inputs, plan, &small(), 0.2, random)
+}
+
+/// As [`merge`]; `forgets` is how likely it is with each of some rows that the writer forgets what rows share.
+fn merge_with(
+    inputs: &[WrittenSegment],
+    plan: &SegmentPlan,
+    options: &SegmentWriterOptions,
+    forgets: f64,
+    random: &mut StdRng,
+) -> WrittenSegment {
+    let mut writer = SegmentWriter::begin(Ulid::from_parts(1, 99), 1, plan, options).expect("valid");
     let mut windows: Vec<PlannedRows> = Vec::new();
     let mut rows: Vec<(&TenantId, usize, usize)> = Vec::new();
     for input in inputs {
@@ -106,7 +118,7 @@ fn merge(inputs: &[WrittenSegment], plan: &SegmentPlan, random: &mut StdRng) -> 
     let mut shared = sources(&mut writer, &windows);
     let mut taken = Vec::new();
     while let Some((tenant, ..)) = rows.first().copied() {
-        if random.random_bool(0.2) {
+        if random.random_bool(forgets) {
             writer.forget_shared().expect("in memory");
             assert_eq!(writer.shared_bytes(), 0);
             shared = sources(&mut writer, &windows);
@@ -270,5 +282,52 @@ fn merged_rows_are_as_if_all_spans_had_been_written_at_once() {
                 assert!(same_spans(of_trace, found.spans()), "{trace_id}");
             }
         }
+    }
+}
+
+/// The bytes of each part of a segment's index.
+fn index_of(segment: &WrittenSegment) -> Vec<Bytes> {
+    let opened = crate::support::open(&segment.meta, &segment.bytes).expect("own bytes");
+    let bytes = |range: std::ops::Range<u64>| segment.bytes.slice(range.start as usize..range.end as usize);
+    opened.index_parts().iter().map(|part| bytes(part.range())).collect()
+}
+
+#[test]
+fn merged_rows_have_the_index_of_rows_written_at_once() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..10 {
+        let mut odd = Odd::new(seed.wrapping_add(round), 40);
+        let parts: Vec<Vec<Part>> = (0..random.random_range(1..4))
+            .map(|_| {
+                ["a", "b"].map(|name| (tenant(name), vec![odd.batch(random.random_range(1..150))])).into()
+            })
+            .collect();
+        let inputs: Vec<WrittenSegment> = parts
+            .iter()
+            .zip(1..)
+            .map(|(parts, generation)| {
+                write(&parts.iter().collect::<Vec<_>>(), generation, &some_columns(&mut random))
+            })
+            .collect();
+        // Whatever has a column in either.
+        let known = some_columns(&mut random);
+        let all: Vec<&Part> = parts.iter().flatten().collect();
+        let tenants = all
+            .iter()
+            .map(|(tenant, batches)| (tenant.clone(), batches.iter().map(|batch| (batch, 1)).collect()))
+            .collect();
+        let input = SegmentInput { segment_id: Ulid::from_parts(1, 5), tenants };
+        let at_once = write_segment(&input, &some_columns(&mut random), &indexed()).expect("valid spans");
+        let sample: Vec<&SpanBatch> = all.iter().flat_map(|(_, batches)| batches).collect();
+        let plan = SegmentPlan::of_sample(&sample, &known, &BTreeSet::new());
+
+        let merged = merge_with(&inputs, &plan, &indexed(), 0.0, &mut random);
+        let (index, expected) = (index_of(&merged), index_of(&at_once));
+        assert!(!index.is_empty() && index == expected, "round {round}");
+        // Row groups, and so parts, that end elsewhere.
+        let merged = merge_with(&inputs, &plan, &indexed(), 0.2, &mut random);
+        let opened = crate::support::open(&merged.meta, &merged.bytes).expect("own bytes");
+        assert_eq!(opened.check(&merged.bytes), Vec::<String>::new(), "round {round}");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn tenant(name: &str) -> TenantId {
 
 /// Small row groups and pages, so that small tests have several.
 pub(crate) fn small() -> SegmentWriterOptions {
-    SegmentWriterOptions { row_group_rows: 64, page_rows: 16, zstd_level: 1 }
+    SegmentWriterOptions { row_group_rows: 64, page_rows: 16, ..SegmentWriterOptions::default() }
 }
 
 /// The columns that the store would have after this generation.

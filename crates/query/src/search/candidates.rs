@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
-use tracelake_store::format::segment::Projection;
+use tracelake_store::format::segment::{Projection, TraceEntry, TraceSet};
 use tracelake_store::memtable::Memtable;
 use tracelake_store::report::ReadReport;
 use tracelake_store::segments::ReadRows;
@@ -15,12 +15,32 @@ use tracelake_store::{Snapshot, Store, StoreError};
 use tracelake_traceql::{Predicate, TraceFacts};
 
 use super::order::{Order, Rank};
-use super::{SearchStats, add_field};
+use super::{SearchStats, add_field, indexed};
 use crate::gap::Gap;
 use crate::lookup::{twice, unread};
 
 /// What the rows of a segment that are decoded together may take.
 const WINDOW_BYTES: usize = 32 << 20;
+
+/// What is worth a look in a source.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub(super) traces: Vec<Candidate>,
+    /// As the index names them.
+    pub(super) rows: Vec<IndexedRow>,
+}
+
+/// A row of a trace that is worth a look, in a segment with an index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IndexedRow {
+    /// By its place in the manifest.
+    pub(super) segment: usize,
+    pub(super) row: u64,
+    /// The trace's earliest start in that part of the index; elsewhere it may have an earlier one.
+    pub(super) start_unix_nano: u64,
+    /// Whether the segment has rows of later generations: then that start may be of one of those.
+    pub(super) is_vague: bool,
+}
 
 /// A trace that is worth a look.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +52,8 @@ pub(super) struct Candidate {
     pub(super) duration_nano: u64,
     /// Whether it has no spans in other sources.
     pub(super) is_alone: bool,
+    /// Whether start and duration may be of rows of later generations.
+    pub(super) is_vague: bool,
 }
 
 /// What candidates are looked for in, and by what.
@@ -54,6 +76,12 @@ pub(super) struct Sources {
     has_memtables: bool,
     /// By their places in the manifest, with the foremost place that a trace of theirs can have.
     segments: VecDeque<(Rank, usize)>,
+}
+
+/// How a segment was looked into.
+enum Found {
+    Scanned(Vec<Candidate>),
+    Indexed(Vec<IndexedRow>),
 }
 
 /// A trace's rows in a source, as they are gone through.
@@ -98,23 +126,29 @@ impl Sources {
         &mut self,
         work: &Candidates,
         stats: &mut SearchStats,
-    ) -> (Vec<Candidate>, Vec<Gap>) {
+    ) -> (Opened, Vec<Gap>) {
         if std::mem::take(&mut self.has_memtables) {
-            return (work.of_memtables().await, Vec::new());
+            return (Opened { traces: work.of_memtables().await, rows: Vec::new() }, Vec::new());
         }
         let next: Vec<usize> =
             (0..work.workers.max(1)).filter_map(|_| self.segments.pop_front()).map(|next| next.1).collect();
-        stats.segments_scanned += next.len() as u64;
         let opened =
             futures::future::join_all(next.into_iter().map(|segment| work.of_segment(segment))).await;
-        let (mut candidates, mut gaps) = (Vec::new(), Vec::new());
+        let (mut found, mut gaps) = (Opened::default(), Vec::new());
         for one in opened {
             match one {
-                Ok(found) => candidates.extend(found),
+                Ok(Found::Scanned(traces)) => {
+                    stats.segments_scanned += 1;
+                    found.traces.extend(traces);
+                }
+                Ok(Found::Indexed(rows)) => {
+                    stats.segments_indexed += 1;
+                    found.rows.extend(rows);
+                }
                 Err(gap) => gaps.push(gap),
             }
         }
-        (candidates, gaps)
+        (found, gaps)
     }
 }
 
@@ -189,19 +223,80 @@ impl Candidates {
         extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect()
     }
 
-    async fn of_segment(&self, segment: usize) -> Result<Vec<Candidate>, Gap> {
+    async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
+        let Some(entry) = self.entry(segment) else { return Ok(Found::Indexed(Vec::new())) };
+        let unread = |error| unread(&self.store, entry, &error);
+        if let Some(rows) = twice(|| self.indexed(segment, entry)).await.map_err(unread)? {
+            return Ok(Found::Indexed(rows));
+        }
+        let extents = self.scan(entry).await.map_err(unread)?;
+        let found = extents.into_iter().map(|(trace_id, extent)| self.of_extent(trace_id, extent, segment));
+        Ok(Found::Scanned(found.collect()))
+    }
+
+    /// Traces that were found by their rows, which are in order.
+    pub(super) async fn of_rows(&self, segment: usize, rows: &[u64]) -> Result<Vec<Candidate>, Gap> {
         let Some(entry) = self.entry(segment) else { return Ok(Vec::new()) };
-        let extents = self.scan(entry).await.map_err(|error| unread(&self.store, entry, &error))?;
+        let found = || self.store.segments().traces_of_rows(entry, &self.tenant, rows, &self.reads);
+        let found = twice(found).await.map_err(|error| unread(&self.store, entry, &error))?;
+        let candidate = |trace: TraceEntry| {
+            let extent =
+                Extent { start: trace.start_unix_nano_min, end: trace.end_unix_nano_max, matches: true };
+            // The directory does not tell generations apart.
+            let is_vague = entry.meta.generation_max > self.generation;
+            Candidate { is_vague, ..self.of_extent(trace.trace_id, extent, segment) }
+        };
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    /// What the segment's index names; none if it has no index.
+    async fn indexed(
+        &self,
+        segment: usize,
+        entry: &SegmentEntry,
+    ) -> Result<Option<Vec<IndexedRow>>, StoreError> {
+        let (segments, reads) = (self.store.segments(), &*self.reads);
+        let opened = segments.opened(entry, reads).await?;
+        if !opened.has_index() {
+            return Ok(None);
+        }
+        let is_vague = entry.meta.generation_max > self.generation;
+        let mut rows = Vec::new();
+        for part in opened.index_parts_of(&self.tenant) {
+            let header = segments.index_header(entry, &opened, part, reads).await?;
+            let table = segments.index_traces(entry, &opened, &header, reads).await?;
+            let wanted: Vec<_> =
+                self.conditions.iter().flat_map(|condition| indexed::ranges(condition, &header)).collect();
+            let bytes = segments.index_bytes(entry, &opened, &wanted, reads).await?;
+            let mut found = TraceSet::empty(part.traces);
+            for condition in &*self.conditions {
+                let of_condition = indexed::traces(condition, &header, &table, &bytes);
+                match of_condition.map_err(|error| segments.damaged(entry, error))? {
+                    Some(set) => found.or(&set),
+                    None => found = TraceSet::full(part.traces),
+                }
+            }
+            for trace in found.iter() {
+                let start_unix_nano = table.start_unix_nano_min(trace);
+                let last = start_unix_nano.saturating_add(table.duration_nano_max(trace));
+                if start_unix_nano < self.starts.end && last >= self.starts.start {
+                    let row = table.rows(trace).start;
+                    rows.push(IndexedRow { segment, row, start_unix_nano, is_vague });
+                }
+            }
+        }
+        Ok(Some(rows))
+    }
+
+    /// A trace of a segment.
+    fn of_extent(&self, trace_id: TraceId, extent: Extent, segment: usize) -> Candidate {
         let in_memory = |trace_id: &TraceId| {
             self.memtables()
                 .any(|(memtable, until)| !memtable.find_until(&self.tenant, trace_id, 1, until).0.is_empty())
         };
-        let candidate = |(trace_id, extent)| {
-            let mut candidate = self.candidate(trace_id, extent, Some(segment));
-            candidate.is_alone = candidate.is_alone && !in_memory(&trace_id);
-            candidate
-        };
-        Ok(extents.into_iter().map(candidate).collect())
+        let mut candidate = self.candidate(trace_id, extent, Some(segment));
+        candidate.is_alone = candidate.is_alone && !in_memory(&trace_id);
+        candidate
     }
 
     /// `segment` is where it was found, if not in memory.
@@ -220,6 +315,7 @@ impl Candidates {
             start_unix_nano: extent.start,
             duration_nano: extent.end.saturating_sub(extent.start),
             is_alone: !may_be_elsewhere,
+            is_vague: false,
         }
     }
 

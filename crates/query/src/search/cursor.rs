@@ -56,6 +56,11 @@ impl Cursor {
         self.as_of_unix_nano
     }
 
+    /// Whether one at this place, or further behind, can have been in a page before.
+    pub(super) fn may_have_passed(&self, rank: Rank) -> bool {
+        rank.0 >= self.rank
+    }
+
     /// Whether a trace at this place was in a page before.
     pub(super) fn is_passed(&self, rank: Rank, trace_id: &TraceId) -> bool {
         rank.0 > self.rank || rank.0 == self.rank && *trace_id <= self.trace_id

@@ -5,6 +5,7 @@ mod model;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,6 +20,10 @@ use crate::oracle::seed;
 use crate::support::World;
 
 const TRACES: u64 = 60;
+
+/// Segments that were looked into, by how.
+static INDEXED: AtomicU64 = AtomicU64::new(0);
+static SCANNED: AtomicU64 = AtomicU64::new(0);
 
 impl World {
     async fn send(&self, spans: &[&Span]) {
@@ -116,6 +121,9 @@ async fn all_pages(
     loop {
         let page = world.page(&query).await;
         assert!(page.traces.len() <= query.limit);
+        let stats = &page.end.stats;
+        INDEXED.fetch_add(stats.segments_indexed, Ordering::Relaxed);
+        SCANNED.fetch_add(stats.segments_scanned, Ordering::Relaxed);
         let totals = page.end.totals.clone();
         assert_eq!(totals.is_some(), query.count || query.histogram.is_some());
         let of_first = counted.get_or_insert(totals.clone());
@@ -180,6 +188,8 @@ async fn searches_find_what_a_naive_oracle_finds() {
             }
         }
     }
+    let (indexed, scanned) = (INDEXED.load(Ordering::Relaxed), SCANNED.load(Ordering::Relaxed));
+    assert!(indexed > 100 && scanned > 100, "{indexed} times by the index, {scanned} times by the rows");
     assert!(pairs >= 20_000, "{pairs} traces were decided");
     assert!(hits * 20 > pairs as usize, "{hits} of {pairs} traces satisfied a condition: hardly any");
 }

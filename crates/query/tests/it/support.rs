@@ -11,6 +11,7 @@ use tracelake_model::{TenantId, TraceId};
 use tracelake_query::{EngineOptions, Explained, TimeHint, TraceQueryEngine, TraceSpans};
 use tracelake_store::env::fault_store::FaultStore;
 use tracelake_store::env::sim::SimFiles;
+use tracelake_store::format::segment::SegmentWriterOptions;
 use tracelake_store::{Encoding, Store, StoreOptions};
 
 /// A trace by a number.
@@ -28,9 +29,20 @@ pub(crate) fn request(spans: &[(u64, u64, &str)]) -> Bytes {
     format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.join(",")).into()
 }
 
+/// Few rows make several row groups, and parts of an index.
+fn small() -> SegmentWriterOptions {
+    SegmentWriterOptions {
+        row_group_rows: 32,
+        page_rows: 8,
+        index_part_rows: 96,
+        ..SegmentWriterOptions::default()
+    }
+}
+
 async fn open(faults: &Arc<FaultStore>, files: &SimFiles, seed: u64) -> Store {
     let options = StoreOptions {
         files: Arc::new(files.clone()),
+        segment_writer: if seed.is_multiple_of(2) { small() } else { SegmentWriterOptions::default() },
         ..StoreOptions::new(Arc::clone(faults) as _, PathBuf::from("/wal"), seed)
     };
     Store::open(options).await.expect("it opens")

@@ -16,7 +16,7 @@ use ulid::Ulid;
 type Place = (Ulid, u64);
 
 /// What an entry takes beside its bytes, roughly.
-const ENTRY_BYTES: usize = 128;
+pub(super) const ENTRY_BYTES: usize = 128;
 
 /// Of a budget, the part for resources: a store has hundreds, of a KB each.
 const RESOURCES_SHARE: u64 = 16;
@@ -73,7 +73,7 @@ const BLOCK_BYTES: u64 = 4_096;
 /// The same of a small dictionary, and of a resource.
 const SMALL_BYTES: u64 = 512;
 
-fn cache<K, V, W>(bytes_max: u64, usual_bytes: u64, weighter: W) -> Cache<K, V, W, RandomState>
+pub(super) fn cache<K, V, W>(bytes_max: u64, usual_bytes: u64, weighter: W) -> Cache<K, V, W, RandomState>
 where
     K: Eq + Hash,
     V: Clone,

@@ -50,6 +50,10 @@ counts! {
     directory_blocks,
     /// Of those, blocks in the cache.
     directory_blocks_cached,
+    /// Ranges of bytes of attribute indexes needed.
+    index_ranges,
+    /// Of those, ranges in the cache.
+    index_ranges_cached,
     /// Pages of columns needed, dictionaries among them.
     pages,
     /// Of those, pages in the cache.
@@ -76,6 +80,8 @@ counts! {
     open_us,
     /// Time for directories.
     directory_us,
+    /// Time for reading attribute indexes.
+    index_us,
     /// Time for reading rows' pages.
     fetch_us,
     /// Time for decoding them.

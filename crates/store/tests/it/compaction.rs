@@ -49,7 +49,11 @@ impl World {
             clock: Arc::clone(&clock) as _,
             compaction: policy,
             // Small, so that small tests have several of each.
-            segment_writer: SegmentWriterOptions { row_group_rows: 64, page_rows: 16, zstd_level: 1 },
+            segment_writer: SegmentWriterOptions {
+                row_group_rows: 64,
+                page_rows: 16,
+                ..SegmentWriterOptions::default()
+            },
             ..StoreOptions::new(Arc::clone(&objects), PathBuf::from("/wal"), seed)
         };
         let store = Store::open(options).await.expect("an empty store");

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tracelake_model::{Owner, Resource, Scope, SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId};
 
 use super::*;
+use crate::checksum::ChecksumTable;
 use crate::segment::column_set::ColumnSet;
 use crate::segment::{AttributeColumns, AttributeCounts, SegmentInput, SegmentWriterOptions, write_segment};
 
@@ -65,4 +66,27 @@ fn a_directory_that_denies_a_column_is_found_out() {
         denied,
         ["parent_span_id", "status_message", "trace_state", "attr.key", "attributes", "events", "links"]
     );
+}
+
+#[test]
+fn an_index_that_is_not_that_of_its_rows_is_found_out() {
+    let batch = batch();
+    let tenants = vec![(TenantId::default(), vec![(&batch, 1)])];
+    let input = SegmentInput { segment_id: ulid::Ulid::nil(), tenants };
+    let options = SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() };
+    let written = write_segment(&input, &AttributeColumns::default(), &options).expect("valid spans");
+    let tail = written.bytes.slice(OpenSegment::tail_range(&written.meta).start as usize..);
+    let opened = OpenSegment::open(&written.meta, tail.clone()).expect("own bytes");
+    assert_eq!(opened.check(&written.bytes), Vec::<String>::new());
+
+    let part = opened.index_parts()[0];
+    let range = part.range();
+    for at in range.start as usize..range.end as usize {
+        let mut file = written.bytes.to_vec();
+        file[at] ^= 1;
+        let mut whole = WholeSegment::open(&written.meta, tail.clone()).expect("own bytes");
+        whole.segment.checksums = ChecksumTable::of(&file[..written.meta.checksums.offset as usize]);
+        let found = Check::of(&opened, &file.into()).part(&part, &Arc::new(whole), &mut 0);
+        assert_eq!(found, Err("it is not that of its rows".to_owned()), "byte {at}");
+    }
 }

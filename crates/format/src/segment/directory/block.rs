@@ -157,6 +157,12 @@ impl DirectoryBlock {
         self.traces.iter().position(|listed| listed.trace_id == *trace_id).and_then(|at| self.entry(at))
     }
 
+    /// The entry of the trace that has a row of the segment, if it is listed.
+    pub fn trace_of_row(&self, row: u64) -> Option<TraceEntry> {
+        let after = self.traces.partition_point(|listed| listed.first_row <= row);
+        self.entry(after.checked_sub(1)?).filter(|entry| entry.row_range().contains(&row))
+    }
+
     /// All entries, in order of rows.
     pub fn entries(&self) -> impl Iterator<Item = TraceEntry> {
         (0..self.traces.len()).filter_map(|at| self.entry(at))

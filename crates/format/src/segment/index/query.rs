@@ -1,0 +1,375 @@
+//! What is asked of a field: first the bytes that an answer needs, then the answer.
+//!
+//! Every answer is an upper bound. What is hashed cannot be told from few others, and where no single value is asked
+//! for it is not seen at all: then all that has such values is in the answer.
+
+use std::ops::{Bound, Range};
+
+use super::bytes::Reader;
+use super::dictionary::Dictionary;
+use super::fetched::IndexBytes;
+use super::field::{FieldScope, Universe};
+use super::header::{Field, IndexHeader, List, Place};
+use super::trace_set::TraceSet;
+use super::value::{IndexValue, NumberBounds, Term, TermType, hash, hash_seed, number_bounds, number_of};
+use super::{TEXT_BYTES_MAX, damaged, hashed, postings};
+use crate::FormatError;
+
+/// A field that a part lists. Ranges are bytes of the file, to be read with
+/// [`index_ranges`](crate::segment::OpenSegment::index_ranges).
+#[derive(Debug, Clone, Copy)]
+pub struct IndexedField<'h> {
+    pub(super) header: &'h IndexHeader,
+    pub(super) field: &'h Field,
+}
+
+impl<'h> IndexedField<'h> {
+    /// Where its key stands.
+    pub fn scope(&self) -> FieldScope {
+        self.field.scope
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &'h str {
+        &self.field.key
+    }
+
+    /// How many values it has in the part that are told from each other, of all types.
+    pub fn distinct_values(&self) -> u64 {
+        let of_list = |list: &List| {
+            u64::from(list.terms) + list.hashed.iter().map(|hashes| u64::from(*hashes)).sum::<u64>()
+        };
+        self.field.lists.iter().map(of_list).sum()
+    }
+
+    /// The lowest and the highest of its numbers; integers beyond 2⁵³ as the nearest double. None without any.
+    pub fn numbers_min_max(&self) -> Option<(f64, f64)> {
+        let (min, max) = self.list(TermType::Number)?.bounds?;
+        Some((number_of(min), number_of(max)))
+    }
+
+    /// What [`exists`](Self::exists) needs.
+    pub fn exists_ranges(&self) -> Vec<Range<u64>> {
+        self.with_owners(self.field.exists.range().into_iter().collect())
+    }
+
+    /// The traces that have the field, whatever its values are. Exactly those.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if the bytes were not read, or are not what the header says.
+    pub fn exists(&self, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        let mut set = self.none();
+        or_place(&self.field.exists, fetched, &mut set)?;
+        self.traces(set, fetched)
+    }
+
+    /// What [`equal`](Self::equal) needs; nothing where no trace can have the value.
+    pub fn equal_ranges(&self, value: IndexValue<'_>) -> Vec<Range<u64>> {
+        let Some((list, term)) = self.list_of(value) else { return Vec::new() };
+        let mut ranges: Vec<_> = has_terms(list).then(|| list.block.clone()).into_iter().collect();
+        ranges.extend(self.hash_block(list, &term).map(|(range, ..)| range));
+        self.with_owners(ranges)
+    }
+
+    /// The traces in which the field may have this value. Exactly those, if several have it.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn equal(&self, value: IndexValue<'_>, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        let mut set = self.none();
+        let Some((list, term)) = self.list_of(value) else {
+            return Ok(TraceSet::empty(self.header.part().traces));
+        };
+        let mut is_listed = false;
+        if has_terms(list) {
+            let block = fetched.get(&list.block)?;
+            let dictionary = self.dictionary(list, &block)?;
+            if let Some(value) = dictionary.find(term.bytes()) {
+                dictionary.or_into(value, &mut set)?;
+                is_listed = true;
+            }
+        }
+        // What is listed is not hashed: what has its fingerprint is another.
+        if !is_listed && let Some((range, hashes, hash)) = self.hash_block(list, &term) {
+            hashed::or_into(&fetched.get(&range)?, hashes, hash, &mut set)?;
+        }
+        self.traces(set, fetched)
+    }
+
+    /// What [`numbers`](Self::numbers) with these bounds needs.
+    pub fn numbers_ranges(
+        &self,
+        lower: Bound<IndexValue<'_>>,
+        upper: Bound<IndexValue<'_>>,
+    ) -> Vec<Range<u64>> {
+        match self.numbers_within(lower, upper) {
+            Some((list, ..)) => self.with_owners(list_ranges(list)),
+            None => Vec::new(),
+        }
+    }
+
+    /// The traces in which the field may have a number within bounds. Nothing is within bounds that are no numbers.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn numbers(
+        &self,
+        lower: Bound<IndexValue<'_>>,
+        upper: Bound<IndexValue<'_>>,
+        fetched: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
+        let mut set = self.none();
+        let Some((list, (lower, upper))) = self.numbers_within(lower, upper) else {
+            return Ok(TraceSet::empty(self.header.part().traces));
+        };
+        or_place(&list.opaque, fetched, &mut set)?;
+        if has_terms(list) {
+            let block = fetched.get(&list.block)?;
+            let dictionary = self.dictionary(list, &block)?;
+            let [lower, upper] = [&lower, &upper].map(|bound| bound.as_ref().map(<[u8; 8]>::as_slice));
+            dictionary.each(lower, upper, |_, value| dictionary.or_into(value, &mut set).map(|()| true))?;
+        }
+        self.traces(set, fetched)
+    }
+
+    /// What [`unequal`](Self::unequal) needs.
+    pub fn unequal_ranges(&self, value: IndexValue<'_>) -> Vec<Range<u64>> {
+        match value {
+            IndexValue::Text(_) => self.texts_ranges(),
+            IndexValue::Bool(value) => self.equal_ranges(IndexValue::Bool(!value)),
+            number => {
+                let mut ranges = self.numbers_ranges(Bound::Unbounded, Bound::Excluded(number));
+                ranges.extend(self.numbers_ranges(Bound::Excluded(number), Bound::Unbounded));
+                ranges
+            }
+        }
+    }
+
+    /// The traces in which the field may have another value of the same type.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn unequal(&self, value: IndexValue<'_>, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        match value {
+            IndexValue::Text(text) => self.matching(&mut |other| other != text, fetched),
+            IndexValue::Bool(value) => self.equal(IndexValue::Bool(!value), fetched),
+            number => {
+                let mut set = self.numbers(Bound::Unbounded, Bound::Excluded(number), fetched)?;
+                set.or(&self.numbers(Bound::Excluded(number), Bound::Unbounded, fetched)?);
+                Ok(set)
+            }
+        }
+    }
+
+    /// What [`matching`](Self::matching), [`prefix`](Self::prefix) and [`texts`](Self::texts) need.
+    pub fn texts_ranges(&self) -> Vec<Range<u64>> {
+        let texts = self.list(TermType::Text).map(list_ranges).unwrap_or_default();
+        let long = self.list(TermType::LongText).and_then(|list| list.opaque.range());
+        self.with_owners(texts.into_iter().chain(long).collect())
+    }
+
+    /// The traces in which the field may have a text that begins so.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn prefix(&self, prefix: &str, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        let mut set = self.opaque_texts(fetched)?;
+        if prefix.len() <= TEXT_BYTES_MAX {
+            self.each_text(prefix, fetched, |_, dictionary, value| {
+                dictionary.or_into(value, &mut set).map(|()| true)
+            })?;
+        }
+        self.traces(set, fetched)
+    }
+
+    /// The traces in which the field may have a text of which `is_match` says so.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn matching(
+        &self,
+        is_match: &mut dyn FnMut(&str) -> bool,
+        fetched: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
+        let mut set = self.opaque_texts(fetched)?;
+        self.each_text("", fetched, |text, dictionary, value| {
+            if is_match(text) {
+                dictionary.or_into(value, &mut set)?;
+            }
+            Ok(true)
+        })?;
+        self.traces(set, fetched)
+    }
+
+    /// Gives the field's texts that begin so, in order, and how many traces have each, as long as `take` says so. Not
+    /// those that are hashed.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn texts(
+        &self,
+        prefix: &str,
+        fetched: &IndexBytes,
+        take: &mut dyn FnMut(&str, u32) -> bool,
+    ) -> Result<(), FormatError> {
+        self.each_text(prefix, fetched, |text, dictionary, value| {
+            Ok(take(text, self.count(dictionary, value, fetched)?))
+        })
+    }
+
+    /// The same for its numbers; from the bytes for [`numbers`](Self::numbers) without bounds.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn each_number(
+        &self,
+        fetched: &IndexBytes,
+        take: &mut dyn FnMut(f64, u32) -> bool,
+    ) -> Result<(), FormatError> {
+        let Some(list) = self.list(TermType::Number).filter(|list| has_terms(list)) else { return Ok(()) };
+        let block = fetched.get(&list.block)?;
+        let dictionary = self.dictionary(list, &block)?;
+        dictionary.each(Bound::Unbounded, Bound::Unbounded, |term, value| {
+            let number =
+                term.try_into().map(number_of).map_err(|_| damaged("a number has not eight bytes"))?;
+            Ok(take(number, self.count(&dictionary, value, fetched)?))
+        })
+    }
+
+    fn each_text(
+        &self,
+        prefix: &str,
+        fetched: &IndexBytes,
+        mut take: impl FnMut(&str, &Dictionary<'_>, u64) -> Result<bool, FormatError>,
+    ) -> Result<(), FormatError> {
+        let Some(list) = self.list(TermType::Text).filter(|list| has_terms(list)) else { return Ok(()) };
+        let block = fetched.get(&list.block)?;
+        let dictionary = self.dictionary(list, &block)?;
+        dictionary.each(Bound::Included(prefix.as_bytes()), Bound::Unbounded, |term, value| {
+            if !term.starts_with(prefix.as_bytes()) {
+                return Ok(false);
+            }
+            let text = std::str::from_utf8(term).map_err(|_| damaged("a text is not UTF-8"))?;
+            take(text, &dictionary, value)
+        })
+    }
+
+    fn count(
+        &self,
+        dictionary: &Dictionary<'_>,
+        value: u64,
+        fetched: &IndexBytes,
+    ) -> Result<u32, FormatError> {
+        if self.universe() == Universe::Traces {
+            return dictionary.count(value);
+        }
+        let mut set = self.none();
+        dictionary.or_into(value, &mut set)?;
+        self.traces(set, fetched).map(|traces| traces.count())
+    }
+
+    /// What has texts that are not in the terms block.
+    fn opaque_texts(&self, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        let mut set = self.none();
+        for list in [TermType::Text, TermType::LongText].into_iter().filter_map(|kind| self.list(kind)) {
+            or_place(&list.opaque, fetched, &mut set)?;
+        }
+        Ok(set)
+    }
+
+    fn universe(&self) -> Universe {
+        Universe::of(self.field.scope, &self.field.key)
+    }
+
+    /// No ordinal of the field's.
+    fn none(&self) -> TraceSet {
+        TraceSet::empty(self.header.universe(self.universe()))
+    }
+
+    fn list(&self, term_type: TermType) -> Option<&'h List> {
+        self.field.lists.iter().find(|list| list.term_type == term_type)
+    }
+
+    /// None if no value is equal to this one.
+    fn list_of<'v>(&self, value: IndexValue<'v>) -> Option<(&'h List, Term<'v>)> {
+        let term = Term::of(value)?;
+        let list = self.list(term.term_type())?;
+        let is_outside = list
+            .bounds
+            .is_some_and(|(min, max)| term.bytes() < min.as_slice() || term.bytes() > max.as_slice());
+        (!is_outside).then_some((list, term))
+    }
+
+    /// None if no number of the field is within these.
+    fn numbers_within(
+        &self,
+        lower: Bound<IndexValue<'_>>,
+        upper: Bound<IndexValue<'_>>,
+    ) -> Option<(&'h List, NumberBounds)> {
+        let list = self.list(TermType::Number)?;
+        let (lower, upper) = number_bounds(lower, upper)?;
+        let (min, max) = list.bounds?;
+        let is_above = match lower {
+            Bound::Unbounded => false,
+            Bound::Included(lower) => lower > max,
+            Bound::Excluded(lower) => lower >= max,
+        };
+        let is_below = match upper {
+            Bound::Unbounded => false,
+            Bound::Included(upper) => upper < min,
+            Bound::Excluded(upper) => upper <= min,
+        };
+        (!is_above && !is_below).then_some((list, (lower, upper)))
+    }
+
+    /// The bytes of the block that a term is in if it is hashed, how many hashes it has, and the term's.
+    fn hash_block(&self, list: &List, term: &Term<'_>) -> Option<(Range<u64>, usize, u64)> {
+        let hash = hash(term.bytes(), hash_seed(self.field.scope, &self.field.key, list.term_type));
+        let (block, hashes) = hashed::block(&list.hashed, hash, self.header.universe(self.universe()))?;
+        let from = list.hashed_from;
+        Some((from + block.start as u64..from + block.end as u64, hashes, hash))
+    }
+
+    fn dictionary<'b>(&self, list: &List, block: &'b [u8]) -> Result<Dictionary<'b>, FormatError> {
+        Dictionary::read(block, list.terms as usize, self.header.universe(self.universe()))
+    }
+
+    /// And what says which traces have the resources or scopes, where ordinals are of those.
+    fn with_owners(&self, mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+        ranges.extend(self.header.traces_of(self.universe()));
+        ranges
+    }
+
+    /// The traces of ordinals.
+    fn traces(&self, ordinals: TraceSet, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+        let Some(range) = self.header.traces_of(self.universe()) else { return Ok(ordinals) };
+        let bytes = fetched.get(&range)?;
+        let mut reader = Reader::new(&bytes);
+        let (offsets, _) = reader.take(4 * ordinals.universe() as usize)?.as_chunks::<4>();
+        let mut traces = TraceSet::empty(self.header.part().traces);
+        for ordinal in ordinals.iter() {
+            let offset = offsets.get(ordinal as usize).map(|offset| u32::from_le_bytes(*offset) as usize);
+            let postings =
+                offset.and_then(|offset| reader.rest.get(offset..)).ok_or_else(|| reader.damaged())?;
+            postings::or_into(postings, &mut traces)?;
+        }
+        Ok(traces)
+    }
+}
+
+fn has_terms(list: &List) -> bool {
+    list.terms > 0
+}
+
+fn list_ranges(list: &List) -> Vec<Range<u64>> {
+    let block = has_terms(list).then(|| list.block.clone());
+    block.into_iter().chain(list.opaque.range()).collect()
+}
+
+fn or_place(place: &Place, fetched: &IndexBytes, set: &mut TraceSet) -> Result<(), FormatError> {
+    match place {
+        Place::Inline(bytes) => postings::or_into(bytes, set)?.len(),
+        Place::At(range) => postings::or_into(&fetched.get(range)?, set)?.len(),
+    };
+    Ok(())
+}
