@@ -42,6 +42,8 @@ import urllib.request
 
 from tracelake_server import free_ports
 
+from bench_search import SEARCHES, searches
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
 
@@ -95,6 +97,11 @@ MEASURES = {
     "batch_ms": ("Compacted, 1,000 traces in a batch", "ms", None),
     "batch_to_singles": ("Batch against one by one", "ratio", ("<=", 1 / 3)),
     "compact_not_whole": ("Compacted, traces that do not read back whole", "traces", ("<=", 0)),
+    **{
+        f"search_{kind}_{quantile}_ms": (f"{what}, {quantile}", "ms", ("<=", target * factor))
+        for kind, (what, target) in SEARCHES.items()
+        for quantile, factor in (("p50", 1), ("p95", 2.5))
+    },
     "restart_wal_mb": ("Restart, WAL to replay", "MB", None),
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
@@ -527,6 +534,12 @@ class Bench:
         lookups = self.lookups(server, ids, self.args.seed + 2)
         bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
         singles, batch = self.batches(server, ids)
+        self.note("compact: searches")
+        searched = {
+            f"search_{kind}_{quantile}_ms": one[quantile]
+            for kind, one in searches(server.api, ids, self.args.seed + 6).items()
+            for quantile in ("p50", "p95")
+        }
         sample = self.args.check_traces
         bad += self.check_whole(server, ids, sample, self.args.seed + 3)
         server.stop()
@@ -541,6 +554,7 @@ class Bench:
         server.stop()
         return {
             "cached_p50_ms": cached["lookup_ms"]["p50"],
+            **searched,
             "singles_ms": singles,
             "batch_ms": batch,
             "batch_to_singles": batch / singles,
