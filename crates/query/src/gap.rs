@@ -86,6 +86,12 @@ impl Gap {
         Self { kind: GapKind::Deadline, segment: None, why }
     }
 
+    /// What is in memory, where looking into it has died.
+    pub(crate) fn memtables_unread() -> Self {
+        let why = "what came in last could not be looked into; the log of the server says why".to_owned();
+        Self { kind: GapKind::Partition, segment: None, why }
+    }
+
     /// Traces worth a look that there is no room for.
     pub(crate) fn too_many_candidates(max: usize) -> Self {
         let why = format!(

@@ -131,6 +131,9 @@ pub(crate) struct SearchLimits {
 /// is read in vain behind the last of the page.
 const DECIDED_AT_ONCE: Range<usize> = 16..512;
 
+/// The same once a page is full.
+const LOOKED_BEHIND: usize = 4;
+
 /// A trace that is worth a look, the foremost first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Pending {
@@ -210,6 +213,7 @@ impl Run {
             order: query.order,
             reads: Arc::new(ReadReport::default()),
             workers: limits.workers,
+            asks_where_else: query.order != Order::Newest || query.after.is_some(),
             store,
             tenant,
             snapshot,
@@ -225,7 +229,9 @@ impl Run {
             given: 0,
             last: None,
             totals: wants_totals.then(|| Totals::new(query.histogram.unwrap_or(0), work.known_starts())),
-            decided_at_once: DECIDED_AT_ONCE.start.max(query.limit.min(DECIDED_AT_ONCE.end)),
+            // One more says that there is a next page, and some satisfy the condition only as far as is known.
+            decided_at_once: (query.limit + query.limit / 4 + 1)
+                .clamp(DECIDED_AT_ONCE.start, DECIDED_AT_ONCE.end),
             missing: Vec::new(),
             stats: SearchStats {
                 segments_live: work.snapshot.manifest.segments.len() as u64,
@@ -290,7 +296,10 @@ impl Run {
         }
         let mut traces = Vec::with_capacity(self.decided_at_once);
         let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for _ in 0..self.decided_at_once {
+        // Behind a full page only whether there is another one is asked.
+        let is_full = self.given >= self.query.limit && self.totals.is_none();
+        let at_once = if is_full { LOOKED_BEHIND } else { self.decided_at_once };
+        for _ in 0..at_once {
             // What an unopened source may have before them is not passed by.
             let is_next = |next: &Pending| unopened.is_none_or(|rank| next.rank > rank);
             if !self.pending.peek().is_some_and(is_next) {
@@ -308,7 +317,9 @@ impl Run {
             }
         }
         self.decide(traces).await;
-        self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
+        if !is_full {
+            self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
+        }
     }
 
     /// The traces of rows of segments.
@@ -374,7 +385,9 @@ impl Run {
             let is_passed =
                 self.query.after.as_ref().is_some_and(|after| after.is_passed(rank, &candidate.trace_id));
             let is_certain = candidate.is_alone && !candidate.is_vague;
-            if is_passed && is_certain && self.totals.is_none() {
+            // Of a trace above the limits of one the duration is that of what is read.
+            let is_known = is_certain && self.query.order != Order::Longest;
+            if is_passed && is_known && self.totals.is_none() {
                 continue;
             }
             if is_certain || self.query.order == Order::Newest && !candidate.is_vague {
@@ -450,6 +463,8 @@ impl Run {
         let next = last.filter(|_| is_cut).map(|(rank, trace_id)| {
             Cursor::new(&query, work.generation, self.complete_up_to_unix_nano, rank, trace_id)
         });
+        // Where there was no time for a single trace the same page can be asked for again.
+        let next = next.or_else(|| query.after.clone().filter(|_| given == 0 && !missing.is_empty()));
         stats.reads = work.reads.counts();
         stats.total_us = u64::try_from(worked.as_micros()).unwrap_or(u64::MAX);
         let complete_up_to_unix_nano = self.complete_up_to_unix_nano;

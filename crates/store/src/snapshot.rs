@@ -54,10 +54,14 @@ impl Snapshot {
     }
 }
 
+/// Generations that a memtable can have: so many are between the first of one WAL file and that of the next, so
+/// that those of a file do not depend on how many the file before it had. A crash can lose the last of those.
+const GENERATIONS_OF_FILE: u64 = 1 << 20;
+
 /// The generation of a memtable's first rows in a store that has flushed others up to `last`. Those of the store
 /// grow, whichever log they come from.
 pub(crate) fn first_generation(memtable: &Memtable, last: u64) -> u64 {
-    memtable.generation().max(last.saturating_add(1))
+    memtable.generation().saturating_mul(GENERATIONS_OF_FILE).max(last.saturating_add(1))
 }
 
 /// The one place where the current snapshot is.

@@ -69,6 +69,8 @@ pub(super) struct Candidates {
     pub(super) order: Order,
     pub(super) reads: Arc<ReadReport>,
     pub(super) workers: usize,
+    /// Whether it matters if a trace has spans in other sources.
+    pub(super) asks_where_else: bool,
 }
 
 /// The sources that have not been looked into, in the order in which that is best done.
@@ -128,7 +130,10 @@ impl Sources {
         stats: &mut SearchStats,
     ) -> (Opened, Vec<Gap>) {
         if std::mem::take(&mut self.has_memtables) {
-            return (Opened { traces: work.of_memtables().await, rows: Vec::new() }, Vec::new());
+            return match work.of_memtables().await {
+                Some(traces) => (Opened { traces, rows: Vec::new() }, Vec::new()),
+                None => (Opened::default(), vec![Gap::memtables_unread()]),
+            };
         }
         let next: Vec<usize> =
             (0..work.workers.max(1)).filter_map(|_| self.segments.pop_front()).map(|next| next.1).collect();
@@ -203,7 +208,8 @@ impl Candidates {
         })
     }
 
-    async fn of_memtables(&self) -> Vec<Candidate> {
+    /// None if the work on it died.
+    async fn of_memtables(&self) -> Option<Vec<Candidate>> {
         let batches: Vec<Arc<SpanBatch>> = self
             .memtables()
             .flat_map(|(memtable, until)| memtable.batches_until(&self.tenant, until))
@@ -219,8 +225,8 @@ impl Candidates {
             extents.retain(|_, extent| extent.matches);
             extents
         });
-        let extents = extents.await.unwrap_or_default();
-        extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect()
+        let extents = extents.await.ok()?;
+        Some(extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect())
     }
 
     async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
@@ -284,6 +290,8 @@ impl Candidates {
                     rows.push(IndexedRow { segment, row, start_unix_nano, is_vague });
                 }
             }
+            // Where all was in memory, others have their turn, and the time is looked at.
+            tokio::task::yield_now().await;
         }
         Ok(Some(rows))
     }
@@ -302,14 +310,15 @@ impl Candidates {
     /// `segment` is where it was found, if not in memory.
     fn candidate(&self, trace_id: TraceId, extent: Extent, segment: Option<usize>) -> Candidate {
         let (key, mut partitions) = self.snapshot.partitions.of_trace(&self.tenant, &trace_id);
-        let may_be_elsewhere = partitions.any(|partition| {
-            let segments = self.store.segments();
-            Some(partition.segment) != segment
-                && self
-                    .entry(partition.segment)
-                    .is_some_and(|entry| entry.meta.generation_min <= self.generation)
-                && segments.may_hold(partition.id, key, &self.reads) != Some(false)
-        });
+        let may_be_elsewhere = !self.asks_where_else
+            || partitions.any(|partition| {
+                let segments = self.store.segments();
+                Some(partition.segment) != segment
+                    && self
+                        .entry(partition.segment)
+                        .is_some_and(|entry| entry.meta.generation_min <= self.generation)
+                    && segments.may_hold(partition.id, key, &self.reads) != Some(false)
+            });
         Candidate {
             trace_id,
             start_unix_nano: extent.start,

@@ -1,8 +1,9 @@
 //! What is answered of a trace: a summary of all of it, and the spans that match.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tracelake_model::{SpanBatch, SpanView, TraceId, Value};
+use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanView, TraceId, Value};
 use tracelake_traceql::TraceFacts;
 
 use super::SearchQuery;
@@ -64,6 +65,22 @@ pub(super) fn service<'a>(span: &SpanView<'a>) -> Option<&'a str> {
     })
 }
 
+/// Some spans in memory of their own: the batches that they were read in have those of a hundred other traces.
+fn alone(trace: &TraceSpans, places: &[usize]) -> Vec<MatchingSpan> {
+    let mut builder = SpanBatchBuilder::new();
+    let mut shared: HashMap<(usize, usize), (u32, u32)> = HashMap::new();
+    for (batch, row) in trace.spans_at(places) {
+        let span = batch.span(row as usize);
+        let key = (Arc::as_ptr(span.resource()).addr(), Arc::as_ptr(span.scope()).addr());
+        let (resource, scope) = *shared.entry(key).or_insert_with(|| {
+            (builder.resource(Arc::clone(span.resource())), builder.scope(Arc::clone(span.scope())))
+        });
+        builder.copy_span(span, resource, scope);
+    }
+    let batch = Arc::new(builder.finish());
+    (0..batch.len() as u32).map(|row| MatchingSpan { batch: Arc::clone(&batch), row }).collect()
+}
+
 /// Whether a trace satisfies the condition: what is answered of it, and when its first matching span started. Its
 /// spans come in order of their start.
 pub(super) fn decide(
@@ -109,7 +126,5 @@ pub(super) fn decide(
     let first_match = places.first().and_then(|at| spans.get(*at)).map(SpanView::start_unix_nano);
     drop(spans);
     let given = places.get(..places.len().min(query.spans_per_trace)).unwrap_or_default();
-    let spans = trace.spans_at(given);
-    let spans = spans.map(|(batch, row)| MatchingSpan { batch, row }).collect();
-    Some((TraceHit { spans, ..hit }, first_match))
+    Some((TraceHit { spans: alone(&trace, given), ..hit }, first_match))
 }

@@ -143,7 +143,7 @@ fn of_comparison(comparison: Comparison, literal: &Literal) -> Question<'_> {
     };
     match (comparison, literal) {
         (Comparison::Equal, _) => Question::Equal(value),
-        (Comparison::NotEqual, _) => Question::Exists,
+        (Comparison::NotEqual, _) | (_, Literal::Bool(_)) => Question::Exists,
         (_, Literal::Text(text)) => Question::Texts(comparison, text),
         (Comparison::Greater, _) => Question::Numbers(Bound::Excluded(value), Bound::Unbounded),
         (Comparison::GreaterOrEqual, _) => Question::Numbers(Bound::Included(value), Bound::Unbounded),

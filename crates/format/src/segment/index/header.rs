@@ -214,7 +214,7 @@ impl IndexHeader {
     /// What is known of a field.
     pub fn field(&self, scope: FieldScope, key: &str) -> FieldLookup<'_> {
         let found = self.fields.binary_search_by(|field| (field.scope, &*field.key).cmp(&(scope, key)));
-        let is_listed = scope == FieldScope::Intrinsic || self.is_complete && key.len() <= KEY_BYTES_MAX;
+        let is_listed = self.is_complete && key.len() <= KEY_BYTES_MAX;
         match found.ok().and_then(|at| self.fields.get(at)) {
             Some(field) => FieldLookup::Known(IndexedField { header: self, field }),
             None if is_listed => FieldLookup::Absent,
