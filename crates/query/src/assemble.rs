@@ -54,12 +54,6 @@ impl TraceSpans {
         self.has_shared_ids
     }
 
-    /// Of some of the spans, by their places in [`spans`](Self::spans), where they are.
-    pub(crate) fn spans_at(&self, places: &[usize]) -> impl Iterator<Item = (Arc<SpanBatch>, u32)> {
-        let rows = places.iter().filter_map(|place| self.rows.get(*place));
-        rows.filter_map(|(batch, row)| Some((Arc::clone(self.batches.get(*batch as usize)?), *row)))
-    }
-
     /// Identifiers that several different spans of the trace have.
     pub fn conflicting_span_ids(&self) -> &[SpanId] {
         &self.conflicting

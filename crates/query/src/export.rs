@@ -5,13 +5,12 @@
 //! together each for itself, and what was sent twice may be in two of them. An export that cannot read something ends
 //! with the error: a copy that silently lacks spans is none.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use futures::Stream;
 use tracelake_model::hash::trace_hash;
-use tracelake_model::{SpanBatch, SpanBatchBuilder, SpanView, TenantId, TraceId};
+use tracelake_model::{SpanBatch, TenantId, TraceId};
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::Projection;
 use tracelake_store::locator::Partition;
@@ -20,6 +19,7 @@ use tracelake_store::report::ReadReport;
 use tracelake_store::{Store, StoreError};
 
 use crate::assemble::{Assembler, TraceLimits, TraceSpans, row_bytes};
+use crate::copies::Copies;
 use crate::gap::summary;
 use crate::lookup::{Lookup, TimeHint};
 
@@ -89,8 +89,8 @@ enum Work {
 
 impl Export {
     async fn next(&mut self) -> Result<Option<SpanBatch>, ExportError> {
-        let mut out = Out::default();
-        while out.builder.len() < BATCH_SPANS && out.builder.content_bytes() < BATCH_BYTES {
+        let mut out = Copies::default();
+        while out.len() < BATCH_SPANS && out.content_bytes() < BATCH_BYTES {
             let (spans, starts) = match &mut self.work {
                 Work::Traces(ids) => {
                     let Some(id) = ids.next() else { break };
@@ -117,30 +117,7 @@ impl Export {
             let chosen = spans.spans().filter(|span| starts.contains(&span.start_unix_nano()));
             chosen.for_each(|span| out.push(span));
         }
-        Ok((!out.builder.is_empty()).then(|| out.builder.finish()))
-    }
-}
-
-/// The batch being built, with the numbers of resources and scopes that it has by now.
-#[derive(Default)]
-struct Out {
-    builder: SpanBatchBuilder,
-    /// By address: kept alive by the builder.
-    resources: HashMap<usize, u32>,
-    scopes: HashMap<usize, u32>,
-}
-
-impl Out {
-    fn push(&mut self, span: SpanView<'_>) {
-        let resource = *self
-            .resources
-            .entry(Arc::as_ptr(span.resource()).addr())
-            .or_insert_with(|| self.builder.resource(Arc::clone(span.resource())));
-        let scope = *self
-            .scopes
-            .entry(Arc::as_ptr(span.scope()).addr())
-            .or_insert_with(|| self.builder.scope(Arc::clone(span.scope())));
-        self.builder.copy_span(span, resource, scope);
+        Ok((!out.is_empty()).then(|| out.finish()))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod assemble;
 mod batch;
 mod cache;
+mod copies;
 pub mod engine;
 pub mod export;
 pub mod gap;

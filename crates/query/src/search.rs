@@ -28,7 +28,7 @@ use tracelake_traceql::{Field, Intrinsic, TracePredicate};
 
 use self::candidates::{Candidate, Candidates, IndexedRow, Opened, Sources};
 pub use self::cursor::{Cursor, CursorError};
-pub use self::hits::{MatchingSpan, TraceHit};
+pub use self::hits::TraceHit;
 pub use self::order::Order;
 use self::order::Rank;
 pub use self::totals::{Histogram, Totals};
@@ -228,7 +228,8 @@ impl Run {
             found: BTreeMap::new(),
             given: 0,
             last: None,
-            totals: wants_totals.then(|| Totals::new(query.histogram.unwrap_or(0), work.known_starts())),
+            totals: wants_totals
+                .then(|| Totals::new(query.histogram.map(|parts| (parts, work.known_starts())))),
             // One more says that there is a next page, and some satisfy the condition only as far as is known.
             decided_at_once: (query.limit + query.limit / 4 + 1)
                 .clamp(DECIDED_AT_ONCE.start, DECIDED_AT_ONCE.end),
@@ -291,14 +292,14 @@ impl Run {
         let unopened = self.sources.next_rank();
         if unopened.is_some() && unopened >= pending {
             let (opened, gaps) = self.sources.open_next(&self.work, &mut self.stats).await;
-            self.missing.extend(gaps);
+            gaps.into_iter().for_each(|gap| self.lacks(gap));
             return self.add_opened(opened).await;
         }
         let mut traces = Vec::with_capacity(self.decided_at_once);
         let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         // Behind a full page only whether there is another one is asked.
-        let is_full = self.given >= self.query.limit && self.totals.is_none();
-        let at_once = if is_full { LOOKED_BEHIND } else { self.decided_at_once };
+        let is_behind_page = self.given >= self.query.limit && self.totals.is_none();
+        let at_once = if is_behind_page { LOOKED_BEHIND } else { self.decided_at_once };
         for _ in 0..at_once {
             // What an unopened source may have before them is not passed by.
             let is_next = |next: &Pending| unopened.is_none_or(|rank| next.rank > rank);
@@ -317,7 +318,7 @@ impl Run {
             }
         }
         self.decide(traces).await;
-        if !is_full {
+        if !is_behind_page {
             self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
         }
     }
@@ -329,7 +330,7 @@ impl Run {
             rows.sort_unstable();
             match self.work.of_rows(segment, &rows).await {
                 Ok(found) => traces.extend(found),
-                Err(gap) => self.missing.push(gap),
+                Err(gap) => self.lacks(gap),
             }
         }
         traces
@@ -338,16 +339,13 @@ impl Run {
     /// Adds what a source has. What the index names is not looked up before it is its turn, where its place is known
     /// well enough.
     async fn add_opened(&mut self, opened: Opened) {
-        let Opened { mut traces, rows } = opened;
+        let Opened { mut traces, rows } = self.admitted(opened);
         let mut unclear: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for IndexedRow { segment, row, start_unix_nano, is_vague } in rows {
-            if self.is_full() {
-                break;
-            }
-            let rank = self.query.order.rank(start_unix_nano, 0);
+        for IndexedRow { segment, row, start_unix_nano_max, is_start } in rows {
+            let rank = self.query.order.rank(start_unix_nano_max, 0);
             let may_be_passed = self.query.after.as_ref().is_some_and(|after| after.may_have_passed(rank));
-            if self.query.order == Order::Newest && !is_vague && !may_be_passed {
-                self.stats.candidates += 1;
+            // Only what may have been given before is worth finding out, where that can be known without its rows.
+            if self.query.order == Order::Newest && !(may_be_passed && is_start) {
                 self.pending.push(Pending { rank, what: What::Row(segment, row) });
             } else {
                 unclear.entry(segment).or_default().push(row);
@@ -357,16 +355,24 @@ impl Run {
         self.add(traces).await;
     }
 
-    /// Whether there are as many traces worth a look as there may be.
-    fn is_full(&mut self) -> bool {
-        if self.seen.len() + self.pending.len() < self.limits.candidates_max {
-            return false;
+    /// As much of what a source has as there is room for, what started last first.
+    fn admitted(&mut self, mut opened: Opened) -> Opened {
+        let room = self.limits.candidates_max.saturating_sub(self.stats.candidates as usize);
+        if opened.traces.len() + opened.rows.len() > room {
+            opened.rows.sort_unstable_by_key(|row| Reverse(row.start_unix_nano_max));
+            opened.traces.sort_unstable_by_key(|trace| Reverse(trace.start_unix_nano));
+            opened.rows.truncate(room);
+            opened.traces.truncate(room - opened.rows.len());
+            self.lacks(Gap::too_many_candidates(self.limits.candidates_max));
         }
-        let gap = Gap::too_many_candidates(self.limits.candidates_max);
+        self.stats.candidates += (opened.traces.len() + opened.rows.len()) as u64;
+        opened
+    }
+
+    fn lacks(&mut self, gap: Gap) {
         if !self.missing.contains(&gap) {
             self.missing.push(gap);
         }
-        true
     }
 
     /// Adds what is worth a look. Where the place of a trace depends on what other sources have of it, and they may
@@ -377,10 +383,6 @@ impl Run {
             if !self.seen.insert(candidate.trace_id) {
                 continue;
             }
-            if self.is_full() {
-                break;
-            }
-            self.stats.candidates += 1;
             let rank = self.query.order.rank(candidate.start_unix_nano, candidate.duration_nano);
             let is_passed =
                 self.query.after.as_ref().is_some_and(|after| after.is_passed(rank, &candidate.trace_id));
@@ -435,14 +437,10 @@ impl Run {
                 twice.push(trace_id);
                 continue;
             }
-            for gap in spans.missing() {
-                if !self.missing.contains(gap) {
-                    self.missing.push(gap.clone());
-                }
-            }
-            let Some((hit, first_match)) = hits::decide(&self.query, trace_id, spans) else { continue };
+            spans.missing().iter().for_each(|gap| self.lacks(gap.clone()));
+            let Some((hit, first_start)) = hits::decide(&self.query, trace_id, &spans) else { continue };
             if let Some(totals) = &mut self.totals {
-                totals.add(first_match.unwrap_or(hit.start_unix_nano));
+                totals.add(first_start);
             }
             let rank = self.query.order.rank(hit.start_unix_nano, hit.duration_nano);
             if self.query.after.as_ref().is_none_or(|after| !after.is_passed(rank, &trace_id)) {

@@ -36,10 +36,11 @@ pub(super) struct IndexedRow {
     /// By its place in the manifest.
     pub(super) segment: usize,
     pub(super) row: u64,
-    /// The trace's earliest start in that part of the index; elsewhere it may have an earlier one.
-    pub(super) start_unix_nano: u64,
-    /// Whether the segment has rows of later generations: then that start may be of one of those.
-    pub(super) is_vague: bool,
+    /// What the trace's start is at most, as of the generation: its earliest start in that part of the index. Where
+    /// the segment has rows of later generations that start may be of one of those; then its latest start or end.
+    pub(super) start_unix_nano_max: u64,
+    /// Whether that is its start, if it has no rows elsewhere.
+    pub(super) is_start: bool,
 }
 
 /// A trace that is worth a look.
@@ -236,7 +237,8 @@ impl Candidates {
             return Ok(Found::Indexed(rows));
         }
         let extents = self.scan(entry).await.map_err(unread)?;
-        let found = extents.into_iter().map(|(trace_id, extent)| self.of_extent(trace_id, extent, segment));
+        let found =
+            extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, Some(segment)));
         Ok(Found::Scanned(found.collect()))
     }
 
@@ -250,7 +252,7 @@ impl Candidates {
                 Extent { start: trace.start_unix_nano_min, end: trace.end_unix_nano_max, matches: true };
             // The directory does not tell generations apart.
             let is_vague = entry.meta.generation_max > self.generation;
-            Candidate { is_vague, ..self.of_extent(trace.trace_id, extent, segment) }
+            Candidate { is_vague, ..self.candidate(trace.trace_id, extent, Some(segment)) }
         };
         Ok(found.into_iter().map(candidate).collect())
     }
@@ -266,7 +268,8 @@ impl Candidates {
         if !opened.has_index() {
             return Ok(None);
         }
-        let is_vague = entry.meta.generation_max > self.generation;
+        // The index does not tell generations apart.
+        let is_start = entry.meta.generation_max <= self.generation;
         let mut rows = Vec::new();
         for part in opened.index_parts_of(&self.tenant) {
             let header = segments.index_header(entry, &opened, part, reads).await?;
@@ -286,8 +289,9 @@ impl Candidates {
                 let start_unix_nano = table.start_unix_nano_min(trace);
                 let last = start_unix_nano.saturating_add(table.duration_nano_max(trace));
                 if start_unix_nano < self.starts.end && last >= self.starts.start {
+                    let start_unix_nano_max = if is_start { start_unix_nano } else { last };
                     let row = table.rows(trace).start;
-                    rows.push(IndexedRow { segment, row, start_unix_nano, is_vague });
+                    rows.push(IndexedRow { segment, row, start_unix_nano_max, is_start });
                 }
             }
             // Where all was in memory, others have their turn, and the time is looked at.
@@ -296,36 +300,30 @@ impl Candidates {
         Ok(Some(rows))
     }
 
-    /// A trace of a segment.
-    fn of_extent(&self, trace_id: TraceId, extent: Extent, segment: usize) -> Candidate {
-        let in_memory = |trace_id: &TraceId| {
-            self.memtables()
-                .any(|(memtable, until)| !memtable.find_until(&self.tenant, trace_id, 1, until).0.is_empty())
-        };
-        let mut candidate = self.candidate(trace_id, extent, Some(segment));
-        candidate.is_alone = candidate.is_alone && !in_memory(&trace_id);
-        candidate
-    }
-
     /// `segment` is where it was found, if not in memory.
     fn candidate(&self, trace_id: TraceId, extent: Extent, segment: Option<usize>) -> Candidate {
-        let (key, mut partitions) = self.snapshot.partitions.of_trace(&self.tenant, &trace_id);
-        let may_be_elsewhere = !self.asks_where_else
-            || partitions.any(|partition| {
-                let segments = self.store.segments();
-                Some(partition.segment) != segment
-                    && self
-                        .entry(partition.segment)
-                        .is_some_and(|entry| entry.meta.generation_min <= self.generation)
-                    && segments.may_hold(partition.id, key, &self.reads) != Some(false)
-            });
         Candidate {
             trace_id,
             start_unix_nano: extent.start,
             duration_nano: extent.end.saturating_sub(extent.start),
-            is_alone: !may_be_elsewhere,
+            is_alone: self.asks_where_else && !self.may_be_elsewhere(&trace_id, segment),
             is_vague: false,
         }
+    }
+
+    /// Whether a trace may have spans in other sources than this one.
+    fn may_be_elsewhere(&self, trace_id: &TraceId, segment: Option<usize>) -> bool {
+        let (key, mut partitions) = self.snapshot.partitions.of_trace(&self.tenant, trace_id);
+        let in_others = partitions.any(|partition| {
+            let sees = |entry: &SegmentEntry| entry.meta.generation_min <= self.generation;
+            Some(partition.segment) != segment
+                && self.entry(partition.segment).is_some_and(sees)
+                && self.store.segments().may_hold(partition.id, key, &self.reads) != Some(false)
+        });
+        let has = |(memtable, until): (&Arc<Memtable>, u32)| {
+            !memtable.find_until(&self.tenant, trace_id, 1, until).0.is_empty()
+        };
+        in_others || segment.is_some() && self.memtables().any(has)
     }
 
     /// Goes through all rows of a segment, in the columns that the conditions ask of.

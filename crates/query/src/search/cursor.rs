@@ -34,8 +34,9 @@ pub enum CursorError {
 }
 
 const VERSION: u8 = 1;
-const WORDS: usize = 4;
-const BYTES: usize = 1 + 8 * WORDS + 16;
+
+/// Hexadecimal digits of the version, of four numbers, and of a trace ID.
+const DIGITS: usize = 2 + 4 * 16 + 32;
 
 impl Cursor {
     pub(super) fn new(
@@ -86,19 +87,8 @@ fn search_hash(query: &SearchQuery) -> u64 {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; BYTES];
-        let mut out = bytes.as_mut_slice();
-        let mut put = |part: &[u8]| {
-            let (place, rest) = std::mem::take(&mut out).split_at_mut(part.len());
-            place.copy_from_slice(part);
-            out = rest;
-        };
-        put(&[VERSION]);
-        for word in [self.generation, self.as_of_unix_nano, self.rank, self.search] {
-            put(&word.to_be_bytes());
-        }
-        put(self.trace_id.as_bytes());
-        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let Self { generation, as_of_unix_nano, rank, trace_id, search } = self;
+        write!(f, "{VERSION:02x}{generation:016x}{as_of_unix_nano:016x}{rank:016x}{search:016x}{trace_id}")
     }
 }
 
@@ -107,23 +97,20 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let malformed = CursorError::Malformed;
-        if text.len() != 2 * BYTES || !text.is_ascii() {
+        if text.len() != DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(malformed);
         }
-        let mut bytes = Vec::with_capacity(BYTES);
-        for at in (0..text.len()).step_by(2) {
-            let digits = text.get(at..at + 2).ok_or(malformed)?;
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| malformed)?);
+        let (version, mut rest) = text.split_at(2);
+        if version != format!("{VERSION:02x}") {
+            return Err(malformed);
         }
-        let (version, rest) = bytes.split_first().ok_or(malformed)?;
-        let (words, id) = rest.split_at_checked(8 * WORDS).ok_or(malformed)?;
-        let mut words = words.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
-        let mut word = || words.next().ok_or(malformed);
+        let mut word = || {
+            let (digits, behind) = rest.split_at(16);
+            rest = behind;
+            u64::from_str_radix(digits, 16).map_err(|_| malformed)
+        };
         let (generation, as_of_unix_nano, rank, search) = (word()?, word()?, word()?, word()?);
-        let trace_id = TraceId::from_bytes(id).ok_or(malformed)?;
-        if *version != VERSION {
-            return Err(malformed);
-        }
+        let trace_id = rest.parse().map_err(|_| malformed)?;
         Ok(Self { generation, as_of_unix_nano, rank, trace_id, search })
     }
 }

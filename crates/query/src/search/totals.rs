@@ -25,9 +25,9 @@ pub struct Histogram {
 }
 
 impl Totals {
-    /// Of nothing yet; `range` is where traces can be.
-    pub(super) fn new(parts: usize, range: Range<u64>) -> Self {
-        let histogram = (parts > 0).then(|| {
+    /// Of nothing yet; with a histogram of so many parts of a range, if it is asked for.
+    pub(super) fn new(histogram: Option<(usize, Range<u64>)>) -> Self {
+        let histogram = histogram.filter(|(parts, _)| *parts > 0).map(|(parts, range)| {
             let length = range.end.saturating_sub(range.start).max(1);
             Histogram {
                 start_unix_nano: range.start,

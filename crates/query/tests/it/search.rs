@@ -85,7 +85,7 @@ fn expected(spans: &[Span], query: &Query, starts: &Range<u64>, order: Order) ->
 fn answered(page: &SearchPage, order: Order) -> Vec<Expected> {
     let one = |hit: &tracelake_query::TraceHit| {
         let mut spans: Vec<u64> =
-            hit.spans.iter().map(|span| u64::from_be_bytes(*span.span().span_id().as_bytes())).collect();
+            hit.spans.spans().map(|span| u64::from_be_bytes(*span.span_id().as_bytes())).collect();
         spans.sort_unstable();
         assert_eq!(spans.len(), hit.matched);
         let place = match order {

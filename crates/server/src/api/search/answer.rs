@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tracelake::search::{Cursor, MatchingSpan, SearchEnd, TraceHit};
+use tracelake::model::SpanView;
+use tracelake::search::{Cursor, SearchEnd, TraceHit};
 use tracelake::traceql::{Kind, Status};
 
 use super::select::{Selected, write_selected};
@@ -49,17 +50,16 @@ pub(super) fn write_trace(out: &mut String, hit: &TraceHit, select: &[Selected])
     });
     open(out, &trace);
     out.push_str(",\"spans\":[");
-    for (at, span) in hit.spans.iter().enumerate() {
+    for (at, span) in hit.spans.spans().enumerate() {
         if at > 0 {
             out.push(',');
         }
-        write_span(out, span, select);
+        write_span(out, &span, select);
     }
     out.push_str("]}");
 }
 
-fn write_span(out: &mut String, matching: &MatchingSpan, select: &[Selected]) {
-    let span = matching.span();
+fn write_span(out: &mut String, span: &SpanView<'_>, select: &[Selected]) {
     let status = STATUSES.into_iter().find(|status| *status as i32 == span.status_code()).map(Status::name);
     let kind = KINDS.into_iter().find(|kind| *kind as i32 == span.kind()).map(Kind::name);
     let members = json!({
@@ -74,7 +74,7 @@ fn write_span(out: &mut String, matching: &MatchingSpan, select: &[Selected]) {
     });
     open(out, &members);
     out.push_str(",\"attributes\":");
-    write_selected(out, &span, select);
+    write_selected(out, span, select);
     out.push('}');
 }
 
