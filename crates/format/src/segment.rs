@@ -43,7 +43,7 @@ pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
 pub use filter::TraceFilter;
 pub use index::{
-    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, TraceSet,
+    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, Operations, SpanBounds, TraceSet,
     TraceTable,
 };
 pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
@@ -58,7 +58,7 @@ pub use write::{
 };
 
 /// The version of the format that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The key of the footer's metadata under which a segment describes itself.
 const METADATA_KEY: &str = "tracelake";

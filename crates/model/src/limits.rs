@@ -182,6 +182,10 @@ limits! {
     INDEX_FIELDS_MAX: "fields" = 4_096,
         "each stands in what a search reads first and keeps; real parts have some hundred",
         "nothing: a search reads all that may have a field that is not listed";
+    /// Pairs of a service and a name that a part of a segment's attribute index lists.
+    INDEX_OPERATIONS_MAX: "operations" = 4_096,
+        "real parts have some hundred; of more, names have IDs in them, and nobody chooses one of a list",
+        "nothing: the names of a service are looked for in all rows of the part";
     /// A text that the attribute index has as it is.
     INDEX_TEXT_BYTES_MAX: "bytes" = 256,
         "nobody looks for a statement by its first letters; whole ones are found by their hash",
@@ -343,6 +347,18 @@ limits! {
     SEARCH_HISTOGRAM_MAX: "parts" = 1_000,
         "as many as a screen shows",
         "HTTP 400";
+    /// Services, operations, attributes or values of one that are listed at once.
+    VALUES_LISTED_MAX: "values" = 10_000,
+        "whoever types has fewer to choose from; a prefix narrows the list",
+        "HTTP 400";
+    /// The same as they are found, before they are put in order.
+    VALUES_FOUND_MAX: "values" = 100_000,
+        "at most some 300 bytes each; a prefix narrows what is found",
+        "HTTP 206, and `values_found_max` in the answer";
+    /// Memory of the attributes of flushed segments, kept for who lists them again.
+    VALUES_CACHE_BYTES_MAX: "bytes" = 8 << 20,
+        "some hundred bytes an attribute: those of some hundred segments",
+        "nothing: they are read again";
     /// The body of a search.
     SEARCH_BODY_BYTES_MAX: "bytes" = 256 << 10,
         "the texts of the largest query, with what JSON has around them",

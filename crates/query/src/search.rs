@@ -8,7 +8,7 @@
 mod candidates;
 mod cursor;
 mod hits;
-mod indexed;
+pub(crate) mod indexed;
 mod order;
 mod totals;
 
@@ -127,12 +127,11 @@ pub(crate) struct SearchLimits {
     pub(crate) candidates_max: usize,
 }
 
-/// Traces that are decided together, at first and at most: enough that neighbours share pages, few enough that little
-/// is read in vain behind the last of the page.
-const DECIDED_AT_ONCE: Range<usize> = 16..512;
+/// Traces that are decided together at most.
+const DECIDED_AT_ONCE_MAX: usize = 512;
 
-/// The same once a page is full.
-const LOOKED_BEHIND: usize = 4;
+/// Traces that are decided for each that is needed, at most, where few of those before satisfied the condition.
+const DECIDED_FOR_EACH_MAX: usize = 16;
 
 /// A trace that is worth a look, the foremost first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +194,9 @@ struct Run {
     given: usize,
     last: Option<(Rank, TraceId)>,
     totals: Option<Totals>,
-    decided_at_once: usize,
+    /// Traces that were decided, and those of them that satisfy the condition.
+    decided: usize,
+    satisfied: usize,
     missing: Vec<Gap>,
     stats: SearchStats,
     worked: Duration,
@@ -230,9 +231,8 @@ impl Run {
             last: None,
             totals: wants_totals
                 .then(|| Totals::new(query.histogram.map(|parts| (parts, work.known_starts())))),
-            // One more says that there is a next page, and some satisfy the condition only as far as is known.
-            decided_at_once: (query.limit + query.limit / 4 + 1)
-                .clamp(DECIDED_AT_ONCE.start, DECIDED_AT_ONCE.end),
+            decided: 0,
+            satisfied: 0,
             missing: Vec::new(),
             stats: SearchStats {
                 segments_live: work.snapshot.manifest.segments.len() as u64,
@@ -295,11 +295,9 @@ impl Run {
             gaps.into_iter().for_each(|gap| self.lacks(gap));
             return self.add_opened(opened).await;
         }
-        let mut traces = Vec::with_capacity(self.decided_at_once);
+        let at_once = self.decided_at_once();
+        let mut traces = Vec::with_capacity(at_once);
         let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        // Behind a full page only whether there is another one is asked.
-        let is_behind_page = self.given >= self.query.limit && self.totals.is_none();
-        let at_once = if is_behind_page { LOOKED_BEHIND } else { self.decided_at_once };
         for _ in 0..at_once {
             // What an unopened source may have before them is not passed by.
             let is_next = |next: &Pending| unopened.is_none_or(|rank| next.rank > rank);
@@ -318,9 +316,17 @@ impl Run {
             }
         }
         self.decide(traces).await;
-        if !is_behind_page {
-            self.decided_at_once = (self.decided_at_once * 2).min(DECIDED_AT_ONCE.end);
+    }
+
+    /// How many traces are worth deciding together: those that the page lacks, and one more which says that there is a
+    /// next page; more if not all satisfied the condition so far, as each turn costs a wait.
+    fn decided_at_once(&self) -> usize {
+        if self.totals.is_some() {
+            return DECIDED_AT_ONCE_MAX;
         }
+        let lacking = (self.query.limit + 1).saturating_sub(self.given + self.found.len()).max(1);
+        let for_each = self.decided.div_ceil(self.satisfied.max(1)).clamp(1, DECIDED_FOR_EACH_MAX);
+        (lacking * for_each).min(DECIDED_AT_ONCE_MAX)
     }
 
     /// The traces of rows of segments.
@@ -398,7 +404,7 @@ impl Run {
                 at_once.push(candidate.trace_id);
             }
         }
-        for traces in at_once.chunks(DECIDED_AT_ONCE.end) {
+        for traces in at_once.chunks(DECIDED_AT_ONCE_MAX) {
             self.decide(traces.to_vec()).await;
         }
     }
@@ -438,7 +444,9 @@ impl Run {
                 continue;
             }
             spans.missing().iter().for_each(|gap| self.lacks(gap.clone()));
+            self.decided += 1;
             let Some((hit, first_start)) = hits::decide(&self.query, trace_id, &spans) else { continue };
+            self.satisfied += 1;
             if let Some(totals) = &mut self.totals {
                 totals.add(first_start);
             }
@@ -479,7 +487,7 @@ fn projection(query: &SearchQuery) -> Projection {
     projection
 }
 
-fn add_field(projection: &mut Projection, field: &Field) {
+pub(crate) fn add_field(projection: &mut Projection, field: &Field) {
     if field.is_of_event() {
         return projection.add_events();
     }

@@ -18,6 +18,7 @@ mod field;
 pub(super) mod fuzzing;
 mod hashed;
 mod header;
+mod operations;
 mod parts;
 mod postings;
 mod query;
@@ -30,8 +31,9 @@ use tracelake_model::limits;
 pub use fetched::IndexBytes;
 pub use field::{FieldLookup, FieldScope};
 pub use header::IndexHeader;
+pub use operations::Operations;
 pub use parts::IndexPart;
-pub use query::IndexedField;
+pub use query::{IndexedField, SpanBounds};
 pub use trace_set::TraceSet;
 pub use trace_table::TraceTable;
 pub use value::IndexValue;
@@ -45,6 +47,9 @@ pub(super) const PART_ROWS: usize = 262_144;
 
 /// Fields that a part lists.
 const FIELDS_MAX: usize = limits::INDEX_FIELDS_MAX as usize;
+
+/// Pairs of a service and a name that a part lists.
+const OPERATIONS_MAX: usize = limits::INDEX_OPERATIONS_MAX as usize;
 
 /// The longest key of a field.
 const KEY_BYTES_MAX: usize = 256;

@@ -87,6 +87,9 @@ pub struct SegmentMeta {
     pub footer: Section,
 }
 
+/// The first version of the format whose attribute index is used.
+const INDEX_VERSION: u32 = 4;
+
 impl SegmentMeta {
     /// A segment without rows, of which nothing is written yet.
     pub fn new(id: Ulid, level: u32) -> Self {
@@ -111,6 +114,11 @@ impl SegmentMeta {
             checksums: Section::default(),
             footer: Section::default(),
         }
+    }
+
+    /// Whether it has an attribute index that is used: the first version of it lacked what later ones have.
+    pub fn has_index(&self) -> bool {
+        self.format_version >= INDEX_VERSION && self.index.is_some()
     }
 
     /// The share of the file that so many of its rows have.

@@ -121,8 +121,8 @@ impl OpenSegment {
         section(&meta.footer)?;
         let directory = DirectoryIndex::parse(section(&meta.directory)?)?;
         let index = match &meta.index {
-            Some(index) => PartIndex::parse(section(index)?)?,
-            None => PartIndex::default(),
+            Some(index) if meta.has_index() => PartIndex::parse(section(index)?)?,
+            _ => PartIndex::default(),
         };
         let checksums = ChecksumTable::parse(section(&meta.checksums)?)?;
         if checksums.covered() != meta.checksums.offset {
@@ -144,7 +144,7 @@ impl OpenSegment {
         checksums: ChecksumTable,
     ) -> Result<Self, FormatError> {
         check_directory(&meta, &directory)?;
-        if meta.index.is_some() {
+        if meta.has_index() {
             index.check(&meta)?;
         }
         let descriptor = metadata.file_metadata().schema_descr_ptr();

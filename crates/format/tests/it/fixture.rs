@@ -47,7 +47,7 @@ fn files_of_every_version_read_back() {
         assert_eq!(meta.format_version, version);
         let opened = open(&meta, &file).expect("whole");
         assert_eq!(opened.check(&file), Vec::<String>::new());
-        assert_eq!(opened.index_parts().len(), if version < 3 { 0 } else { sent.len() });
+        assert_eq!(opened.index_parts().len(), if version < 4 { 0 } else { sent.len() });
         for (tenant, batches) in &sent {
             let (_, part) = meta.tenant(tenant).expect("there");
             let rows = part.first_row..part.first_row + part.rows;

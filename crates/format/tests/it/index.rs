@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use tracelake_format::FormatError;
 use tracelake_format::segment::{
     FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, OpenSegment,
-    SegmentWriterOptions, TraceSet, WrittenSegment,
+    Operations, SegmentWriterOptions, SpanBounds, TraceSet, WrittenSegment,
 };
 use tracelake_model::{
     KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView, TenantId,
@@ -24,6 +24,9 @@ use crate::support::{columns, fetch, open, small, tenant, write};
 pub(crate) fn indexed() -> SegmentWriterOptions {
     SegmentWriterOptions { attribute_index: true, index_part_rows: 128, ..small() }
 }
+
+/// Whatever the spans are like.
+const ANY: SpanBounds = SpanBounds { duration_nano_min: 0, is_error: false };
 
 /// A value as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,14 +64,6 @@ impl Known {
             Self::Int(value) => Some(*value as f64),
             Self::Double(bits) => Some(f64::from_bits(*bits)),
             Self::Text(_) | Self::Bool(_) => None,
-        }
-    }
-
-    fn is_same_type(&self, other: &Self) -> bool {
-        match self {
-            Self::Text(_) => matches!(other, Self::Text(_)),
-            Self::Bool(_) => matches!(other, Self::Bool(_)),
-            Self::Int(_) | Self::Double(_) => other.number().is_some(),
         }
     }
 
@@ -222,34 +217,88 @@ fn compare(index: &Index, part: &IndexPart, random: &mut StdRng) {
     for ((scope, key), expected) in &rows.fields {
         let field = known(header.field(*scope, key)).expect("it is listed");
         let exists = index.read(&field.exists_ranges());
-        assert_eq!(set(field.exists(&exists)), expected.exists, "{key}");
+        assert_eq!(set(field.exists(ANY, &exists)), expected.exists, "{key}");
         let is_never_hashed = matches!(scope, FieldScope::Resource | FieldScope::Instrumentation)
             || ["name", "kind", "status", "instrumentation:name"].contains(&key.as_str());
         for value in expected.values.keys() {
             let same = expected.values.iter().filter(|(other, _)| other.is_same_term(value));
             let same: BTreeSet<u32> = same.flat_map(|(_, traces)| traces.iter().copied()).collect();
-            let found = set(field.equal(value.asked(), &index.read(&field.equal_ranges(value.asked()))));
+            let found = set(field.equal(value.asked(), ANY, &index.read(&field.equal_ranges(value.asked()))));
             assert!(found.is_superset(&same), "{key} = {value:?}");
             if is_never_hashed || same.len() > 1 || matches!(value, Known::Bool(_)) {
                 assert_eq!(found, same, "{key} = {value:?}");
             }
         }
-        for value in expected.values.keys() {
-            let is_other = |other: &Known| other.is_same_type(value) && !other.is_same_term(value);
-            let others = expected.values.iter().filter(|(other, _)| is_other(other));
-            let others: BTreeSet<u32> = others.flat_map(|(_, traces)| traces.iter().copied()).collect();
-            let bytes = index.read(&field.unequal_ranges(value.asked()));
-            assert!(set(field.unequal(value.asked(), &bytes)).is_superset(&others), "{key} != {value:?}");
-        }
         for other in
             [IndexValue::Text("no such value"), IndexValue::Int(987_654_321), IndexValue::Double(f64::NAN)]
         {
-            set(field.equal(other, &index.read(&field.equal_ranges(other))));
+            set(field.equal(other, ANY, &index.read(&field.equal_ranges(other))));
         }
         texts(index, &field, expected, random);
         numbers(index, &field, expected);
     }
     table(index, &header, &spans);
+    of_resources(index, &header, &spans, random);
+    operations(index, &header, &spans);
+}
+
+/// The spans of a resource in a trace are no longer than is said, and failed where that is said.
+fn of_resources(index: &Index, header: &IndexHeader, spans: &SpanBatch, random: &mut StdRng) {
+    let mut durations: Vec<u64> = spans.spans().map(|span| span.duration_nano()).collect();
+    durations.push(0);
+    for field in header.fields().filter(|field| field.scope() == FieldScope::Resource) {
+        let bytes = index.read(&field.exists_ranges());
+        for is_error in [false, true] {
+            let duration_nano_min = durations[random.random_range(0..durations.len())];
+            let bounds = SpanBounds { duration_nano_min, is_error };
+            let found = set(field.exists(bounds, &bytes));
+            let with_field = |least: u64| -> BTreeSet<u32> {
+                let mut traces: BTreeMap<(u32, usize), (bool, bool)> = BTreeMap::new();
+                let mut ids = Vec::new();
+                for span in spans.spans() {
+                    if ids.last() != Some(&span.trace_id()) {
+                        ids.push(span.trace_id());
+                    }
+                    let resource = span.resource();
+                    if resource.attributes.iter().any(|attribute| &*attribute.key == field.key()) {
+                        // What is told apart is the resource, not the span.
+                        let key = (ids.len() as u32 - 1, span.resource_index());
+                        let of_resource = traces.entry(key).or_default();
+                        of_resource.0 |= span.duration_nano() >= least;
+                        of_resource.1 |= span.status_code() == 2;
+                    }
+                }
+                let is_in = |(is_long, has_error): (bool, bool)| is_long && (has_error || !is_error);
+                traces.into_iter().filter(|(_, seen)| is_in(*seen)).map(|((trace, _), _)| trace).collect()
+            };
+            assert!(found.is_superset(&with_field(duration_nano_min)), "{}", field.key());
+            // At most a quarter more is said.
+            let most = with_field(duration_nano_min / 5 * 4);
+            assert!(found.is_subset(&most), "{} {bounds:?}", field.key());
+        }
+    }
+}
+
+fn operations(index: &Index, header: &IndexHeader, spans: &SpanBatch) {
+    let range = header.operations_range();
+    let bytes = index.read(std::slice::from_ref(&range)).get(&range).expect("it was read");
+    let operations = Operations::read(&bytes).expect("own bytes");
+    assert!(operations.is_complete());
+    let mut expected: BTreeMap<Option<String>, BTreeMap<String, BTreeSet<TraceId>>> = BTreeMap::new();
+    for span in spans.spans().filter(|span| span.name().len() <= 256) {
+        let service = span.resource().service_name();
+        if service.is_none_or(|service| service.len() <= 256) {
+            let names = expected.entry(service.map(str::to_owned)).or_default();
+            names.entry(span.name().to_owned()).or_default().insert(span.trace_id());
+        }
+    }
+    for (service, names) in &expected {
+        let listed: Vec<(&str, u32)> = operations.of_service(service.as_deref()).collect();
+        let names: Vec<(&str, u32)> =
+            names.iter().map(|(name, traces)| (name.as_str(), traces.len() as u32)).collect();
+        assert_eq!(listed, names, "{service:?}");
+    }
+    assert_eq!(operations.of_service(Some("no such service")).count(), 0);
 }
 
 /// All that have such a value are found, and of those that are not hashed none else.
@@ -270,14 +319,14 @@ fn texts(index: &Index, field: &IndexedField<'_>, expected: &Expected, random: &
     for (text, _) in &texts {
         let end = text.floor_char_boundary(random.random_range(0..=text.len()));
         let prefix = &text[..end];
-        let found = set(field.prefix(prefix, &bytes));
+        let found = set(field.prefix(prefix, ANY, &bytes));
         assert!(
             found.is_superset(&traces_of(&|text| text.starts_with(prefix))),
             "{} {prefix:?}",
             field.key()
         );
     }
-    let found = set(field.matching(&mut |text| text.contains('5'), &bytes));
+    let found = set(field.matching(&mut |text| text.contains('5'), ANY, &bytes));
     assert!(found.is_superset(&traces_of(&|text| text.contains('5'))));
     assert!(found.is_subset(&expected.exists));
 
@@ -309,7 +358,7 @@ fn numbers(index: &Index, field: &IndexedField<'_>, expected: &Expected) {
     for bound in bounds.chain([Bound::Unbounded]) {
         let asked = bound.map(Known::asked);
         for (lower, upper) in [(asked, Bound::Unbounded), (Bound::Unbounded, asked), (asked, asked)] {
-            let found = field.numbers(lower, upper, &index.read(&field.numbers_ranges(lower, upper)));
+            let found = field.numbers(lower, upper, ANY, &index.read(&field.numbers_ranges(lower, upper)));
             let found = set(found);
             let within = numbers.iter().filter(|(_, value, _)| is_within(value, lower, upper));
             let within: BTreeSet<u32> = within.flat_map(|(.., traces)| traces.iter().copied()).collect();
@@ -410,7 +459,7 @@ fn bytes_that_were_not_read_are_an_error() {
     let header = index.header(&part);
     assert!(index.segment.trace_table(&header, &IndexBytes::default()).is_err());
     let FieldLookup::Known(name) = header.field(FieldScope::Resource, "service.name") else { return };
-    assert!(name.exists(&IndexBytes::default()).is_err());
+    assert!(name.exists(ANY, &IndexBytes::default()).is_err());
     let range = index.segment.index_ranges(&[part.header_range()])[0].clone();
     let bytes = index.file.slice(range.start as usize..range.end as usize);
     let mut damaged = bytes.to_vec();
@@ -461,7 +510,7 @@ fn of_too_many_fields_the_most_common_are_listed() {
     assert_eq!((header.fields().count(), header.is_complete()), (4_096, false));
     let common = known(header.field(FieldScope::Span, "common")).expect("it is on every span");
     let value = IndexValue::Text("value 3");
-    assert_eq!(set(common.equal(value, &index.read(&common.equal_ranges(value)))).len(), 14);
+    assert_eq!(set(common.equal(value, ANY, &index.read(&common.equal_ranges(value)))).len(), 14);
     assert!(known(header.field(FieldScope::Resource, "k8s.pod.name")).is_some());
     let is_listed = |key: &u32| known(header.field(FieldScope::Span, &format!("rare.{key}"))).is_some();
     // Beside that, name, kind, status, and the scope's name.
@@ -484,14 +533,14 @@ fn long_texts_are_found_whole_and_never_missed() {
     for at in 1..=60 {
         let text = text(at);
         let value = IndexValue::Text(&text);
-        let found = set(field.equal(value, &index.read(&field.equal_ranges(value))));
+        let found = set(field.equal(value, ANY, &index.read(&field.equal_ranges(value))));
         // 20 of them are on two traces; others are hashed.
         let expected = if (1..=20).contains(&(at % 40)) { 2..=2 } else { 1..=60 };
         assert!(expected.contains(&found.len()), "{at}: {}", found.len());
     }
     let bytes = index.read(&field.texts_ranges());
-    assert_eq!(set(field.prefix("xxx", &bytes)).len(), 60);
-    assert_eq!(set(field.matching(&mut |_| false, &bytes)).len(), 60);
+    assert_eq!(set(field.prefix("xxx", ANY, &bytes)).len(), 60);
+    assert_eq!(set(field.matching(&mut |_| false, ANY, &bytes)).len(), 60);
 }
 
 #[test]

@@ -5,9 +5,12 @@ use std::ops::{Bound, Range};
 
 use tracelake_store::format::FormatError;
 use tracelake_store::format::segment::{
-    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexValue, IndexedField, TraceSet, TraceTable,
+    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexValue, IndexedField, SpanBounds, TraceSet,
+    TraceTable,
 };
-use tracelake_traceql::{AttributeScope, Comparison, Field, Intrinsic, Literal, Operand, Pattern, Predicate};
+use tracelake_traceql::{
+    AttributeScope, Comparison, Field, Intrinsic, Literal, Operand, Pattern, Predicate, Status,
+};
 
 /// What is asked of one field of a part.
 #[derive(Clone, Copy)]
@@ -20,7 +23,7 @@ enum Question<'q> {
 }
 
 /// The bytes that [`traces`] takes.
-pub(super) fn ranges(condition: &Predicate, header: &IndexHeader) -> Vec<Range<u64>> {
+pub(crate) fn ranges(condition: &Predicate, header: &IndexHeader) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
     let mut ask = |question: Question<'_>, field: IndexedField<'_>| ranges.extend(question.ranges(field));
     each_leaf(condition, &mut |field, question| {
@@ -34,69 +37,134 @@ pub(super) fn ranges(condition: &Predicate, header: &IndexHeader) -> Vec<Range<u
 }
 
 /// The traces of a part that may satisfy the condition; none if it may be any.
-pub(super) fn traces(
+pub(crate) fn traces(
     condition: &Predicate,
     header: &IndexHeader,
     table: &TraceTable,
     bytes: &IndexBytes,
 ) -> Result<Option<TraceSet>, FormatError> {
-    match condition {
-        Predicate::Constant(true) | Predicate::Absent(_) | Predicate::Not(_) => Ok(None),
-        Predicate::Constant(false) => Ok(Some(TraceSet::empty(header.part().traces))),
-        Predicate::And(all) => {
-            let mut narrowest: Option<TraceSet> = None;
-            for one in all {
-                let Some(found) = traces(one, header, table, bytes)? else { continue };
-                match &mut narrowest {
-                    Some(set) => set.and(&found),
-                    None => narrowest = Some(found),
+    Part { header, table, bytes }.traces(condition, SpanBounds::default())
+}
+
+/// What is known of a part.
+struct Part<'p> {
+    header: &'p IndexHeader,
+    table: &'p TraceTable,
+    bytes: &'p IndexBytes,
+}
+
+impl Part<'_> {
+    /// The same of spans that are known to be like this.
+    fn traces(&self, condition: &Predicate, spans: SpanBounds) -> Result<Option<TraceSet>, FormatError> {
+        match condition {
+            Predicate::Constant(true) | Predicate::Absent(_) | Predicate::Not(_) => Ok(None),
+            Predicate::Constant(false) => Ok(Some(self.none())),
+            Predicate::And(all) => {
+                let spans = all.iter().fold(spans, with);
+                let mut narrowest: Option<TraceSet> = None;
+                for one in all {
+                    let Some(found) = self.traces(one, spans)? else { continue };
+                    match &mut narrowest {
+                        Some(set) => set.and(&found),
+                        None => narrowest = Some(found),
+                    }
                 }
+                Ok(narrowest)
             }
-            Ok(narrowest)
-        }
-        Predicate::Or(any) => {
-            let mut union = TraceSet::empty(header.part().traces);
-            for one in any {
-                match traces(one, header, table, bytes)? {
-                    Some(found) => union.or(&found),
-                    None => return Ok(None),
+            Predicate::Or(any) => {
+                let mut union = self.none();
+                for one in any {
+                    match self.traces(one, spans)? {
+                        Some(found) => union.or(&found),
+                        None => return Ok(None),
+                    }
                 }
+                Ok(Some(union))
             }
-            Ok(Some(union))
+            leaf => {
+                let mut found: Result<Option<TraceSet>, FormatError> = Ok(self.of_duration(leaf));
+                each_leaf(leaf, &mut |field, question| {
+                    let Ok(before) = &mut found else { return };
+                    match self.answer(field, question, spans) {
+                        Err(error) => found = Err(error),
+                        Ok(None) => {}
+                        Ok(Some(set)) => match before {
+                            Some(before) => before.and(&set),
+                            None => *before = Some(set),
+                        },
+                    }
+                });
+                found
+            }
         }
-        leaf => {
-            let mut found: Result<Option<TraceSet>, FormatError> = Ok(of_duration(leaf, table));
-            each_leaf(leaf, &mut |field, question| {
-                let Ok(before) = &mut found else { return };
-                match answer(field, question, header, bytes) {
-                    Err(error) => found = Err(error),
-                    Ok(None) => {}
-                    Ok(Some(set)) => match before {
-                        Some(before) => before.and(&set),
-                        None => *before = Some(set),
-                    },
-                }
-            });
-            found
+    }
+
+    fn none(&self) -> TraceSet {
+        TraceSet::empty(self.header.part().traces)
+    }
+
+    /// A span is no longer than its trace.
+    fn of_duration(&self, leaf: &Predicate) -> Option<TraceSet> {
+        let least = duration_nano_min(leaf)?;
+        let mut found = self.none();
+        let is_long = |trace: &u32| self.table.duration_nano_max(*trace) >= least;
+        (0..self.table.len() as u32).filter(is_long).for_each(|trace| found.insert(trace));
+        Some(found)
+    }
+
+    /// None if it may be any.
+    fn answer(
+        &self,
+        field: &Field,
+        question: Question<'_>,
+        spans: SpanBounds,
+    ) -> Result<Option<TraceSet>, FormatError> {
+        let places = places(field);
+        if places.is_empty() {
+            return Ok(None);
         }
+        let mut union = self.none();
+        for (scope, key) in places {
+            match self.header.field(scope, key) {
+                FieldLookup::Absent => {}
+                FieldLookup::Unknown => return Ok(None),
+                FieldLookup::Known(found) => union.or(&question.traces(found, spans, self.bytes)?),
+            }
+        }
+        Ok(Some(union))
     }
 }
 
-/// A span is no longer than its trace.
-fn of_duration(leaf: &Predicate, table: &TraceTable) -> Option<TraceSet> {
-    let Predicate::Compare {
-        left: Operand::Field(Field::Intrinsic(Intrinsic::Duration)),
-        comparison: Comparison::Greater | Comparison::GreaterOrEqual | Comparison::Equal,
-        right: Operand::Literal(Literal::Duration(least) | Literal::Int(least)),
-    } = leaf
-    else {
-        return None;
-    };
-    let least = u64::try_from(*least).unwrap_or(0);
-    let count = table.len() as u32;
-    let mut found = TraceSet::empty(count);
-    (0..count).filter(|trace| table.duration_nano_max(*trace) >= least).for_each(|trace| found.insert(trace));
-    Some(found)
+/// What spans are like that satisfy one more condition.
+fn with(spans: SpanBounds, condition: &Predicate) -> SpanBounds {
+    let least = duration_nano_min(condition).unwrap_or_default();
+    SpanBounds {
+        duration_nano_min: spans.duration_nano_min.max(least),
+        is_error: spans.is_error || is_error(condition),
+    }
+}
+
+/// How long a span is at least that satisfies the condition, if it says.
+fn duration_nano_min(condition: &Predicate) -> Option<u64> {
+    match condition {
+        Predicate::Compare {
+            left: Operand::Field(Field::Intrinsic(Intrinsic::Duration)),
+            comparison: Comparison::Greater | Comparison::GreaterOrEqual | Comparison::Equal,
+            right: Operand::Literal(Literal::Duration(least) | Literal::Int(least)),
+        } => Some(u64::try_from(*least).unwrap_or(0)),
+        _ => None,
+    }
+}
+
+fn is_error(condition: &Predicate) -> bool {
+    matches!(
+        condition,
+        Predicate::Compare {
+            left: Operand::Field(Field::Intrinsic(Intrinsic::Status)),
+            comparison: Comparison::Equal,
+            right: Operand::Literal(Literal::Status(Status::Error)),
+        }
+    )
 }
 
 /// Calls for what the leaves of a condition ask, of which every trace that satisfies the leaf satisfies each.
@@ -185,28 +253,6 @@ fn places(field: &Field) -> Vec<(FieldScope, &str)> {
     }
 }
 
-/// None if it may be any.
-fn answer(
-    field: &Field,
-    question: Question<'_>,
-    header: &IndexHeader,
-    bytes: &IndexBytes,
-) -> Result<Option<TraceSet>, FormatError> {
-    let places = places(field);
-    if places.is_empty() {
-        return Ok(None);
-    }
-    let mut union = TraceSet::empty(header.part().traces);
-    for (scope, key) in places {
-        match header.field(scope, key) {
-            FieldLookup::Absent => {}
-            FieldLookup::Unknown => return Ok(None),
-            FieldLookup::Known(found) => union.or(&question.traces(found, bytes)?),
-        }
-    }
-    Ok(Some(union))
-}
-
 impl Question<'_> {
     fn ranges(self, field: IndexedField<'_>) -> Vec<Range<u64>> {
         match self {
@@ -217,13 +263,18 @@ impl Question<'_> {
         }
     }
 
-    fn traces(self, field: IndexedField<'_>, bytes: &IndexBytes) -> Result<TraceSet, FormatError> {
+    fn traces(
+        self,
+        field: IndexedField<'_>,
+        spans: SpanBounds,
+        bytes: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
         match self {
-            Self::Exists => field.exists(bytes),
-            Self::Equal(value) => field.equal(value, bytes),
-            Self::Numbers(lower, upper) => field.numbers(lower, upper, bytes),
-            Self::Matches(Pattern::Prefix(prefix)) => field.prefix(prefix, bytes),
-            Self::Matches(pattern) => field.matching(&mut |text| pattern.matches(text), bytes),
+            Self::Exists => field.exists(spans, bytes),
+            Self::Equal(value) => field.equal(value, spans, bytes),
+            Self::Numbers(lower, upper) => field.numbers(lower, upper, spans, bytes),
+            Self::Matches(Pattern::Prefix(prefix)) => field.prefix(prefix, spans, bytes),
+            Self::Matches(pattern) => field.matching(&mut |text| pattern.matches(text), spans, bytes),
             Self::Texts(comparison, than) => {
                 let is_match = |text: &str| match comparison {
                     Comparison::Greater => text > than,
@@ -233,7 +284,7 @@ impl Question<'_> {
                     Comparison::Equal => text == than,
                     Comparison::NotEqual => text != than,
                 };
-                field.matching(&mut |text| is_match(text), bytes)
+                field.matching(&mut |text| is_match(text), spans, bytes)
             }
         }
     }

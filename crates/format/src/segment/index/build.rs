@@ -4,7 +4,9 @@
 mod columns;
 mod fields;
 mod finish;
+mod operations;
 mod owners;
+mod resources;
 mod terms;
 
 use arrow_array::ArrayRef;
@@ -13,7 +15,9 @@ use tracelake_model::limits;
 
 use self::columns::Source;
 use self::fields::Fields;
+use self::operations::OperationTable;
 use self::owners::Owners;
+use self::resources::SpansOfResources;
 use self::terms::TermTable;
 use super::trace_table::TraceRows;
 use crate::FormatError;
@@ -36,6 +40,10 @@ pub(in crate::segment) struct PartBuilder {
     terms: TermTable,
     resources: Owners,
     scopes: Owners,
+    spans: SpansOfResources,
+    operations: OperationTable,
+    /// Of each of the rows that are being added.
+    resource_of: Vec<u32>,
 }
 
 impl PartBuilder {
@@ -51,6 +59,9 @@ impl PartBuilder {
             terms: TermTable::new(),
             resources: Owners::default(),
             scopes: Owners::default(),
+            spans: SpansOfResources::default(),
+            operations: OperationTable::default(),
+            resource_of: Vec::new(),
         }
     }
 
@@ -63,6 +74,7 @@ impl PartBuilder {
         for (array, source) in arrays.iter().zip(self.sources.clone()) {
             self.push_column(array, source, &ordinals)?;
         }
+        self.push_spans(arrays, &ordinals)?;
         self.rows += ordinals.len();
         Ok(())
     }
@@ -77,7 +89,8 @@ impl PartBuilder {
     }
 
     fn bytes(&self) -> usize {
-        let owners = self.resources.bytes() + self.scopes.bytes();
-        self.traces.len() * size_of::<TraceRows>() + self.fields.bytes() + self.terms.bytes() + owners
+        let owners = self.resources.bytes() + self.scopes.bytes() + self.spans.bytes();
+        let traces = self.traces.len() * size_of::<TraceRows>();
+        traces + self.fields.bytes() + self.terms.bytes() + owners + self.operations.bytes()
     }
 }

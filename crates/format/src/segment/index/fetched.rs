@@ -44,7 +44,11 @@ impl IndexBytes {
         self.parts.iter().map(|(_, bytes)| bytes.len() + size_of::<(Range<u64>, Bytes)>()).sum()
     }
 
-    pub(super) fn get(&self, range: &Range<u64>) -> Result<Bytes, FormatError> {
+    /// The bytes of a range.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if not all of it was read.
+    pub fn get(&self, range: &Range<u64>) -> Result<Bytes, FormatError> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -74,7 +78,7 @@ impl OpenSegment {
 
     /// Whether it has an attribute index: then each of its rows is in a part.
     pub fn has_index(&self) -> bool {
-        self.meta.index.is_some()
+        self.meta.has_index()
     }
 
     /// What to read in order to have these bytes: whole checksum blocks, each once, in order. Those that touch are one.

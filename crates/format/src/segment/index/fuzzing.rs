@@ -8,6 +8,8 @@ use super::fetched::IndexBytes;
 use super::field::{FieldLookup, FieldScope};
 use super::header::IndexHeader;
 use super::parts::{IndexPart, PartIndex};
+use super::operations::Operations;
+use super::query::SpanBounds;
 use super::trace_set::TraceSet;
 use super::trace_table::TraceTable;
 use super::value::IndexValue;
@@ -25,6 +27,7 @@ pub(in crate::segment) fn index(data: &[u8]) {
     assert!(set.iter().all(|ordinal| ordinal < universe));
     let bytes = Bytes::copy_from_slice(data);
     drop(TraceTable::read(&bytes, universe, 0, universe));
+    drop(Operations::read(&bytes));
     part(&bytes, universe);
 }
 
@@ -57,18 +60,18 @@ pub(in crate::segment) fn ask(header: &IndexHeader, bytes: &IndexBytes) {
             assert_eq!(set.universe(), traces);
         }
     };
-    for field in header.fields() {
+    let failed = SpanBounds { duration_nano_min: 1_000, is_error: true };
+    for (field, spans) in header.fields().flat_map(|field| [(field, SpanBounds::default()), (field, failed)]) {
         assert!(matches!(header.field(field.scope(), field.key()), FieldLookup::Known(_)));
-        check(field.exists(bytes));
+        check(field.exists(spans, bytes));
         let numbers = [0, 1, -1, i64::MAX].map(IndexValue::Int);
         let texts = ["", "GET", "value-1"].map(IndexValue::Text);
         for value in numbers.into_iter().chain(texts).chain([true, false].map(IndexValue::Bool)) {
-            check(field.equal(value, bytes));
-            check(field.unequal(value, bytes));
-            check(field.numbers(Bound::Excluded(value), Bound::Unbounded, bytes));
+            check(field.equal(value, spans, bytes));
+            check(field.numbers(Bound::Excluded(value), Bound::Unbounded, spans, bytes));
         }
-        check(field.prefix("v", bytes));
-        check(field.matching(&mut |text| text.len() > 3, bytes));
+        check(field.prefix("v", spans, bytes));
+        check(field.matching(&mut |text| text.len() > 3, spans, bytes));
         drop(field.texts("", bytes, &mut |_, count| count <= traces));
         drop(field.each_number(bytes, &mut |_, count| count <= traces));
     }

@@ -26,6 +26,7 @@ pub struct IndexHeader {
     trace_table: Range<u64>,
     resources: Range<u64>,
     scopes: Range<u64>,
+    operations: Range<u64>,
     /// In the order of (scope, key).
     fields: Box<[Field]>,
     heap_bytes: usize,
@@ -102,7 +103,7 @@ pub(super) struct PartWriter {
 }
 
 impl PartWriter {
-    pub(super) fn begin(is_complete: bool, blocks: [&[u8]; 3]) -> Self {
+    pub(super) fn begin(is_complete: bool, blocks: [&[u8]; 4]) -> Self {
         let mut head = MAGIC.to_vec();
         put_varint(&mut head, if is_complete { IS_COMPLETE } else { 0 });
         for block in blocks {
@@ -171,7 +172,8 @@ impl IndexHeader {
             return Err(damaged("the header of a part does not begin with TLPH"));
         }
         let flags = reader.reader.varint()?;
-        let [trace_table, resources, scopes] = [reader.range()?, reader.range()?, reader.range()?];
+        let [trace_table, resources] = [reader.range()?, reader.range()?];
+        let [scopes, operations] = [reader.range()?, reader.range()?];
         let count = reader.reader.count(4)?;
         if count > FIELDS_MAX {
             return Err(damaged("a part has too many fields"));
@@ -196,6 +198,7 @@ impl IndexHeader {
             trace_table,
             resources,
             scopes,
+            operations,
             fields: fields.into(),
             heap_bytes,
         })
@@ -230,6 +233,11 @@ impl IndexHeader {
     /// The bytes of the part's [`TraceTable`](super::TraceTable).
     pub fn trace_table_range(&self) -> Range<u64> {
         self.trace_table.clone()
+    }
+
+    /// The bytes of the part's [`Operations`](super::Operations).
+    pub fn operations_range(&self) -> Range<u64> {
+        self.operations.clone()
     }
 
     /// The bytes that say which traces have a resource, or a scope.

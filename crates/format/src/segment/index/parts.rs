@@ -7,7 +7,7 @@ use crate::FormatError;
 use crate::segment::meta::SegmentMeta;
 
 const MAGIC: [u8; 4] = *b"TLPI";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 48;
 

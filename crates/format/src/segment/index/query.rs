@@ -11,9 +11,20 @@ use super::fetched::IndexBytes;
 use super::field::{FieldScope, Universe};
 use super::header::{Field, IndexHeader, List, Place};
 use super::trace_set::TraceSet;
+use super::trace_table::duration_of;
 use super::value::{IndexValue, NumberBounds, Term, TermType, hash, hash_seed, number_bounds, number_of};
 use super::{TEXT_BYTES_MAX, damaged, hashed, postings};
 use crate::FormatError;
+
+/// What a span is like that has the value: of a field of resources this leaves out traces in which the resource has none
+/// such. Of other fields it changes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpanBounds {
+    /// It takes at least so long.
+    pub duration_nano_min: u64,
+    /// It failed.
+    pub is_error: bool,
+}
 
 /// A field that a part lists. Ranges are bytes of the file, to be read with
 /// [`index_ranges`](crate::segment::OpenSegment::index_ranges).
@@ -53,14 +64,14 @@ impl<'h> IndexedField<'h> {
         self.with_owners(self.field.exists.range().into_iter().collect())
     }
 
-    /// The traces that have the field, whatever its values are. Exactly those.
+    /// The traces that have the field, whatever its values are. Exactly those, without bounds.
     ///
     /// # Errors
     /// [`FormatError::Damaged`] if the bytes were not read, or are not what the header says.
-    pub fn exists(&self, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+    pub fn exists(&self, spans: SpanBounds, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
         let mut set = self.none();
         or_place(&self.field.exists, fetched, &mut set)?;
-        self.traces(set, fetched)
+        self.traces(set, spans, fetched)
     }
 
     /// What [`equal`](Self::equal) needs; nothing where no trace can have the value.
@@ -75,7 +86,12 @@ impl<'h> IndexedField<'h> {
     ///
     /// # Errors
     /// As [`exists`](Self::exists).
-    pub fn equal(&self, value: IndexValue<'_>, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+    pub fn equal(
+        &self,
+        value: IndexValue<'_>,
+        spans: SpanBounds,
+        fetched: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
         let mut set = self.none();
         let Some((list, term)) = self.list_of(value) else {
             return Ok(TraceSet::empty(self.header.part().traces));
@@ -93,7 +109,7 @@ impl<'h> IndexedField<'h> {
         if !is_listed && let Some((range, hashes, hash)) = self.hash_block(list, &term) {
             hashed::or_into(&fetched.get(&range)?, hashes, hash, &mut set)?;
         }
-        self.traces(set, fetched)
+        self.traces(set, spans, fetched)
     }
 
     /// What [`numbers`](Self::numbers) with these bounds needs.
@@ -116,6 +132,7 @@ impl<'h> IndexedField<'h> {
         &self,
         lower: Bound<IndexValue<'_>>,
         upper: Bound<IndexValue<'_>>,
+        spans: SpanBounds,
         fetched: &IndexBytes,
     ) -> Result<TraceSet, FormatError> {
         let mut set = self.none();
@@ -129,36 +146,7 @@ impl<'h> IndexedField<'h> {
             let [lower, upper] = [&lower, &upper].map(|bound| bound.as_ref().map(<[u8; 8]>::as_slice));
             dictionary.each(lower, upper, |_, value| dictionary.or_into(value, &mut set).map(|()| true))?;
         }
-        self.traces(set, fetched)
-    }
-
-    /// What [`unequal`](Self::unequal) needs.
-    pub fn unequal_ranges(&self, value: IndexValue<'_>) -> Vec<Range<u64>> {
-        match value {
-            IndexValue::Text(_) => self.texts_ranges(),
-            IndexValue::Bool(value) => self.equal_ranges(IndexValue::Bool(!value)),
-            number => {
-                let mut ranges = self.numbers_ranges(Bound::Unbounded, Bound::Excluded(number));
-                ranges.extend(self.numbers_ranges(Bound::Excluded(number), Bound::Unbounded));
-                ranges
-            }
-        }
-    }
-
-    /// The traces in which the field may have another value of the same type.
-    ///
-    /// # Errors
-    /// As [`exists`](Self::exists).
-    pub fn unequal(&self, value: IndexValue<'_>, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
-        match value {
-            IndexValue::Text(text) => self.matching(&mut |other| other != text, fetched),
-            IndexValue::Bool(value) => self.equal(IndexValue::Bool(!value), fetched),
-            number => {
-                let mut set = self.numbers(Bound::Unbounded, Bound::Excluded(number), fetched)?;
-                set.or(&self.numbers(Bound::Excluded(number), Bound::Unbounded, fetched)?);
-                Ok(set)
-            }
-        }
+        self.traces(set, spans, fetched)
     }
 
     /// What [`matching`](Self::matching), [`prefix`](Self::prefix) and [`texts`](Self::texts) need.
@@ -172,14 +160,19 @@ impl<'h> IndexedField<'h> {
     ///
     /// # Errors
     /// As [`exists`](Self::exists).
-    pub fn prefix(&self, prefix: &str, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+    pub fn prefix(
+        &self,
+        prefix: &str,
+        spans: SpanBounds,
+        fetched: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
         let mut set = self.opaque_texts(fetched)?;
         if prefix.len() <= TEXT_BYTES_MAX {
             self.each_text(prefix, fetched, |_, dictionary, value| {
                 dictionary.or_into(value, &mut set).map(|()| true)
             })?;
         }
-        self.traces(set, fetched)
+        self.traces(set, spans, fetched)
     }
 
     /// The traces in which the field may have a text of which `is_match` says so.
@@ -189,6 +182,7 @@ impl<'h> IndexedField<'h> {
     pub fn matching(
         &self,
         is_match: &mut dyn FnMut(&str) -> bool,
+        spans: SpanBounds,
         fetched: &IndexBytes,
     ) -> Result<TraceSet, FormatError> {
         let mut set = self.opaque_texts(fetched)?;
@@ -198,7 +192,29 @@ impl<'h> IndexedField<'h> {
             }
             Ok(true)
         })?;
-        self.traces(set, fetched)
+        self.traces(set, spans, fetched)
+    }
+
+    /// Whether it has values of that type.
+    pub fn has_texts(&self) -> bool {
+        self.list(TermType::Text).or(self.list(TermType::LongText)).is_some()
+    }
+
+    /// The same of numbers.
+    pub fn has_numbers(&self) -> bool {
+        self.list(TermType::Number).is_some()
+    }
+
+    /// The same of truth values.
+    pub fn has_bools(&self) -> bool {
+        self.list(TermType::Bool).is_some()
+    }
+
+    /// How many of [`distinct_values`](Self::distinct_values) cannot be listed: of those there are hashes.
+    pub fn unlisted_values(&self) -> u64 {
+        let hashed = |list: &List| list.hashed.iter().map(|hashes| u64::from(*hashes)).sum::<u64>();
+        let long = self.list(TermType::LongText).map_or(0, |list| u64::from(list.terms));
+        self.field.lists.iter().map(hashed).sum::<u64>() + long
     }
 
     /// Gives the field's texts that begin so, in order, and how many traces have each, as long as `take` says so. Not
@@ -212,17 +228,44 @@ impl<'h> IndexedField<'h> {
         fetched: &IndexBytes,
         take: &mut dyn FnMut(&str, u32) -> bool,
     ) -> Result<(), FormatError> {
+        self.texts_within(prefix, None, fetched, take)
+    }
+
+    /// The same, of the traces of a set alone. A text that none of them has comes with 0.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn texts_within(
+        &self,
+        prefix: &str,
+        within: Option<&TraceSet>,
+        fetched: &IndexBytes,
+        take: &mut dyn FnMut(&str, u32) -> bool,
+    ) -> Result<(), FormatError> {
         self.each_text(prefix, fetched, |text, dictionary, value| {
-            Ok(take(text, self.count(dictionary, value, fetched)?))
+            Ok(take(text, self.count(dictionary, value, within, fetched)?))
         })
     }
 
-    /// The same for its numbers; from the bytes for [`numbers`](Self::numbers) without bounds.
+    /// As [`texts`](Self::texts) of its numbers; from the bytes for [`numbers`](Self::numbers) without bounds.
     ///
     /// # Errors
     /// As [`exists`](Self::exists).
     pub fn each_number(
         &self,
+        fetched: &IndexBytes,
+        take: &mut dyn FnMut(f64, u32) -> bool,
+    ) -> Result<(), FormatError> {
+        self.each_number_within(None, fetched, take)
+    }
+
+    /// The same, of the traces of a set alone. A number that none of them has comes with 0.
+    ///
+    /// # Errors
+    /// As [`exists`](Self::exists).
+    pub fn each_number_within(
+        &self,
+        within: Option<&TraceSet>,
         fetched: &IndexBytes,
         take: &mut dyn FnMut(f64, u32) -> bool,
     ) -> Result<(), FormatError> {
@@ -232,7 +275,7 @@ impl<'h> IndexedField<'h> {
         dictionary.each(Bound::Unbounded, Bound::Unbounded, |term, value| {
             let number =
                 term.try_into().map(number_of).map_err(|_| damaged("a number has not eight bytes"))?;
-            Ok(take(number, self.count(&dictionary, value, fetched)?))
+            Ok(take(number, self.count(&dictionary, value, within, fetched)?))
         })
     }
 
@@ -258,14 +301,19 @@ impl<'h> IndexedField<'h> {
         &self,
         dictionary: &Dictionary<'_>,
         value: u64,
+        within: Option<&TraceSet>,
         fetched: &IndexBytes,
     ) -> Result<u32, FormatError> {
-        if self.universe() == Universe::Traces {
+        if within.is_none() && self.universe() == Universe::Traces {
             return dictionary.count(value);
         }
         let mut set = self.none();
         dictionary.or_into(value, &mut set)?;
-        self.traces(set, fetched).map(|traces| traces.count())
+        let mut traces = self.traces(set, SpanBounds::default(), fetched)?;
+        if let Some(within) = within {
+            traces.and(within);
+        }
+        Ok(traces.count())
     }
 
     /// What has texts that are not in the terms block.
@@ -341,7 +389,13 @@ impl<'h> IndexedField<'h> {
     }
 
     /// The traces of ordinals.
-    fn traces(&self, ordinals: TraceSet, fetched: &IndexBytes) -> Result<TraceSet, FormatError> {
+    fn traces(
+        &self,
+        ordinals: TraceSet,
+        spans: SpanBounds,
+        fetched: &IndexBytes,
+    ) -> Result<TraceSet, FormatError> {
+        let has_bounds = self.universe() == Universe::Resources && spans != SpanBounds::default();
         let Some(range) = self.header.traces_of(self.universe()) else { return Ok(ordinals) };
         let bytes = fetched.get(&range)?;
         let mut reader = Reader::new(&bytes);
@@ -351,9 +405,31 @@ impl<'h> IndexedField<'h> {
             let offset = offsets.get(ordinal as usize).map(|offset| u32::from_le_bytes(*offset) as usize);
             let postings =
                 offset.and_then(|offset| reader.rest.get(offset..)).ok_or_else(|| reader.damaged())?;
-            postings::or_into(postings, &mut traces)?;
+            if has_bounds {
+                spans.or_into(postings, &mut traces)?;
+            } else {
+                postings::or_into(postings, &mut traces)?;
+            }
         }
         Ok(traces)
+    }
+}
+
+impl SpanBounds {
+    /// Adds the traces of a resource in which it has such spans.
+    fn or_into(self, of_resource: &[u8], traces: &mut TraceSet) -> Result<(), FormatError> {
+        let mut all = TraceSet::empty(traces.universe());
+        let mut reader = Reader::new(postings::or_into(of_resource, &mut all)?);
+        let count = all.count() as usize;
+        let durations = reader.take(count)?;
+        let errors = reader.take(count.div_ceil(8))?;
+        for (at, (ordinal, duration)) in all.iter().zip(durations).enumerate() {
+            let has_error = errors.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+            if duration_of(*duration) >= self.duration_nano_min && (has_error || !self.is_error) {
+                traces.insert(ordinal);
+            }
+        }
+        Ok(())
     }
 }
 

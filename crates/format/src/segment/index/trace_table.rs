@@ -34,13 +34,13 @@ pub(super) fn write(out: &mut Vec<u8>, traces: &[TraceRows]) {
 }
 
 /// The least byte that says at least so much.
-fn duration_byte(nanoseconds: u64) -> u8 {
+pub(super) fn duration_byte(nanoseconds: u64) -> u8 {
     let Some(power) = nanoseconds.checked_ilog2() else { return 0 };
     let least = (4 * power) as u8;
     (least..least.saturating_add(5)).find(|byte| duration_of(*byte) >= nanoseconds).unwrap_or(ANY_DURATION)
 }
 
-fn duration_of(byte: u8) -> u64 {
+pub(super) fn duration_of(byte: u8) -> u64 {
     match byte {
         ANY_DURATION => u64::MAX,
         _ => (((4 + u128::from(byte) % 4) << (byte / 4)) / 4) as u64,

@@ -8,6 +8,7 @@ use tracelake_model::{KeyValue, Value, ValueRef};
 use tracelake_otlp::json;
 
 use super::fields::{Fields, list};
+use super::resources::Spans;
 use super::{PartBuilder, TraceRows};
 use crate::FormatError;
 use crate::segment::index::damaged;
@@ -16,6 +17,7 @@ use crate::segment::index::field::{
     NAME, STATUS, STATUS_MESSAGE,
 };
 use crate::segment::index::value::Term;
+use crate::segment::slice::STATUS_ERROR;
 use crate::segment::unpack::{List, Residual, wrong_type};
 use crate::segment::{residual, schema};
 
@@ -28,6 +30,9 @@ pub(super) enum Source {
     Duration,
     /// Values of the field at this place.
     Values(u32),
+    /// The same of these fields.
+    Name(u32),
+    Status(u32),
     Attributes,
     Events,
     Links,
@@ -37,22 +42,24 @@ pub(super) enum Source {
 
 /// Where columns go, of these in their order.
 pub(super) fn sources(columns: &Schema, fields: &mut Fields) -> Vec<Source> {
-    let mut values = |scope, key: &str| fields.place(scope, key).map_or(Source::Nothing, Source::Values);
+    let mut from = |scope, key: &str, source: fn(u32) -> Source| {
+        fields.place(scope, key).map_or(Source::Nothing, source)
+    };
     let mut source = |name: &str| match name {
         schema::TRACE_ID => Source::TraceId,
         schema::START_TIME => Source::Start,
         schema::DURATION_NANO => Source::Duration,
-        schema::NAME => values(FieldScope::Intrinsic, NAME),
-        schema::KIND => values(FieldScope::Intrinsic, KIND),
-        schema::STATUS_CODE => values(FieldScope::Intrinsic, STATUS),
-        schema::STATUS_MESSAGE => values(FieldScope::Intrinsic, STATUS_MESSAGE),
+        schema::NAME => from(FieldScope::Intrinsic, NAME, Source::Name),
+        schema::KIND => from(FieldScope::Intrinsic, KIND, Source::Values),
+        schema::STATUS_CODE => from(FieldScope::Intrinsic, STATUS, Source::Status),
+        schema::STATUS_MESSAGE => from(FieldScope::Intrinsic, STATUS_MESSAGE, Source::Values),
         schema::ATTRIBUTES => Source::Attributes,
         schema::EVENTS => Source::Events,
         schema::LINKS => Source::Links,
         schema::RESOURCE => Source::Resource,
         schema::SCOPE => Source::Scope,
         _ => match name.strip_prefix(schema::ATTRIBUTE_PREFIX) {
-            Some(key) => values(FieldScope::Span, key),
+            Some(key) => from(FieldScope::Span, key, Source::Values),
             None => Source::Nothing,
         },
     };
@@ -60,12 +67,19 @@ pub(super) fn sources(columns: &Schema, fields: &mut Fields) -> Vec<Source> {
 }
 
 impl PartBuilder {
+    /// The column that comes from a source.
+    fn column<'a>(
+        &self,
+        arrays: &'a [ArrayRef],
+        is_it: impl Fn(&Source) -> bool,
+    ) -> Result<&'a ArrayRef, FormatError> {
+        let place = self.sources.iter().position(is_it);
+        place.and_then(|place| arrays.get(place)).ok_or_else(wrong_type)
+    }
+
     /// The trace of each row, which are added to the part's traces.
     pub(super) fn begin_rows(&mut self, arrays: &[ArrayRef]) -> Result<Vec<u32>, FormatError> {
-        let column = |source: Source| {
-            let place = self.sources.iter().position(|other| *other == source);
-            place.and_then(|place| arrays.get(place)).ok_or_else(wrong_type)
-        };
+        let column = |source: Source| self.column(arrays, |other| *other == source);
         let ids = column(Source::TraceId)?.as_fixed_size_binary_opt().ok_or_else(wrong_type)?;
         let starts = column(Source::Start)?.as_primitive_opt::<TimestampNanosecondType>();
         let durations = column(Source::Duration)?.as_primitive_opt::<Int64Type>();
@@ -100,7 +114,9 @@ impl PartBuilder {
         }
         match source {
             Source::Nothing | Source::TraceId | Source::Start | Source::Duration => Ok(()),
-            Source::Values(field) => self.push_values(array, field, ordinals),
+            Source::Values(field) | Source::Name(field) | Source::Status(field) => {
+                self.push_values(array, field, ordinals)
+            }
             Source::Attributes => self.push_attributes(array, ordinals),
             Source::Events => self.push_events(array, ordinals),
             Source::Links => self.push_links(array, ordinals),
@@ -288,15 +304,34 @@ impl PartBuilder {
     }
 
     fn push_resources(&mut self, array: &ArrayRef, ordinals: &[u32]) -> Result<(), FormatError> {
+        self.resource_of.clear();
         each_owner(array, ordinals, |text, trace, known| {
             let (place, is_new) = known.map_or_else(|| self.resources.place(text), |place| (place, false));
             if is_new {
                 let resource = json::parse_resource(text).map_err(|error| damaged(error.to_string()))?;
                 self.push_key_values(FieldScope::Resource, &resource.attributes, place);
+                self.operations.push_resource(resource.service_name());
             }
             self.resources.add(place, trace);
+            self.resource_of.push(place);
             Ok(place)
         })
+    }
+
+    /// What the spans of resources are like, and how they are named.
+    pub(super) fn push_spans(&mut self, arrays: &[ArrayRef], ordinals: &[u32]) -> Result<(), FormatError> {
+        let durations = self.column(arrays, |source| *source == Source::Duration)?;
+        let durations = durations.as_primitive_opt::<Int64Type>().ok_or_else(wrong_type)?;
+        let statuses = self.column(arrays, |source| matches!(source, Source::Status(_)))?;
+        let statuses = statuses.as_primitive_opt::<Int32Type>().ok_or_else(wrong_type)?;
+        let names = self.column(arrays, |source| matches!(source, Source::Name(_)))?;
+        let names: &StringArray = names.as_string_opt().ok_or_else(wrong_type)?;
+        let spans = durations.values().iter().zip(statuses.values()).zip(names.iter()).zip(ordinals);
+        for ((((duration, status), name), trace), resource) in spans.zip(&self.resource_of) {
+            self.spans.add(*resource, *trace, Spans::of(*duration, *status == STATUS_ERROR));
+            self.operations.add(*resource, name.unwrap_or_default(), *trace);
+        }
+        Ok(())
     }
 
     fn push_scopes(&mut self, array: &ArrayRef, ordinals: &[u32]) -> Result<(), FormatError> {

@@ -24,11 +24,12 @@ impl PartBuilder {
         first_row: u64,
         offset: u64,
     ) -> Result<(Vec<u8>, IndexPart), FormatError> {
-        let Self { rows, traces, fields, terms, resources, scopes, .. } = self;
+        let Self { rows, traces, fields, terms, resources, scopes, spans, operations, .. } = self;
         let trace_count = traces.len() as u32;
         let mut table = Vec::new();
         trace_table::write(&mut table, &traces);
-        let (of_resources, of_scopes) = (resources.write(trace_count), scopes.write(trace_count));
+        let of_resources = resources.write(trace_count, |resource, out| spans.write(resource, out));
+        let of_scopes = scopes.write(trace_count, |_, _| {});
         let universe = |field: &SeenField| match Universe::of(field.scope, &field.key) {
             Universe::Traces => trace_count,
             Universe::Resources => resources.len() as u32,
@@ -36,7 +37,7 @@ impl PartBuilder {
         };
 
         let (chosen, is_complete) = chosen(fields);
-        let mut writer = PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes]);
+        let mut writer = PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write()]);
         let mut grouped = Grouped::of(&terms);
         for (place, mut field) in chosen {
             let universe = universe(&field);

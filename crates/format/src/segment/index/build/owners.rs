@@ -46,12 +46,13 @@ impl Owners {
         self.bytes
     }
 
-    /// The block that says which traces each has, of so many traces.
-    pub(super) fn write(&self, traces: u32) -> Vec<u8> {
+    /// The block that says which traces each has, of so many traces, and what `write_more` writes behind them.
+    pub(super) fn write(&self, traces: u32, write_more: impl Fn(usize, &mut Vec<u8>)) -> Vec<u8> {
         let (mut offsets, mut sets) = (Vec::new(), Vec::new());
-        for of_owner in &self.traces {
+        for (place, of_owner) in self.traces.iter().enumerate() {
             offsets.extend_from_slice(&(sets.len() as u32).to_le_bytes());
             postings::write(&mut sets, of_owner, traces);
+            write_more(place, &mut sets);
         }
         offsets.extend_from_slice(&sets);
         offsets

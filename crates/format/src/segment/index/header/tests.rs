@@ -21,7 +21,7 @@ fn list(term_type: TermType) -> WrittenList {
 }
 
 fn part() -> (IndexPart, Vec<u8>) {
-    let mut writer = PartWriter::begin(true, [&[0; 100], &[1; 10], &[2; 5]]);
+    let mut writer = PartWriter::begin(true, [&[0; 100], &[1; 10], &[2; 3], &[3; 2]]);
     let every_third: Vec<u32> = (0..1_000).step_by(3).collect();
     let fields = [
         (FieldScope::Intrinsic, "name", vec![TermType::Text, TermType::LongText]),
@@ -55,7 +55,8 @@ fn a_header_says_where_what_is() {
     let (part, header) = part();
     let read = IndexHeader::decode(&part, &header.into()).expect("own bytes");
     assert_eq!((read.trace_table_range(), read.is_complete()), (4_000..4_100, true));
-    assert_eq!(read.traces_of(Universe::Scopes), Some(4_110..4_115));
+    assert_eq!(read.traces_of(Universe::Scopes), Some(4_110..4_113));
+    assert_eq!(read.operations_range(), 4_113..4_115);
     assert_eq!((read.universe(Universe::Resources), read.fields().count()), (3, 4));
     let name = read.fields().next().expect("the first");
     assert!(matches!(read.field(FieldScope::Intrinsic, "name"), FieldLookup::Known(_)));
@@ -69,7 +70,7 @@ fn a_header_says_where_what_is() {
 
 #[test]
 fn what_an_incomplete_header_does_not_list_is_unknown() {
-    let (mut bytes, len) = PartWriter::begin(false, [&[], &[], &[]]).finish();
+    let (mut bytes, len) = PartWriter::begin(false, [&[]; 4]).finish();
     let (mut part, _) = part();
     (part.len, part.header_len) = (len as u32, len as u32);
     let header = bytes.split_off(bytes.len() - len);
