@@ -1,5 +1,5 @@
 //! The commands, one file each, and what several of them share: how a store or a server is named
-//! and opened.
+//! and opened, and how a report is printed.
 
 pub(crate) mod backup;
 pub(crate) mod compact;
@@ -14,8 +14,11 @@ pub(crate) mod serve;
 pub(crate) mod trace;
 pub(crate) mod verify;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde_json::Value;
 use tracelake::{Options, TenantId, Tracelake};
 use tracelake_server::StorePlaceArgs;
 
@@ -74,6 +77,29 @@ fn store_options(data_dir: &Path, place: &StorePlaceArgs) -> Result<Options, Fai
     let mut options = Options::new(data_dir);
     options.place = place.place().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(options)
+}
+
+/// Prints what a command has to say: as JSON, or as people read it.
+fn print_report(
+    report: &impl Serialize,
+    as_json: bool,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let text = if as_json {
+        serde_json::to_string_pretty(report).map_err(|error| unprintable(&error))? + "\n"
+    } else {
+        text()
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+}
+
+/// A report as a server would have sent it.
+fn to_value(report: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(report).map_err(|error| unprintable(&error))
+}
+
+fn unprintable(error: &serde_json::Error) -> Failure {
+    Failure::Failed(format!("the report cannot be printed: {error}"))
 }
 
 fn require_folder(data_dir: &Path) -> Result<(), Failure> {

@@ -43,8 +43,8 @@ pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
 pub use filter::TraceFilter;
 pub use index::{
-    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, Operations, SpanBounds, TraceSet,
-    TraceTable,
+    FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, Operations,
+    SpanBounds, TraceSet, TraceTable,
 };
 pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
 pub use meta::{Section, SegmentMeta, SegmentTenant};

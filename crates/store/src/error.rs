@@ -134,7 +134,7 @@ impl StoreError {
     /// How long a client should wait, where that can be said.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            // A generation takes about this long to flush.
+            // A memtable takes about this long to flush.
             Self::Busy => Some(Duration::from_secs(2)),
             // And a merge takes about that long.
             Self::Backlogged { .. } | Self::TooManyTenants { .. } => Some(Duration::from_secs(30)),

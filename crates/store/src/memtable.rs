@@ -13,11 +13,11 @@ use tracelake_model::hash::trace_hash;
 use tracelake_model::{SpanBatch, TenantId, TraceId};
 use ulid::Ulid;
 
-/// A generation in memory.
+/// The spans of one WAL file.
 #[derive(Debug)]
 pub struct Memtable {
     wal: Ulid,
-    generation: u64,
+    wal_sequence: u64,
     tables: RwLock<Tables>,
 }
 
@@ -89,8 +89,8 @@ pub struct MemtableSize {
 
 impl Memtable {
     /// An empty one, for the file of a log with this sequence number.
-    pub fn new(wal: Ulid, generation: u64) -> Self {
-        Self { wal, generation, tables: RwLock::default() }
+    pub fn new(wal: Ulid, wal_sequence: u64) -> Self {
+        Self { wal, wal_sequence, tables: RwLock::default() }
     }
 
     /// The log that its file is of.
@@ -98,9 +98,9 @@ impl Memtable {
         self.wal
     }
 
-    /// Its generation, which is the sequence number of its WAL file.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// The sequence number of its file.
+    pub fn wal_sequence(&self) -> u64 {
+        self.wal_sequence
     }
 
     /// Adds batches, in the order of the WAL.
@@ -161,7 +161,8 @@ impl Memtable {
     /// Whether a generation ended behind the last group, and behind the one before it.
     pub(crate) fn last_cuts(&self) -> [bool; 2] {
         let tables = self.read();
-        [0, 1].map(|ago| tables.groups.checked_sub(ago).is_some_and(|groups| tables.cuts.contains(&groups)))
+        let is_cut = |groups: u32| tables.cuts.binary_search(&groups).is_ok();
+        [0, 1].map(|ago| tables.groups.checked_sub(ago).is_some_and(is_cut))
     }
 
     /// How many of its generations are before the last one.

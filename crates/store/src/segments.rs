@@ -2,6 +2,7 @@
 //! kept within budgets of bytes; every byte is checked against its checksum before it is interpreted.
 
 mod cache;
+mod directory;
 mod disk_cache;
 mod filters;
 mod helpers;
@@ -9,10 +10,10 @@ mod index;
 mod reading;
 mod reads;
 pub mod report;
+mod rows;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
-use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,8 @@ use moka::policy::EvictionPolicy;
 use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{
-    ColumnSet, Decoding, DirectoryBlock, OpenSegment, Projection, ReadCache, SegmentMeta, TraceEntry,
-    TraceFilter, WholeSegment, WrittenSegment,
-};
-use tracelake_model::{SpanBatch, TenantId, TraceId, limits};
+use tracelake_format::segment::{OpenSegment, SegmentMeta, TraceFilter, WholeSegment, WrittenSegment};
+use tracelake_model::limits;
 use ulid::Ulid;
 
 use self::cache::BlockCache;
@@ -38,6 +36,7 @@ pub use self::reading::ReadInProgress;
 use self::reading::Reading;
 use self::reads::RangeReader;
 use self::report::{ReadReport, add, add_time};
+pub use self::rows::{FoundInSegment, ReadRows, other_trace};
 use crate::StoreError;
 use crate::local_store::is_cut_short;
 
@@ -124,47 +123,6 @@ pub struct CacheSizes {
     /// Blocks on their way there.
     pub disk_cache_writing: u64,
 }
-
-/// A trace's rows in one segment.
-#[derive(Debug)]
-pub struct FoundInSegment {
-    /// The rows that were read, in order.
-    pub batches: Vec<SpanBatch>,
-    /// How many there are, which may be more.
-    pub rows_total: u64,
-}
-
-/// Rows of a segment that were read together.
-#[derive(Debug)]
-pub struct ReadRows {
-    /// The rows, in order; the last ones lack if all were too much.
-    pub batch: SpanBatch,
-    /// The generation of each, where that was wanted.
-    pub generations: Vec<u64>,
-    /// Which they were to be.
-    pub runs: Vec<Range<u64>>,
-    /// How many of the ranges that were asked for these are: all, or the first of them.
-    pub asked: usize,
-}
-
-/// What is read of a segment.
-#[derive(Clone, Copy)]
-struct Wanted<'r> {
-    /// In order.
-    rows: &'r [Range<u64>],
-    /// They have nothing in other columns.
-    filled: ColumnSet,
-    projection: &'r Projection,
-}
-
-/// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
-const GROUPS_AT_ONCE: usize = 4;
-
-/// What is fetched for several traces together: of each of them it may be a page of every column.
-const FETCH_BYTES_MAX: u64 = 64 << 20;
-
-/// More rows than this are decoded on a thread that may block: some milliseconds.
-const INLINE_ROWS_MAX: u64 = 1_000;
 
 impl Segments {
     /// With budgets for what is kept.
@@ -332,234 +290,9 @@ impl Segments {
         Ok(known)
     }
 
-    /// Where the trace is in this segment; none if it has none of it.
-    pub async fn locate(
-        &self,
-        entry: &SegmentEntry,
-        tenant: &TenantId,
-        trace_id: &TraceId,
-        report: &ReadReport,
-    ) -> Result<Option<TraceEntry>, StoreError> {
-        add(&report.segments_searched, 1);
-        let segment = self.opened(entry, report).await?;
-        let since = Instant::now();
-        let found = match segment.directory_block_range(tenant, trace_id) {
-            None => None,
-            Some(range) => {
-                let block = self.directory_block(entry, &segment, range, report).await?;
-                segment.find_trace(&block, tenant, trace_id).map_err(|error| self.damaged(entry, error))?
-            }
-        };
-        add_time(&report.directory_us, since);
-        if found.is_none() {
-            add(&report.false_reads, 1);
-        }
-        Ok(found)
-    }
-
-    /// Where traces are in this segment: those that are, by their rows. Each block of the directory is read
-    /// once.
-    pub async fn locate_many(
-        &self,
-        entry: &SegmentEntry,
-        tenant: &TenantId,
-        trace_ids: &[TraceId],
-        report: &ReadReport,
-    ) -> Result<Vec<TraceEntry>, StoreError> {
-        add(&report.segments_searched, 1);
-        let segment = self.opened(entry, report).await?;
-        let since = Instant::now();
-        let mut wanted: BTreeMap<u64, (Range<u64>, HashSet<TraceId>)> = BTreeMap::new();
-        for trace_id in trace_ids {
-            if let Some(range) = segment.directory_block_range(tenant, trace_id) {
-                wanted.entry(range.start).or_insert((range, HashSet::new())).1.insert(*trace_id);
-            }
-        }
-        let mut located = Vec::with_capacity(trace_ids.len());
-        for (range, trace_ids) in wanted.into_values() {
-            let block = self.directory_block(entry, &segment, range, report).await?;
-            let found = segment.find_traces(&block, tenant, &trace_ids);
-            located.extend(found.map_err(|error| self.damaged(entry, error))?);
-        }
-        located.sort_by_key(|trace| trace.first_row);
-        add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);
-        add_time(&report.directory_us, since);
-        Ok(located)
-    }
-
-    /// The rows of a trace in this segment, at most `rows_max` of them, and no more when they take `bytes_max`; none
-    /// if it has none.
-    pub async fn search(
-        &self,
-        entry: &SegmentEntry,
-        tenant: &TenantId,
-        trace_id: &TraceId,
-        rows_max: u64,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<Option<FoundInSegment>, StoreError> {
-        let Some(found) = self.locate(entry, tenant, trace_id, report).await? else { return Ok(None) };
-        let read = self.read_trace(entry, &found, rows_max, &Projection::ALL, bytes_max, report).await?;
-        let batches = read.into_iter().map(|read| read.batch).collect();
-        Ok(Some(FoundInSegment { batches, rows_total: found.rows }))
-    }
-
-    /// The rows of a trace that was located, at most `rows_max`, a few row groups at a time, until they take
-    /// `bytes_max`.
-    pub async fn read_trace(
-        &self,
-        entry: &SegmentEntry,
-        trace: &TraceEntry,
-        rows_max: u64,
-        projection: &Projection,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<Vec<ReadRows>, StoreError> {
-        let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        let (mut parts, mut bytes) = (Vec::new(), 0);
-        let mut rows = trace.first_row..trace.first_row + trace.rows.min(rows_max);
-        while !rows.is_empty() && bytes < bytes_max {
-            let wanted = Wanted { rows: slice::from_ref(&rows), filled: trace.columns, projection };
-            let read = self.read_first(entry, wanted, Some(&cache), bytes_max - bytes, report);
-            let read = read.await?;
-            let batch = &read.batch;
-            if batch.is_empty() || batch.trace_ids().any(|other| *other != trace.trace_id) {
-                return Err(other_trace(entry, &trace.trace_id));
-            }
-            rows.start += batch.len() as u64;
-            bytes += batch.heap_bytes();
-            parts.push(read);
-        }
-        Ok(parts)
-    }
-
-    /// The first of a range of a segment's rows, one at least, and no more when they take `bytes_max`, for those who
-    /// go through many: what they read is not kept.
-    pub async fn read_rows(
-        &self,
-        entry: &SegmentEntry,
-        rows: Range<u64>,
-        projection: &Projection,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<ReadRows, StoreError> {
-        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL, projection };
-        self.read_first(entry, wanted, None, bytes_max, report).await
-    }
-
-    /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
-    /// `bytes_max`. Of the first ranges alone if more would have to be fetched for all than is held at once.
-    pub async fn read_runs(
-        &self,
-        entry: &SegmentEntry,
-        rows: &[Range<u64>],
-        projection: &Projection,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<ReadRows, StoreError> {
-        let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        let wanted = Wanted { rows, filled: ColumnSet::ALL, projection };
-        self.read(entry, wanted, Some(&cache), usize::MAX, bytes_max, report).await
-    }
-
-    /// The first of these rows, of few row groups.
-    async fn read_first(
-        &self,
-        entry: &SegmentEntry,
-        wanted: Wanted<'_>,
-        cache: Option<&Arc<dyn ReadCache>>,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<ReadRows, StoreError> {
-        self.read(entry, wanted, cache, GROUPS_AT_ONCE, bytes_max, report).await
-    }
-
-    async fn read(
-        &self,
-        entry: &SegmentEntry,
-        wanted: Wanted<'_>,
-        cache: Option<&Arc<dyn ReadCache>>,
-        groups_max: usize,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<ReadRows, StoreError> {
-        let _reading = self.begin_read();
-        let segment = self.opened(entry, report).await?;
-        let since = Instant::now();
-        let mut rows: Vec<Range<u64>> =
-            wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
-        let plan = loop {
-            let plan = segment.plan_projected(&rows, wanted.filled, wanted.projection, cache);
-            let bytes: u64 = plan.ranges().iter().map(|range| range.end - range.start).sum();
-            if rows.len() <= 1 || bytes <= FETCH_BYTES_MAX {
-                break plan;
-            }
-            rows.truncate(rows.len() / 2);
-        };
-        let asked = rows.len();
-        let runs = plan.runs().to_vec();
-        let rows: u64 = runs.iter().map(|run| run.end - run.start).sum();
-        let (pages, cached) = plan.pages();
-        add(&report.pages, pages as u64);
-        add(&report.pages_cached, cached as u64);
-        let (dictionaries, cached) = plan.dictionaries();
-        add(&report.dictionaries, dictionaries as u64);
-        add(&report.dictionaries_cached, cached as u64);
-        let fetched = match cache {
-            Some(_) => self.reader.ranges(entry, plan.ranges(), report).await?,
-            None => self.reader.without_disk_cache().ranges(entry, plan.ranges(), report).await?,
-        };
-        add_time(&report.fetch_us, since);
-        let since = Instant::now();
-        let decoding = Decoding::new(segment, plan, fetched);
-        let decoding = decoding.map(|decoding| Arc::new(decoding.at_most(bytes_max)));
-        let decoding = decoding.map_err(|error| self.damaged(entry, error))?;
-        self.helpers.help(&decoding);
-        let decoded = if rows <= INLINE_ROWS_MAX {
-            decoding.finish_with_generations()
-        } else {
-            tokio::task::spawn_blocking(move || decoding.finish_with_generations())
-                .await
-                .map_err(|_| StoreError::TaskDied { what: "a decoding task" })?
-        };
-        let (batch, generations) = decoded.map_err(|error| self.damaged(entry, error))?;
-        add(&report.rows_decoded, batch.len() as u64);
-        add_time(&report.decode_us, since);
-        // Where nothing had to be waited for, others have their turn, and deadlines are looked at.
-        tokio::task::yield_now().await;
-        Ok(ReadRows { batch, generations, runs, asked })
-    }
-
-    async fn directory_block(
-        &self,
-        entry: &SegmentEntry,
-        segment: &OpenSegment,
-        range: Range<u64>,
-        report: &ReadReport,
-    ) -> Result<Arc<DirectoryBlock>, StoreError> {
-        add(&report.directory_blocks, 1);
-        let (id, start) = (entry.meta.id, range.start);
-        if let Some(block) = self.blocks.directory(id, start) {
-            add(&report.directory_blocks_cached, 1);
-            return Ok(block);
-        }
-        let bytes = self.reader.range(entry, range.clone(), report).await?;
-        let block = segment.directory_block(&range, &bytes).map_err(|error| self.damaged(entry, error))?;
-        let block = Arc::new(block);
-        self.blocks.insert_directory(id, start, &block);
-        Ok(block)
-    }
-
     /// The segment's metadata, from memory or from its tail.
     pub async fn open(&self, entry: &SegmentEntry) -> Result<Arc<OpenSegment>, StoreError> {
         self.opened(entry, &ReadReport::default()).await
-    }
-
-    /// With all that its footer says, for those who go through all of it; not kept.
-    pub async fn open_whole(&self, entry: &SegmentEntry) -> Result<WholeSegment, StoreError> {
-        let range = OpenSegment::tail_range(&entry.meta);
-        let tail = self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await?;
-        WholeSegment::open(&entry.meta, tail).map_err(|error| self.damaged(entry, error))
     }
 
     /// The same, for a request.
@@ -583,16 +316,17 @@ impl Segments {
         opened
     }
 
+    /// With all that its footer says, for those who go through all of it; not kept.
+    pub async fn open_whole(&self, entry: &SegmentEntry) -> Result<WholeSegment, StoreError> {
+        let range = OpenSegment::tail_range(&entry.meta);
+        let tail = self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await?;
+        WholeSegment::open(&entry.meta, tail).map_err(|error| self.damaged(entry, error))
+    }
+
     /// Bytes of a segment's file, for those who go through it.
     pub async fn read_range(&self, entry: &SegmentEntry, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.reader.without_disk_cache().range(entry, range, &ReadReport::default()).await
     }
-}
-
-/// What a directory says contradicts what is there.
-pub fn other_trace(entry: &SegmentEntry, trace_id: &TraceId) -> StoreError {
-    let detail = format!("the directory names rows of trace {trace_id} that are of another");
-    damaged(entry, FormatError::damaged("segment", detail))
 }
 
 fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatError> {

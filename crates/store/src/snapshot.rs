@@ -40,6 +40,12 @@ impl Snapshot {
         })
     }
 
+    /// The generation of what comes in now.
+    pub fn generation(&self) -> u64 {
+        let last = self.generations().last();
+        last.map_or(0, |(memtable, first)| first + u64::from(memtable.later_generations()))
+    }
+
     /// Ends the generation that is in memory: all that is acknowledged by now is of it or of earlier ones, and
     /// stays so wherever it is stored.
     pub fn cut(&self) -> u64 {
@@ -61,7 +67,7 @@ const GENERATIONS_OF_FILE: u64 = 1 << 20;
 /// The generation of a memtable's first rows in a store that has flushed others up to `last`. Those of the store
 /// grow, whichever log they come from.
 pub(crate) fn first_generation(memtable: &Memtable, last: u64) -> u64 {
-    memtable.generation().saturating_mul(GENERATIONS_OF_FILE).max(last.saturating_add(1))
+    memtable.wal_sequence().saturating_mul(GENERATIONS_OF_FILE).max(last.saturating_add(1))
 }
 
 /// The one place where the current snapshot is.
@@ -118,21 +124,24 @@ impl Current {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = current.clone();
         snapshot.frozen.retain(|memtable| {
-            manifest.covered(memtable.wal()).is_none_or(|covered| covered < memtable.generation())
+            manifest.covered(memtable.wal()).is_none_or(|covered| covered < memtable.wal_sequence())
         });
         snapshot.manifest = manifest;
         snapshot.partitions = partitions;
         *current = snapshot;
     }
 
-    /// The manifest now has what the memtable of `generation` held.
-    pub(crate) fn flushed(&self, generation: u64, manifest: Arc<ManifestState>) {
+    /// The manifest now has what the memtable of this WAL file held.
+    pub(crate) fn flushed(&self, wal_sequence: u64, manifest: Arc<ManifestState>) {
         let partitions = Arc::new(PartitionLocator::new(&manifest));
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = current.clone();
-        snapshot.frozen.retain(|memtable| memtable.generation() != generation);
+        snapshot.frozen.retain(|memtable| memtable.wal_sequence() != wal_sequence);
         snapshot.manifest = manifest;
         snapshot.partitions = partitions;
         *current = snapshot;
     }
 }
+
+#[cfg(test)]
+mod tests;

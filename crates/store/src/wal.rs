@@ -1,8 +1,8 @@
 //! The write-ahead log: a thread that makes groups of requests durable with one fsync each, and the
 //! recovery of what it wrote. docs/formats/wal.md specifies files, order and failures.
 //!
-//! It keeps bytes and knows nothing of spans: what is visible, and when a generation is full, is for
-//! the [`WalSink`]. A request is acknowledged only after its group is durable *and* published.
+//! It keeps bytes and knows nothing of spans: what is visible, and when a file is full, is for the
+//! [`WalSink`]. A request is acknowledged only after its group is durable *and* published.
 
 mod error;
 mod log_file;
@@ -78,7 +78,7 @@ pub struct Append<T> {
 /// Where a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FramePosition {
-    /// The file's sequence, which is the generation.
+    /// The file's sequence.
     pub sequence: u64,
     /// Where in the file it begins.
     pub offset: u64,
@@ -89,9 +89,9 @@ pub struct FramePosition {
 /// What the sink wants after a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterPublish {
-    /// The next group goes into the same generation.
+    /// The next group goes into the same file.
     Continue,
-    /// The generation is full: a new file before the next group.
+    /// The file is full: a new one before the next group.
     Rotate,
 }
 
@@ -103,9 +103,8 @@ pub trait WalSink<T>: Send + 'static {
     fn last_cuts(&self) -> [bool; 2] {
         [false; 2]
     }
-    /// The boundary between two generations: everything published so far is of the generations before
-    /// `new_sequence`, everything later of it or later ones. The file of `new_sequence` is durable. An
-    /// error poisons the log.
+    /// The boundary between two files: everything published so far is in files before that of `new_sequence`,
+    /// everything later in that one or later ones. That file is durable. An error poisons the log.
     fn rotated(&mut self, new_sequence: u64) -> std::io::Result<()>;
     /// Hash and arrival in seconds since 1970 of the recent requests that are durable, oldest first.
     fn recent_requests(&mut self) -> Vec<(u128, u64)>;

@@ -1,13 +1,12 @@
 //! `tracelake backup`: a consistent copy of a store, made beside the server that has it open.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracelake::{Location, Options, Tracelake};
 use tracelake_server::StorePlaceArgs;
 
-use super::{API_DEFAULT, require_folder, store_options};
+use super::{API_DEFAULT, print_report, require_folder, store_options};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
@@ -46,10 +45,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
     if flushed_by.is_some() && !summary.flushed {
         warn("the server that flushed is not the one that has this store open");
     }
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&summary);
-        json.map_err(|error| Failure::Failed(format!("the summary cannot be printed: {error}")))? + "\n"
-    } else {
+    let text = || {
         format!(
             "backed up version {} into {}: {} segments with {} bytes, of them copied now {} with {} bytes\n",
             summary.version,
@@ -60,7 +56,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<Outcome, Failure> {
             grouped(summary.copied_bytes),
         )
     };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&summary, args.json, text)?;
     Ok(Outcome::partly_if(!summary.flushed))
 }
 

@@ -1,10 +1,9 @@
 //! `tracelake config`: what the server would run with, and who said so.
 
-use std::io::{self, Write};
-
 use tracelake_server::settings::Described;
 use tracelake_server::{Settings, SettingsArgs};
 
+use super::print_report;
 use crate::outcome::{Failure, Outcome};
 
 /// Flags of `tracelake config`.
@@ -21,13 +20,7 @@ pub(crate) struct ConfigArgs {
 pub(crate) fn run(args: &ConfigArgs) -> Result<Outcome, Failure> {
     let settings = Settings::load(&args.settings).map_err(|error| Failure::Usage(error.to_string()))?;
     let described = settings.describe();
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&described);
-        json.map_err(|error| Failure::Failed(format!("the settings cannot be printed: {error}")))? + "\n"
-    } else {
-        table(&described)
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&described, args.json, || table(&described))?;
     Ok(Outcome::Done)
 }
 

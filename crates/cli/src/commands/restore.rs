@@ -1,12 +1,11 @@
 //! `tracelake restore`: makes a store of a backup.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tracelake::Location;
 use tracelake_server::StorePlaceArgs;
 
-use super::store_options;
+use super::{print_report, store_options};
 use crate::outcome::{Failure, Outcome};
 use crate::time::{grouped, utc_text};
 
@@ -41,10 +40,7 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Outcome, Failure> {
     };
     let (data_dir, place) = (&options.data_dir, &options.place);
     let summary = tracelake::restore(&args.from, args.version, data_dir, place).await?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&summary);
-        json.map_err(|error| Failure::Failed(format!("the summary cannot be printed: {error}")))? + "\n"
-    } else {
+    let text = || {
         let note = if summary.flushed { "" } else { "; what was only in the WAL then is not in it" };
         format!(
             "restored version {} of {} into {into}: {} segments with {} bytes, epoch {}{note}\n",
@@ -55,6 +51,6 @@ pub(crate) async fn run(args: RestoreArgs) -> Result<Outcome, Failure> {
             summary.epoch,
         )
     };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&summary, args.json, text)?;
     Ok(Outcome::Done)
 }

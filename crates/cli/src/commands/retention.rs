@@ -1,13 +1,12 @@
 //! `tracelake retention`: removes what has expired, or tells what that would be.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::Value;
 use tracelake::Tracelake;
 use tracelake_server::{Settings, SettingsArgs};
 
-use super::{API_DEFAULT, require_folder};
+use super::{API_DEFAULT, print_report, require_folder, to_value};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::{grouped, utc_text};
@@ -35,13 +34,7 @@ pub(crate) struct RetentionArgs {
 /// Applies retention, and says what went.
 pub(crate) async fn run(args: RetentionArgs) -> Result<Outcome, Failure> {
     let report = if args.settings.gives("data_dir") { offline(&args).await? } else { online(&args).await? };
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&report);
-        json.map_err(|error| Failure::Failed(format!("the report cannot be printed: {error}")))? + "\n"
-    } else {
-        describe(&report)
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&report, args.json, || describe(&report))?;
     Ok(Outcome::Done)
 }
 
@@ -67,11 +60,6 @@ async fn offline(args: &RetentionArgs) -> Result<Value, Failure> {
     let report = report?;
     closed?;
     to_value(&report)
-}
-
-fn to_value(report: &tracelake::RetentionReport) -> Result<Value, Failure> {
-    serde_json::to_value(report)
-        .map_err(|error| Failure::Failed(format!("the report cannot be printed: {error}")))
 }
 
 fn number(value: &Value, name: &str) -> u64 {

@@ -1,13 +1,12 @@
 //! `tracelake segments`: the live segments of a store, or the partitions that they make up, as a table.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tracelake::{Location, StorePlace, TenantId, Whose, limits};
 use tracelake_server::StorePlaceArgs;
 
-use super::{API_DEFAULT, store_options};
+use super::{API_DEFAULT, print_report, store_options, to_value};
 use crate::client::ApiClient;
 use crate::outcome::{Failure, Outcome};
 use crate::time::{grouped, utc_text};
@@ -37,19 +36,16 @@ pub(crate) struct SegmentsArgs {
 /// Prints the segments.
 pub(crate) async fn run(args: SegmentsArgs) -> Result<Outcome, Failure> {
     let rows = if args.partitions { partitions(&args).await? } else { segments(&args).await? };
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&rows);
-        json.map_err(|error| Failure::Failed(format!("the list cannot be printed: {error}")))? + "\n"
-    } else if args.partitions {
-        table(
-            &["day", "hashes", "segments", "flushed", "spans", "traces", "bytes"],
-            rows.iter().map(partition),
-        )
-    } else {
-        let names = ["id", "level", "spans", "traces", "bytes", "from", "to", "generations", "tenants"];
-        table(&names, rows.iter().map(segment))
+    let text = || {
+        if args.partitions {
+            let names = ["day", "hashes", "segments", "flushed", "spans", "traces", "bytes"];
+            table(&names, rows.iter().map(partition))
+        } else {
+            let names = ["id", "level", "spans", "traces", "bytes", "from", "to", "generations", "tenants"];
+            table(&names, rows.iter().map(segment))
+        }
     };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&rows, args.json, text)?;
     Ok(Outcome::Done)
 }
 
@@ -105,11 +101,6 @@ async fn partitions(args: &SegmentsArgs) -> Result<Vec<Value>, Failure> {
     };
     let rows = answer.get("partitions").and_then(Value::as_array);
     Ok(rows.into_iter().flatten().cloned().collect())
-}
-
-fn to_value(value: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(value)
-        .map_err(|error| Failure::Failed(format!("the list cannot be printed: {error}")))
 }
 
 fn number(row: &Value, name: &str) -> String {

@@ -1,12 +1,11 @@
 //! `tracelake verify`: everything that is wrong with a store, what it means, and what to do.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use tracelake::{Location, VerifyReport};
 use tracelake_server::StorePlaceArgs;
 
-use super::{require_folder, store_options};
+use super::{print_report, require_folder, store_options};
 use crate::outcome::{Failure, Outcome};
 use crate::time::grouped;
 
@@ -30,13 +29,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<Outcome, Failure> {
         require_folder(&options.data_dir)?;
     }
     let report = tracelake::verify(&options.data_dir, &options.place).await?;
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&report);
-        json.map_err(|error| Failure::Failed(format!("the report cannot be printed: {error}")))? + "\n"
-    } else {
-        describe(&report)
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)?;
+    print_report(&report, args.json, || describe(&report))?;
     Ok(Outcome::partly_if(!report.findings.is_empty()))
 }
 

@@ -1,7 +1,6 @@
 //! An open segment: its Parquet metadata, directory index and checksums, verified and checked against
 //! each other. It answers where a trace and its bytes are; `plan` and `decode` read them.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -247,10 +246,10 @@ impl OpenSegment {
         &self,
         block: &DirectoryBlock,
         tenant: &TenantId,
-        trace_ids: &HashSet<TraceId>,
+        trace_ids: &[TraceId],
     ) -> Result<Vec<TraceEntry>, FormatError> {
-        let wanted = block.entries().filter(|entry| trace_ids.contains(&entry.trace_id));
-        wanted.map(|entry| self.of_tenant(entry, tenant)).collect()
+        let found = trace_ids.iter().filter_map(|trace_id| block.find(trace_id));
+        found.map(|entry| self.of_tenant(entry, tenant)).collect()
     }
 
     fn of_tenant(&self, entry: TraceEntry, tenant: &TenantId) -> Result<TraceEntry, FormatError> {

@@ -77,3 +77,18 @@ fn memory_is_accounted_for() {
     assert_eq!(size.last_arrival_unix_nano, 100);
     assert!(size.heap_bytes > one.heap_bytes() as u64 + 4 * (12 + MAP_ENTRY_BYTES));
 }
+
+#[test]
+fn a_cut_is_told_behind_the_last_group_and_behind_the_one_before_it() {
+    let (memtable, tenant) = (Memtable::new(Ulid::nil(), 1), TenantId::default());
+    let publish = |first_span| memtable.publish([(tenant.clone(), batch(&[7], first_span), 100)]);
+    assert_eq!(memtable.last_cuts(), [false, false]);
+    publish(1);
+    assert_eq!((memtable.cut(), memtable.last_cuts()), (0, [true, false]));
+    publish(2);
+    assert_eq!(memtable.last_cuts(), [false, true]);
+    publish(3);
+    assert_eq!(memtable.last_cuts(), [false, false]);
+    assert_eq!((memtable.cut(), memtable.cut(), memtable.last_cuts()), (1, 1, [true, false]));
+    assert_eq!(memtable.later_generations(), 2);
+}

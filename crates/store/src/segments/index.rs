@@ -7,9 +7,9 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{IndexBytes, IndexHeader, IndexPart, OpenSegment, TraceEntry, TraceTable};
-use tracelake_model::TenantId;
+use tracelake_format::segment::{IndexBytes, IndexHeader, IndexPart, OpenSegment, TraceTable};
 use ulid::Ulid;
 
 use super::Segments;
@@ -25,6 +25,32 @@ enum Kept {
     Header(Arc<IndexHeader>),
     Traces(Arc<TraceTable>),
     Bytes(IndexBytes),
+}
+
+/// A part of an index that is kept as it was decoded.
+trait Section: Sized {
+    fn keep(section: &Arc<Self>) -> Kept;
+    fn of(kept: Kept) -> Option<Arc<Self>>;
+}
+
+impl Section for IndexHeader {
+    fn keep(section: &Arc<Self>) -> Kept {
+        Kept::Header(Arc::clone(section))
+    }
+
+    fn of(kept: Kept) -> Option<Arc<Self>> {
+        if let Kept::Header(header) = kept { Some(header) } else { None }
+    }
+}
+
+impl Section for TraceTable {
+    fn keep(section: &Arc<Self>) -> Kept {
+        Kept::Traces(Arc::clone(section))
+    }
+
+    fn of(kept: Kept) -> Option<Arc<Self>> {
+        if let Kept::Traces(traces) = kept { Some(traces) } else { None }
+    }
 }
 
 /// What something kept takes.
@@ -77,15 +103,8 @@ impl Segments {
         part: &IndexPart,
         report: &ReadReport,
     ) -> Result<Arc<IndexHeader>, StoreError> {
-        let (id, range) = (entry.meta.id, part.header_range());
-        if let Some(Kept::Header(header)) = self.index.get(id, &range) {
-            return Ok(header);
-        }
-        let bytes = self.fetch_index(entry, segment, std::slice::from_ref(&range), report).await?;
-        let header = segment.index_header(part, &bytes).map_err(|error| self.damaged(entry, error))?;
-        let header = Arc::new(header);
-        self.index.insert(id, &range, Kept::Header(Arc::clone(&header)));
-        Ok(header)
+        let decode = |bytes: IndexBytes| segment.index_header(part, &bytes);
+        self.index_section(entry, segment, part.header_range(), decode, report).await
     }
 
     /// The traces of a part of an index.
@@ -96,15 +115,26 @@ impl Segments {
         header: &IndexHeader,
         report: &ReadReport,
     ) -> Result<Arc<TraceTable>, StoreError> {
-        let (id, range) = (entry.meta.id, header.trace_table_range());
-        if let Some(Kept::Traces(traces)) = self.index.get(id, &range) {
-            return Ok(traces);
+        let decode = |bytes: IndexBytes| segment.trace_table(header, &bytes);
+        self.index_section(entry, segment, header.trace_table_range(), decode, report).await
+    }
+
+    /// A section of an index, which is kept as it was decoded.
+    async fn index_section<S: Section>(
+        &self,
+        entry: &SegmentEntry,
+        segment: &OpenSegment,
+        range: Range<u64>,
+        decode: impl FnOnce(IndexBytes) -> Result<S, FormatError>,
+        report: &ReadReport,
+    ) -> Result<Arc<S>, StoreError> {
+        if let Some(section) = self.index.get(entry.meta.id, &range).and_then(S::of) {
+            return Ok(section);
         }
         let bytes = self.fetch_index(entry, segment, std::slice::from_ref(&range), report).await?;
-        let traces = segment.trace_table(header, &bytes).map_err(|error| self.damaged(entry, error))?;
-        let traces = Arc::new(traces);
-        self.index.insert(id, &range, Kept::Traces(Arc::clone(&traces)));
-        Ok(traces)
+        let section = Arc::new(decode(bytes).map_err(|error| self.damaged(entry, error))?);
+        self.index.insert(entry.meta.id, &range, S::keep(&section));
+        Ok(section)
     }
 
     /// These bytes of an index.
@@ -153,40 +183,4 @@ impl Segments {
         add_time(&report.index_us, since);
         bytes
     }
-
-    /// The traces that have these rows, which are in order and a tenant's. Each block of the directory is read once.
-    pub async fn traces_of_rows(
-        &self,
-        entry: &SegmentEntry,
-        tenant: &TenantId,
-        rows: &[u64],
-        report: &ReadReport,
-    ) -> Result<Vec<TraceEntry>, StoreError> {
-        let segment = self.opened(entry, report).await?;
-        let since = Instant::now();
-        let mut found = Vec::with_capacity(rows.len());
-        let mut rest = rows;
-        while let Some(first) = rest.first() {
-            let Some(range) = segment.directory_block_of_row(tenant, *first) else {
-                return Err(no_trace(entry, *first));
-            };
-            let block = self.directory_block(entry, &segment, range, report).await?;
-            let mut taken = 0;
-            for row in rest {
-                let Some(trace) = block.trace_of_row(*row) else { break };
-                found.push(trace);
-                taken += 1;
-            }
-            let (_, later) =
-                rest.split_at_checked(taken).filter(|_| taken > 0).ok_or_else(|| no_trace(entry, *first))?;
-            rest = later;
-        }
-        add_time(&report.directory_us, since);
-        Ok(found)
-    }
-}
-
-fn no_trace(entry: &SegmentEntry, row: u64) -> StoreError {
-    let detail = format!("its index names row {row}, of which the directory knows no trace");
-    super::damaged(entry, tracelake_format::FormatError::damaged("segment", detail))
 }

@@ -1,6 +1,6 @@
 //! From a frozen memtable to a segment and one manifest commit; then the WAL up to there may go.
 //!
-//! Generations are flushed in order, one at a time. Whatever fails is tried again, with a new segment
+//! Memtables are flushed in order, one at a time. Whatever fails is tried again, with a new segment
 //! name each time: an object is never written twice, and one that a failed attempt left behind is in
 //! no manifest.
 
@@ -39,7 +39,7 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// Long enough not to press an object store that is down, short enough to go on soon after.
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
-/// Smaller generations decide nothing about attribute columns: a column is for good, and of a handful of
+/// Smaller memtables decide nothing about attribute columns: a column is for good, and of a handful of
 /// spans every attribute is frequent.
 const COLUMN_SPANS_MIN: u64 = 1_000;
 
@@ -132,7 +132,7 @@ impl Store {
 }
 
 impl Inner {
-    /// Freezes what is due and flushes one generation; whether there was one. A memtable that cannot be
+    /// Freezes what is due and flushes one memtable; whether there was one. A memtable that cannot be
     /// frozen, as on a disk that is full, must not keep those that can be flushed: that frees space.
     async fn freeze_and_flush(&self) -> Result<bool, StoreError> {
         let frozen = self.freeze_if_due().await;
@@ -175,14 +175,14 @@ impl Inner {
                 return Err(error.into());
             }
             // A full disk, perhaps: what waits to be flushed has space to give back.
-            self.flush_frozen_before(self.flusher.current.active().generation()).await?;
+            self.flush_frozen_before(self.flusher.current.active().wal_sequence()).await?;
             self.wal.rotate().await?;
         }
-        self.flush_frozen_before(self.flusher.current.active().generation()).await
+        self.flush_frozen_before(self.flusher.current.active().wal_sequence()).await
     }
 
-    async fn flush_frozen_before(&self, generation: u64) -> Result<(), StoreError> {
-        while self.flusher.current.get().frozen.iter().any(|memtable| memtable.generation() < generation) {
+    async fn flush_frozen_before(&self, sequence: u64) -> Result<(), StoreError> {
+        while self.flusher.current.get().frozen.iter().any(|memtable| memtable.wal_sequence() < sequence) {
             self.flusher.flush_frozen().await?;
         }
         Ok(())
@@ -230,10 +230,10 @@ impl Flusher {
     }
 
     async fn flush_memtable(&self, memtable: &Arc<Memtable>) -> Result<(), StoreError> {
-        let generation = memtable.generation();
+        let wal_sequence = memtable.wal_sequence();
         // An earlier try may have succeeded without our learning of it.
         let manifest = self.log.resolve().await?;
-        let is_covered = manifest.covered(memtable.wal()).is_some_and(|covered| covered >= generation);
+        let is_covered = manifest.covered(memtable.wal()).is_some_and(|covered| covered >= wal_sequence);
         let segment = self.begin_segment();
         let commit =
             if is_covered { None } else { Some(self.write(memtable, &manifest, segment.id()).await?) };
@@ -244,7 +244,7 @@ impl Flusher {
                 None => self.log.state(),
             };
             self.reach(CrashPoint::SnapshotSwap)?;
-            self.current.flushed(generation, manifest);
+            self.current.flushed(wal_sequence, manifest);
         }
         drop(segment);
         self.reach(CrashPoint::WalRemove)?;
@@ -266,7 +266,7 @@ impl Flusher {
         manifest: &ManifestState,
         segment_id: Ulid,
     ) -> Result<Commit, StoreError> {
-        let (wal, wal_covered) = (memtable.wal(), memtable.generation());
+        let (wal, wal_covered) = (memtable.wal(), memtable.wal_sequence());
         let first = first_generation(memtable, manifest.generation);
         let generation = first + u64::from(memtable.later_generations());
         let flushed = Flushed { generation, wal, wal_covered };

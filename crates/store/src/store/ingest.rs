@@ -189,7 +189,7 @@ impl Inner {
         Ok(())
     }
 
-    /// While as many generations wait to be flushed as may, and the next is full, nothing is taken; nor
+    /// While as many memtables wait to be flushed as may, and the next is full, nothing is taken; nor
     /// while so many segments wait to be merged that lookups suffer.
     async fn wait_for_room(&self) -> Result<(), StoreError> {
         let room = async {

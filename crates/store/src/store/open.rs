@@ -1,7 +1,7 @@
 //! Opening a store: take the manifest over, read the WAL back into memtables, begin a new WAL file.
 //!
 //! What the WAL holds is visible when this returns; it is flushed in the background. If the WAL holds
-//! more than may be in memory, the oldest generations are flushed on the way.
+//! more than may be in memory, the oldest memtables are flushed on the way.
 
 use std::sync::{Arc, Mutex};
 
@@ -87,7 +87,7 @@ fn replay(flusher: &Flusher, runtime: &Handle) -> Result<RecoveryReport, StoreEr
     let mut visit = |file: &FileHeader, frame: Frame| {
         let (decoded, visited) = decode_frame(&mut decoder, &frame);
         let into = match &memtable {
-            Some(memtable) if memtable.generation() == file.sequence => Arc::clone(memtable),
+            Some(memtable) if memtable.wal_sequence() == file.sequence => Arc::clone(memtable),
             _ => {
                 if let Some(done) = memtable.take() {
                     freeze(flusher, done, runtime)?;
@@ -133,7 +133,7 @@ pub fn decode_frame(decoder: &mut Decoder, frame: &Frame) -> (Option<SpanBatch>,
     }
 }
 
-/// Shows a generation that was read back whole, and makes room if too many wait.
+/// Shows a memtable that was read back whole, and makes room if too many wait.
 fn freeze(flusher: &Flusher, memtable: Arc<Memtable>, runtime: &Handle) -> Result<(), StoreError> {
     flusher.current.push_frozen(memtable);
     while flusher.current.frozen_len() > flusher.options.frozen_generations_max {

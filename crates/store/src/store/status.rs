@@ -21,7 +21,7 @@ pub struct StoreStatus {
     pub segment_rows: u64,
     /// Attributes that may have a column.
     pub attribute_columns: u64,
-    /// The generation that is being written.
+    /// The generation of what comes in now.
     pub generation: u64,
     /// Spans in memory, frozen ones included.
     pub memtable_spans: u64,
@@ -79,7 +79,7 @@ impl Store {
             segment_bytes: manifest.segments.iter().map(|segment| segment.meta.size_bytes).sum(),
             segment_rows: manifest.segments.iter().map(|segment| segment.meta.rows).sum(),
             attribute_columns: manifest.attribute_columns.columns.len() as u64,
-            generation: snapshot.active.generation(),
+            generation: snapshot.generation(),
             memtable_spans: sizes.iter().map(|size| size.spans).sum(),
             memtable_bytes: sizes.iter().map(|size| size.heap_bytes).sum(),
             frozen_generations: snapshot.frozen.len() as u64,

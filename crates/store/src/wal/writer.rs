@@ -1,5 +1,5 @@
 //! The thread that writes the log. It alone touches the file, so group, fsync, publication and
-//! acknowledgement have one order, and the boundary between two generations is where it says.
+//! acknowledgement have one order, and the boundary between two files is where it says.
 
 use std::io;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl<T: Send + 'static> Writer<T> {
 
     fn write_group(&mut self, group: Vec<Pending<T>>) -> Result<(), Crash> {
         if self.rotation_due && self.shared.poison.get().is_none() {
-            // The generation is full: without a new file it must not grow.
+            // The file is full: without a new one it must not grow.
             if let Err(failure) = self.rotate()? {
                 self.fail(group, failure);
                 return Ok(());
@@ -226,7 +226,7 @@ impl<T: Send + 'static> Writer<T> {
         };
         self.reach(CrashPoint::FreezeSwap)?;
         if let Err(error) = self.sink.rotated(sequence) {
-            let reason = format!("the generation could not be ended: {error}");
+            let reason = format!("the WAL file could not be ended: {error}");
             self.poison(&reason);
             return Ok(Err(Failure::Poison(reason)));
         }

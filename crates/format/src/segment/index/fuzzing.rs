@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::fetched::IndexBytes;
 use super::field::{FieldLookup, FieldScope};
 use super::header::IndexHeader;
-use super::parts::{IndexPart, PartIndex};
 use super::operations::Operations;
+use super::parts::{IndexPart, PartIndex};
 use super::query::SpanBounds;
 use super::trace_set::TraceSet;
 use super::trace_table::TraceTable;
@@ -61,7 +61,8 @@ pub(in crate::segment) fn ask(header: &IndexHeader, bytes: &IndexBytes) {
         }
     };
     let failed = SpanBounds { duration_nano_min: 1_000, is_error: true };
-    for (field, spans) in header.fields().flat_map(|field| [(field, SpanBounds::default()), (field, failed)]) {
+    for (field, spans) in header.fields().flat_map(|field| [(field, SpanBounds::default()), (field, failed)])
+    {
         assert!(matches!(header.field(field.scope(), field.key()), FieldLookup::Known(_)));
         check(field.exists(spans, bytes));
         let numbers = [0, 1, -1, i64::MAX].map(IndexValue::Int);

@@ -61,7 +61,7 @@ async fn many_senders_share_fsyncs_and_lose_nothing() {
 
     let recovered = try_recover(files.as_ref(), &dir, 0).expect("the files can be read");
     let mut numbers = recovered.numbers();
-    assert_eq!(recovered.frames, log.lock().expect("no panic").published, "files are generations, in order");
+    assert_eq!(recovered.frames, log.lock().expect("no panic").published, "in files, in order");
     numbers.sort_unstable();
     assert_eq!(numbers, (0..1_600).collect::<Vec<_>>());
     let found = list_files(files.as_ref(), &dir).expect("the folder can be listed");
@@ -122,7 +122,7 @@ async fn what_waits_becomes_one_group_and_nothing_is_acknowledged_before_it_is_p
 }
 
 #[tokio::test]
-async fn a_file_is_a_generation() {
+async fn a_file_ends_when_the_sink_asks_for_a_new_one() {
     let files = sim();
     let recovered = recovered(files.as_ref());
     let (wal, log) =

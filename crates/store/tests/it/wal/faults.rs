@@ -55,7 +55,7 @@ async fn a_full_disk_refuses_and_goes_on_by_itself_when_there_is_space() {
 }
 
 #[tokio::test]
-async fn a_generation_that_cannot_be_ended_does_not_grow() {
+async fn a_file_that_cannot_be_ended_does_not_grow() {
     let disk = SimFiles::new(1);
     let files: Arc<dyn Files> = Arc::new(disk.clone());
     let report = recovered(files.as_ref()).report;
@@ -65,7 +65,7 @@ async fn a_generation_that_cannot_be_ended_does_not_grow() {
     disk.set_capacity(Some(disk.used()));
     append_all(&wal, 1..2).await;
     for _ in 0..3 {
-        let error = wal.append(request(2)).await.expect_err("the generation is full");
+        let error = wal.append(request(2)).await.expect_err("the file is full");
         assert!(matches!(error, WalError::DiskFull { .. }), "{error}");
     }
     disk.set_capacity(None);

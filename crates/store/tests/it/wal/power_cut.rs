@@ -76,12 +76,12 @@ async fn live(disk: &SimFiles, random: &mut SmallRng, model: &mut Model, which: 
             }
             if random.random_bool(0.2) {
                 let seen = log.lock().expect("no panic");
-                let (generation, published) = (seen.generation, seen.published.clone());
+                let (newest, published) = (seen.sequence, seen.published.clone());
                 drop(seen);
                 sealed.retain(|(sequence, _)| *sequence > model.covered);
-                let old = sealed.iter().chain(&published).filter(|(sequence, _)| *sequence < generation);
+                let old = sealed.iter().chain(&published).filter(|(sequence, _)| *sequence < newest);
                 model.in_segments.extend(old.map(|(_, number)| *number));
-                model.covered = generation - 1;
+                model.covered = newest - 1;
                 // What cannot be removed now is removed by a later start.
                 drop(remove_covered(files.as_ref(), Path::new(DIR), &covered(model.covered)));
             }

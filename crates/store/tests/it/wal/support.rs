@@ -40,14 +40,14 @@ pub(super) fn seeds(count: u64) -> impl Iterator<Item = u64> {
 /// What the sink was told.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// Generation and number of each published request, in order.
+    /// File and number of each published request, in order.
     pub(super) published: Vec<(u64, u64)>,
     pub(super) group_sizes: Vec<usize>,
-    pub(super) generation: u64,
+    pub(super) sequence: u64,
     pub(super) poisoned: Vec<String>,
-    /// Ask for a new file when this many are published in a generation.
+    /// Ask for a new file when this many are published in a file.
     pub(super) rotate_after: Option<usize>,
-    in_generation: usize,
+    in_file: usize,
 }
 
 pub(super) type Log = Arc<Mutex<Seen>>;
@@ -57,20 +57,20 @@ struct Sink(Log);
 impl WalSink<u64> for Sink {
     fn publish(&mut self, group: Vec<u64>) -> AfterPublish {
         let mut seen = self.0.lock().expect("no test panics here");
-        let generation = seen.generation;
+        let sequence = seen.sequence;
         seen.group_sizes.push(group.len());
-        seen.in_generation += group.len();
-        seen.published.extend(group.into_iter().map(|number| (generation, number)));
+        seen.in_file += group.len();
+        seen.published.extend(group.into_iter().map(|number| (sequence, number)));
         match seen.rotate_after {
-            Some(after) if seen.in_generation >= after => AfterPublish::Rotate,
+            Some(after) if seen.in_file >= after => AfterPublish::Rotate,
             _ => AfterPublish::Continue,
         }
     }
 
     fn rotated(&mut self, new_sequence: u64) -> io::Result<()> {
         let mut seen = self.0.lock().expect("no test panics here");
-        seen.generation = new_sequence;
-        seen.in_generation = 0;
+        seen.sequence = new_sequence;
+        seen.in_file = 0;
         Ok(())
     }
 
@@ -172,7 +172,7 @@ pub(super) fn options(files: Arc<dyn Files>, dir: &Path, report: &RecoveryReport
 }
 
 pub(super) fn start(options: WalOptions, rotate_after: Option<usize>) -> Result<(Wal<u64>, Log), WalError> {
-    let seen = Seen { generation: options.sequence, rotate_after, ..Seen::default() };
+    let seen = Seen { sequence: options.sequence, rotate_after, ..Seen::default() };
     let log = Arc::new(Mutex::new(seen));
     Ok((Wal::start(options, Sink(Arc::clone(&log)))?, log))
 }

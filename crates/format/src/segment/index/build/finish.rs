@@ -37,7 +37,8 @@ impl PartBuilder {
         };
 
         let (chosen, is_complete) = chosen(fields);
-        let mut writer = PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write()]);
+        let mut writer =
+            PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write()]);
         let mut grouped = Grouped::of(&terms);
         for (place, mut field) in chosen {
             let universe = universe(&field);

@@ -13,7 +13,10 @@ pub(super) struct Spans {
 
 impl Spans {
     pub(super) fn of(duration_nano: i64, is_error: bool) -> Self {
-        Self { duration: duration_byte(u64::try_from(duration_nano).unwrap_or_default()), has_error: is_error }
+        Self {
+            duration: duration_byte(u64::try_from(duration_nano).unwrap_or_default()),
+            has_error: is_error,
+        }
     }
 }
 
