@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs OpenTelemetry's SDK for Python, DuckDB and pyarrow into a folder of its own; then sends with
-# the first (python_clients.py) and reads segments with the others (read_segments.py).
+# Installs OpenTelemetry's SDK for Python, validators of OpenAPI and JSON Schema, DuckDB and pyarrow into a folder of
+# its own; then sends with the first and asks all of the API, whose answers the validators look at (python_clients.py),
+# and reads segments with the others (read_segments.py).
 # Usage: scripts/python_clients.sh PATH-TO-TRACELAKE-BINARY
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +14,8 @@ fi
     'opentelemetry-sdk>=1.27,<2' \
     'opentelemetry-exporter-otlp-proto-grpc>=1.27,<2' \
     'opentelemetry-exporter-otlp-proto-http>=1.27,<2' \
+    'openapi-spec-validator>=0.7,<1' \
+    'jsonschema>=4.18,<5' \
     'duckdb>=1.1,<3' \
     'pyarrow>=17'
 "$venv/bin/python" scripts/python_clients.py "$binary"

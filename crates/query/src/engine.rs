@@ -13,6 +13,9 @@ use crate::cache::{TraceCache, TraceCacheLimits, TraceCacheStats};
 use crate::lookup::{Explained, Lookup, TimeHint};
 use crate::prefetch::{Prefetch, PrefetchStats};
 use crate::search::{SearchEvent, SearchLimits, SearchPage, SearchQuery, search_events, search_page};
+use crate::values::{
+    FieldScope, KeysCache, Listed, ListedKey, ListedValue, Listing, ValuesLimits, ValuesQuery, ValuesRange,
+};
 
 /// What the engine may take.
 #[derive(Debug, Clone)]
@@ -29,7 +32,7 @@ pub struct EngineOptions {
     pub related_trace_attributes: Vec<String>,
     /// Groups of a batch, and of what a search reads, that are worked on at once.
     pub batch_workers: usize,
-    /// How long a search may take.
+    /// How long a search may take, and a listing of values.
     pub search_time_max: Duration,
     /// Traces that a search may have to look at.
     pub search_candidates_max: usize,
@@ -64,6 +67,7 @@ pub struct TraceQueryEngine {
     options: Arc<EngineOptions>,
     cache: TraceCache,
     prefetch: Arc<Prefetch>,
+    keys: KeysCache,
 }
 
 impl TraceQueryEngine {
@@ -71,7 +75,7 @@ impl TraceQueryEngine {
     pub fn new(store: Store, options: EngineOptions) -> Self {
         let cache = TraceCache::new(options.cache);
         let prefetch = Arc::new(Prefetch::new(options.related_trace_attributes.clone()));
-        Self { store, options: Arc::new(options), cache, prefetch }
+        Self { store, options: Arc::new(options), cache, prefetch, keys: KeysCache::new() }
     }
 
     /// The trace; none if no span of it is stored. What could not be read, or was over a limit, is named in
@@ -119,6 +123,47 @@ impl TraceQueryEngine {
         query: SearchQuery,
     ) -> impl Stream<Item = SearchEvent> + Send + 'static {
         search_events(self.store.clone(), tenant.clone(), query, self.search_limits())
+    }
+
+    /// The services that spans are of.
+    pub async fn services(&self, tenant: &TenantId, range: ValuesRange) -> Listing<ListedValue> {
+        self.listed(tenant).services(range).await
+    }
+
+    /// The names of spans, of one service or of all.
+    pub async fn operations(
+        &self,
+        tenant: &TenantId,
+        service: Option<&str>,
+        range: ValuesRange,
+    ) -> Listing<ListedValue> {
+        self.listed(tenant).operations(service, range).await
+    }
+
+    /// The keys of attributes, of one scope or of all.
+    pub async fn attributes(
+        &self,
+        tenant: &TenantId,
+        scope: Option<FieldScope>,
+        range: ValuesRange,
+    ) -> Listing<ListedKey> {
+        self.listed(tenant).keys(scope, range).await
+    }
+
+    /// The values of an attribute.
+    pub async fn values(
+        &self,
+        tenant: &TenantId,
+        query: ValuesQuery,
+        range: ValuesRange,
+    ) -> Listing<ListedValue> {
+        self.listed(tenant).values(query, range).await
+    }
+
+    fn listed(&self, tenant: &TenantId) -> Listed {
+        let limits =
+            ValuesLimits { workers: self.options.batch_workers, time_max: self.options.search_time_max };
+        Listed { store: self.store.clone(), tenant: tenant.clone(), limits, kept: self.keys.clone() }
     }
 
     fn search_limits(&self) -> SearchLimits {

@@ -10,6 +10,7 @@ pub mod gap;
 mod lookup;
 mod prefetch;
 pub mod search;
+pub mod values;
 
 pub use assemble::{TraceLimits, TraceSpans};
 pub use batch::BatchAnswer;

@@ -110,7 +110,11 @@ pub struct SearchStats {
     /// What was asked and read. The times in it add up what was done at once.
     #[serde(flatten)]
     pub reads: ReadCounts,
-    /// Time for all of it, in microseconds.
+    /// Time for finding which traces are worth a look, in microseconds, as all times.
+    pub sources_us: u64,
+    /// Time for reading and deciding them.
+    pub decide_us: u64,
+    /// Time for all of it.
     pub total_us: u64,
 }
 
@@ -291,10 +295,13 @@ impl Run {
         let pending = self.pending.peek().map(|pending| pending.rank);
         let unopened = self.sources.next_rank();
         if unopened.is_some() && unopened >= pending {
+            let since = Instant::now();
             let (opened, gaps) = self.sources.open_next(&self.work, &mut self.stats).await;
             gaps.into_iter().for_each(|gap| self.lacks(gap));
+            self.stats.sources_us += micros(since.elapsed());
             return self.add_opened(opened).await;
         }
+        let since = Instant::now();
         let at_once = self.decided_at_once();
         let mut traces = Vec::with_capacity(at_once);
         let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
@@ -316,6 +323,7 @@ impl Run {
             }
         }
         self.decide(traces).await;
+        self.stats.decide_us += micros(since.elapsed());
     }
 
     /// How many traces are worth deciding together: those that the page lacks, and one more which says that there is a
@@ -346,17 +354,19 @@ impl Run {
     /// well enough.
     async fn add_opened(&mut self, opened: Opened) {
         let Opened { mut traces, rows } = self.admitted(opened);
-        let mut unclear: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        let (mut clear, mut unclear) = (Vec::with_capacity(rows.len()), BTreeMap::<usize, Vec<u64>>::new());
         for IndexedRow { segment, row, start_unix_nano_max, is_start } in rows {
             let rank = self.query.order.rank(start_unix_nano_max, 0);
             let may_be_passed = self.query.after.as_ref().is_some_and(|after| after.may_have_passed(rank));
             // Only what may have been given before is worth finding out, where that can be known without its rows.
             if self.query.order == Order::Newest && !(may_be_passed && is_start) {
-                self.pending.push(Pending { rank, what: What::Row(segment, row) });
+                clear.push(Pending { rank, what: What::Row(segment, row) });
             } else {
                 unclear.entry(segment).or_default().push(row);
             }
         }
+        // All at once: a heap is made of many in less time than one by one.
+        self.pending.extend(clear);
         traces.extend(self.resolved(unclear).await);
         self.add(traces).await;
     }
@@ -472,10 +482,14 @@ impl Run {
         // Where there was no time for a single trace the same page can be asked for again.
         let next = next.or_else(|| query.after.clone().filter(|_| given == 0 && !missing.is_empty()));
         stats.reads = work.reads.counts();
-        stats.total_us = u64::try_from(worked.as_micros()).unwrap_or(u64::MAX);
+        stats.total_us = micros(worked);
         let complete_up_to_unix_nano = self.complete_up_to_unix_nano;
         SearchEnd { next, totals, missing, complete_up_to_unix_nano, stats }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What has to be read of spans to decide and to answer.

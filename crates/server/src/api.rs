@@ -8,51 +8,35 @@ mod cache;
 mod explain;
 mod export;
 mod lines;
+mod openapi;
 mod operations;
 mod retention;
+mod routes;
 mod search;
 mod segments;
 mod times;
 mod trace;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{MatchedPath, Query};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use tracelake::ErrorKind;
 
+use self::routes::Route;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
-const BATCH: &str = "/api/v1/traces/batch";
-const CACHED_TRACES: &str = "/api/v1/cache/traces";
-const COMPACT: &str = "/api/v1/compact";
-const FLUSH: &str = "/api/v1/flush";
-const RETENTION: &str = "/api/v1/retention";
-const SEARCH: &str = "/api/v1/search";
-
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
-    Router::new()
-        .route("/api/v1/traces/{trace_id}", get(trace::by_id))
-        .route(BATCH, post(batch::traces))
-        .route(SEARCH, get(search::by_address).post(search::by_body))
-        .route("/api/v1/export", get(export::time_range))
-        .route(CACHED_TRACES, delete(cache::drop_all))
-        .route(&format!("{CACHED_TRACES}/{{trace_id}}"), delete(cache::drop_one))
-        .route(COMPACT, post(operations::compact))
-        .route(FLUSH, post(operations::flush))
-        .route(RETENTION, post(retention::apply))
-        .route("/api/v1/segments", get(segments::segments))
-        .route("/api/v1/partitions", get(segments::partitions))
-        .route("/api/v1/status", get(operations::status))
-        .route("/livez", get(operations::livez))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
+    let add = |router: Router<Arc<Shared>>, route: Route| router.route(route.path, route.handler);
+    routes::all()
+        .into_iter()
+        .fold(Router::new(), add)
         .method_not_allowed_fallback(wrong_method)
         .fallback(wrong_path)
         .layer(axum::middleware::map_response(guard))
@@ -77,13 +61,8 @@ async fn wrong_path() -> Response {
     Rejection::new(ErrorKind::UnknownPath, message).into_api()
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let allowed = match uri.path() {
-        BATCH | COMPACT | FLUSH | RETENTION => "POST",
-        SEARCH => "GET, HEAD, POST",
-        path if path.starts_with(CACHED_TRACES) => "DELETE",
-        _ => "GET, HEAD",
-    };
+async fn wrong_method(method: Method, matched: Option<MatchedPath>, uri: Uri) -> Response {
+    let allowed = matched.and_then(|path| routes::allowed(path.as_str())).unwrap_or("GET, HEAD");
     let message = format!("{} takes {allowed}, not {method}", uri.path());
     let rejection = Rejection::new(ErrorKind::Invalid, message).with_status(StatusCode::METHOD_NOT_ALLOWED);
     let mut response = rejection.into_api();

@@ -37,8 +37,10 @@ const LOOKUPS: &str = "tracelake_lookups_total";
 const LOOKUP_SECONDS: &str = "tracelake_lookup_seconds";
 const SEARCHES: &str = "tracelake_searches_total";
 const SEARCH_SECONDS: &str = "tracelake_search_seconds";
+const LISTINGS: &str = "tracelake_listings_total";
+const LISTING_SECONDS: &str = "tracelake_listing_seconds";
 
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     (REQUESTS, "OTLP requests, by protocol and outcome (ok, partial, or the kind of error)."),
     (ACCEPTED, "Spans made durable and acknowledged."),
     (REJECTED, "Spans of acknowledged requests that were not taken, by reason."),
@@ -46,14 +48,16 @@ const COUNTERS: [(&str, &str); 7] = [
     (DECODED_BYTES, "Bytes of OTLP requests after decompression."),
     (LOOKUPS, "Traces asked for by ID, by outcome (found, partial, not_found, or the kind of error)."),
     (SEARCHES, "Searches, by outcome (complete, partial, broken_off by the client, or the kind of error)."),
+    (LISTINGS, "Lists of services, operations, attributes and values, by outcome (as searches)."),
 ];
-const HISTOGRAMS: [(&str, &str); 3] = [
+const HISTOGRAMS: [(&str, &str); 4] = [
     (ACK_SECONDS, "From an OTLP request's headers to its acknowledgement, by protocol."),
     (LOOKUP_SECONDS, "From a lookup's arrival to the first byte of its answer."),
     (
         SEARCH_SECONDS,
         "From a search's arrival to the first byte of its answer; how long one worked that is streamed.",
     ),
+    (LISTING_SECONDS, "From the arrival of who asks for such a list to the first byte of the answer."),
 ];
 
 /// The upper bounds of the latency histograms, in seconds: around the figures that are promised.
@@ -122,6 +126,7 @@ impl Metrics {
         metrics.count(ACCEPTED, &[], 0);
         metrics.count(LOOKUPS, &[("outcome", "found")], 0);
         metrics.count(SEARCHES, &[("outcome", "complete")], 0);
+        metrics.count(LISTINGS, &[("outcome", "complete")], 0);
         Ok(metrics)
     }
 
@@ -169,6 +174,14 @@ impl Metrics {
         self.count(SEARCHES, &[("outcome", outcome)], 1);
         self.recorder
             .register_histogram(&key(SEARCH_SECONDS, Vec::new()), &METADATA)
+            .record(took.as_secs_f64());
+    }
+
+    /// A list of services, operations, attributes or values has been answered.
+    pub(crate) fn listed(&self, outcome: &'static str, took: Duration) {
+        self.count(LISTINGS, &[("outcome", outcome)], 1);
+        self.recorder
+            .register_histogram(&key(LISTING_SECONDS, Vec::new()), &METADATA)
             .record(took.as_secs_f64());
     }
 

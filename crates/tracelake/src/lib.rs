@@ -56,6 +56,7 @@ pub use tracelake_otlp as otlp;
 pub use tracelake_otlp::Rejections;
 pub use tracelake_query::search;
 pub use tracelake_query::summary as summary_of_gaps;
+pub use tracelake_query::values;
 pub use tracelake_query::{
     EngineOptions, Explained, Gap, GapKind, PrefetchStats, Selection as ExportSelection, TimeHint,
     TraceCacheLimits, TraceCacheStats, TraceLimits,
@@ -182,6 +183,45 @@ impl Tracelake {
         query: search::SearchQuery,
     ) -> impl Stream<Item = search::SearchEvent> + Send + 'static {
         self.engine.search_events(tenant, query)
+    }
+
+    /// The services that spans are of, with how many traces have such a span.
+    pub async fn services(
+        &self,
+        tenant: &TenantId,
+        range: values::ValuesRange,
+    ) -> values::Listing<values::ListedValue> {
+        self.engine.services(tenant, range).await
+    }
+
+    /// The names of spans, of one service or of all.
+    pub async fn operations(
+        &self,
+        tenant: &TenantId,
+        service: Option<&str>,
+        range: values::ValuesRange,
+    ) -> values::Listing<values::ListedValue> {
+        self.engine.operations(tenant, service, range).await
+    }
+
+    /// The keys of attributes, of one scope or of all.
+    pub async fn attributes(
+        &self,
+        tenant: &TenantId,
+        scope: Option<values::FieldScope>,
+        range: values::ValuesRange,
+    ) -> values::Listing<values::ListedKey> {
+        self.engine.attributes(tenant, scope, range).await
+    }
+
+    /// The values of an attribute.
+    pub async fn values(
+        &self,
+        tenant: &TenantId,
+        query: values::ValuesQuery,
+        range: values::ValuesRange,
+    ) -> values::Listing<values::ListedValue> {
+        self.engine.values(tenant, query, range).await
     }
 
     /// Forgets a trace that was kept in memory; whether it was.

@@ -4,7 +4,9 @@ mod batch;
 mod engine;
 mod oracle;
 mod search;
+mod search_real;
 mod support;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;

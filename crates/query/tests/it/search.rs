@@ -1,7 +1,7 @@
 //! Searches beside a naive oracle: over memtables, flushed and merged segments and mixtures of them, page by page,
 //! while more comes in.
 
-mod model;
+pub(crate) mod model;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -3,6 +3,8 @@
 //! The body is `{"trace_ids":[…]}`; a line is `{"trace_id","found","trace","error"}`. If traces are partial, a
 //! last line says so: `{"partial":{"traces","reason"}}`. Without the proper end of the answer it broke off.
 
+pub(super) mod described;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;

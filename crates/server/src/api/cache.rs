@@ -1,6 +1,8 @@
 //! `DELETE /api/v1/cache/traces` and `DELETE /api/v1/cache/traces/{trace_id}`: forgets traces that are kept in
 //! memory for those who look again. What is stored is not touched.
 
+pub(super) mod described;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;

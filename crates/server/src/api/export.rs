@@ -3,6 +3,8 @@
 //! The status is sent before the store has read everything, so an error after that is the last line:
 //! `{"error":{"kind","message"}}`.
 
+pub(super) mod described;
+
 use std::sync::Arc;
 
 use axum::body::Body;

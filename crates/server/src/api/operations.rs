@@ -1,6 +1,8 @@
 //! What those who run a server look at: whether it lives, whether it can work, its numbers and its
 //! settings.
 
+pub(super) mod described;
+
 use std::sync::Arc;
 
 use super::{not_for_web_pages, parameters};

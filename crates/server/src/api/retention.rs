@@ -1,6 +1,8 @@
 //! `POST /api/v1/retention`: what has expired goes now, or with `?dry_run=true` is only told. For those
 //! who run the server: the answer names all tenants.
 
+pub(super) mod described;
+
 use std::sync::Arc;
 
 use axum::extract::State;

@@ -3,6 +3,7 @@
 
 mod answer;
 mod asked;
+pub(super) mod described;
 mod lines;
 mod refused;
 mod select;

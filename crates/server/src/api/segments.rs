@@ -3,6 +3,8 @@
 //! A tenant sees the segments that have spans of its own, and nothing of others; with `all=true` those who
 //! run the server see all.
 
+pub(super) mod described;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! `GET /api/v1/traces/{trace_id}`: one trace as OTLP, piece by piece.
 
+pub(super) mod described;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

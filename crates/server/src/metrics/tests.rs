@@ -7,6 +7,7 @@ fn what_is_counted_is_rendered_with_help_type_and_labels() {
     metrics.answered(Protocol::HttpJson, "too_large", Duration::from_millis(3));
     metrics.looked_up("found", Duration::from_millis(1));
     metrics.searched("partial", Duration::from_millis(1));
+    metrics.listed("complete", Duration::from_millis(1));
     metrics.store_gauges(&serde_json::json!({"wal": {"bytes": 7}, "durability": "fsync"}));
     let text = metrics.render();
     for line in [
@@ -19,6 +20,8 @@ fn what_is_counted_is_rendered_with_help_type_and_labels() {
         "tracelake_searches_total{outcome=\"complete\"} 0",
         "tracelake_searches_total{outcome=\"partial\"} 1",
         "tracelake_search_seconds_count 1",
+        "tracelake_listings_total{outcome=\"complete\"} 1",
+        "tracelake_listing_seconds_count 1",
         "tracelake_store_wal_bytes 7",
     ] {
         assert!(text.lines().any(|other| other == line), "{line}\nis not in\n{text}");

@@ -9,6 +9,8 @@ mod harness;
 mod http;
 mod lifecycle;
 mod metrics;
+mod openapi;
 mod sdk;
 mod search;
 mod upkeep;
+mod values;

@@ -34,16 +34,16 @@ type Attributes = Vec<(&'static str, Value)>;
 pub(crate) struct Span {
     pub(crate) trace: u64,
     pub(crate) id: u64,
-    has_parent: bool,
-    name: &'static str,
-    service: Option<&'static str>,
-    kind: i32,
+    pub(crate) has_parent: bool,
+    pub(crate) name: &'static str,
+    pub(crate) service: Option<&'static str>,
+    pub(crate) kind: i32,
     pub(crate) status: i32,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    attributes: Attributes,
-    of_resource: Attributes,
-    event: Option<(&'static str, Attributes)>,
+    pub(crate) attributes: Attributes,
+    pub(crate) of_resource: Attributes,
+    pub(crate) event: Option<(&'static str, Attributes)>,
 }
 
 fn value(random: &mut StdRng, may_be_list: bool) -> Value {

@@ -15,7 +15,7 @@ use crate::api::parameters_and_list;
 use crate::rejection::Rejection;
 
 /// All that there are; those of a body mean the same here.
-const KNOWN: [&str; 19] = [
+pub(super) const KNOWN: [&str; 19] = [
     "q",
     "service",
     "operation",
@@ -38,7 +38,7 @@ const KNOWN: [&str; 19] = [
 ];
 
 /// More than people write. Each may become several comparisons.
-const ATTRIBUTES_MAX: usize = 64;
+pub(super) const ATTRIBUTES_MAX: usize = 64;
 
 pub(super) fn of_address(uri: &Uri) -> Question {
     let (mut parameters, attributes) = parameters_and_list(uri, &KNOWN, "attr")?;
