@@ -10,13 +10,15 @@ its clients, both on the same cores, over loopback, on an empty store in a tempo
 Parts:
     http     ingest over OTLP/HTTP: spans a second, CPU of the server, its peak memory, losses
     grpc     the same over OTLP/gRPC
-    latency  acknowledgements at half of the rate of `http`
+    latency  acknowledgements at half of the rate of `http`; then searches while as much comes in and while nothing
+             does, and whether what was acknowledged is found
     disk     every file of the store, and its write-ahead log, 30 s after the last acknowledgement
     lookup   traces by ID, each asked once after other IDs; whether traces read back whole
-    compact  all segments merged: its CPU and bytes, and lookups after it
+    compact  all segments merged: its CPU and bytes; after it lookups and searches: one by one, sixteen at once, and
+             the first after a start
     restart  kill -9 with a million spans in the write-ahead log: time until ready, peak memory
     long     90,000 spans/s for ten minutes over a day of event time: backlog, memory, acknowledgements,
-             a restart, then lookups beside those in a store of `--spans` (only if named)
+             a restart, then lookups beside those in a store of `--spans`, and searches (only if named)
     segments the same spans in ten segments and in a thousand, none merged: lookups in turns (only if named)
 
 `disk`, `lookup` and `compact` look at what `http` wrote; `latency` takes its rate from it. Standard library
@@ -42,7 +44,7 @@ import urllib.request
 
 from tracelake_server import free_ports
 
-from bench_search import SEARCHES, searches
+import bench_search
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PARTS = ["http", "grpc", "latency", "disk", "lookup", "compact", "restart"]
@@ -57,6 +59,15 @@ FEW_SEGMENTS, MANY_SEGMENTS = 10, 1_000
 NO_MERGES = (
     "--flushed-segments-max", "10000", "--flushed-segments-waiting-max", "20000", "--slice-bytes", "16GiB",
 )  # fmt: skip
+
+# Searches at once: processes, and connections of each.
+AT_ONCE = (4, 4)
+
+# Rounds of one search of each kind before spans come in, and as many after.
+QUIET_ROUNDS = 25
+
+# Starts after which a kind's first search is measured.
+FIRST_STARTS = 3
 
 # What is measured: name, unit, what it should be (None: for information).
 MEASURES = {
@@ -97,11 +108,19 @@ MEASURES = {
     "batch_ms": ("Compacted, 1,000 traces in a batch", "ms", None),
     "batch_to_singles": ("Batch against one by one", "ratio", ("<=", 1 / 3)),
     "compact_not_whole": ("Compacted, traces that do not read back whole", "traces", ("<=", 0)),
-    **{
-        f"search_{kind}_{quantile}_ms": (f"{what}, {quantile}", "ms", ("<=", target * factor))
-        for kind, (what, target) in SEARCHES.items()
-        for quantile, factor in (("p50", 1), ("p95", 2.5))
-    },
+    **bench_search.measures("search", bench_search.SEARCHES),
+    "search_single_per_second": ("Searches of all kinds, one at a time", "searches/s", None),
+    "search_at_once_per_second": ("Searches of all kinds, 16 at once", "searches/s", None),
+    "search_at_once_cores": ("Searches, 16 at once, cores that the server used", "cores", (">=", 1.6)),
+    "search_first_ms": ("Search, the first after a start, median of six kinds", "ms", None),
+    "search_first_to_warm": ("Search, the first after a start against that kind's warm p50", "ratio", ("<=", 3)),
+    "search_quiet_p95_ms": ("Searches of all kinds, no ingest, p95", "ms", None),
+    "search_ingest_p95_ms": ("Searches of all kinds, ingest at half rate, p95", "ms", None),
+    "search_ingest_to_quiet": ("Searches, p95 with ingest against p95 without", "ratio", ("<=", 2)),
+    "search_ingest_spans_per_second": ("Ingest beside searches, achieved", "spans/s", None),
+    "search_ingest_lost": ("Ingest beside searches, spans lost or rejected", "spans", ("<=", 0)),
+    "search_marked": ("Ingest beside searches, spans searched for at their ack", "spans", None),
+    "search_marked_not_found": ("Ingest beside searches, those that were not found", "spans", ("<=", 0)),
     "restart_wal_mb": ("Restart, WAL to replay", "MB", None),
     "restart_ready_seconds": ("Restart, until ready", "s", ("<=", 5)),
     "restart_peak_mb": ("Restart, peak memory", "MB", ("<=", 600)),
@@ -125,6 +144,7 @@ MEASURES = {
     "long_lookup_p95_ms": ("Long run, trace by ID, p95", "ms", None),
     "long_unknown_p50_ms": ("Long run, unknown ID, p50", "ms", ("<=", 0.5)),
     "long_not_whole": ("Long run, traces that do not read back whole", "traces", ("<=", 0)),
+    **bench_search.measures("long_search", bench_search.LONG_SEARCHES),
     "segments_few_lookup_p50_ms": ("10 segments, trace by ID, p50", "ms", None),
     "segments_many_lookup_p50_ms": ("1,000 segments of the same spans, trace by ID, p50", "ms", None),
     "segments_many_to_few": ("1,000 segments to 10, trace by ID, p50", "ratio", ("<=", 1.5)),
@@ -263,12 +283,20 @@ class Bench:
         print(text, file=sys.stderr, flush=True)
 
     def gen(self, *arguments):
-        """The report of one `tracelake gen`. Exit code 3 is a report with losses."""
+        """The report of one `tracelake gen`."""
+        return self.report(self.begin_gen(*arguments))
+
+    def begin_gen(self, *arguments):
+        """One that runs beside what is measured."""
         command = [self.args.binary, "gen", "--json", *map(str, arguments)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        if done.returncode not in (0, 3):
-            raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}")
-        report = json.loads(done.stdout)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def report(self, running):
+        """What it says at its end. Exit code 3 is a report with losses."""
+        said, _ = running.communicate()
+        if running.returncode not in (0, 3):
+            raise SystemExit(f"{' '.join(running.args)}: exit code {running.returncode}")
+        report = json.loads(said)
         for key in ("first_failure", "first"):
             if report.get(key):
                 self.note(f"  gen: {report[key]}")
@@ -358,20 +386,7 @@ class Bench:
             server.stop()
             shutil.rmtree(server.data_dir)
         if "latency" in parts:
-            rate = max(1, int(result["http_spans_per_second"] / 2))
-            self.note(f"latency: at {rate} spans/s")
-            server = self.start("latency")
-            server.wait_ready()
-            report = self.gen(
-                "--spans", self.args.spans, "--seed", self.args.seed, "--endpoint", server.http,
-                "--connections", self.args.connections, "--rate", rate,
-            )  # fmt: skip
-            result["latency_spans_per_second"] = report["spans_per_second"]
-            result["latency_p50_ms"] = report["ack_ms"]["p50"]
-            result["latency_p99_ms"] = report["ack_ms"]["p99"]
-            result["latency_max_ms"] = report["ack_ms"]["max"]
-            server.stop()
-            shutil.rmtree(server.data_dir)
+            result.update(self.latency(max(1, int(result["http_spans_per_second"] / 2))))
         if "restart" in parts:
             result.update(self.restart())
         if "long" in parts:
@@ -386,32 +401,82 @@ class Bench:
             "--lookup-unknown", unknown, "--seed", seed,
         )  # fmt: skip
 
+    def latency(self, rate):
+        self.note(f"latency: at {rate} spans/s")
+        ids = self.folder / "latency-ids"
+        server = self.start("latency")
+        server.wait_ready()
+        sent = [
+            "--spans", self.args.spans, "--endpoint", server.http, "--connections", self.args.connections,
+            "--rate", rate,
+        ]  # fmt: skip
+        report = self.gen(*sent, "--seed", self.args.seed, "--ids-out", ids)
+        measured = {
+            "latency_spans_per_second": report["spans_per_second"],
+            "latency_p50_ms": report["ack_ms"]["p50"],
+            "latency_p99_ms": report["ack_ms"]["p99"],
+            "latency_max_ms": report["ack_ms"]["max"],
+        }
+        measured.update(self.search_beside_ingest(server, ids, [*sent, "--seed", self.args.seed + 1]))
+        server.stop()
+        shutil.rmtree(server.data_dir)
+        return measured
+
+    def search_beside_ingest(self, server, ids, sent):
+        """The same kinds in turns before, while and after spans come in: the store grows meanwhile, so what is without
+        ingest is of both sides of it."""
+        drawn = bench_search.Drawn(bench_search.Api(server.api), ids, random.Random(self.args.seed + 9))
+
+        def rounds(count):
+            connection = bench_search.Api(server.api)
+            return [connection.search(body)[1] for _ in range(count) for body in drawn.round()]
+
+        self.note("latency: searches without ingest")
+        self.wait_idle(server)
+        rounds(5)
+        quiet = rounds(QUIET_ROUNDS)
+        self.note("latency: searches beside ingest")
+        beside, found = [], []
+        marks = bench_search.Marks(server.http, server.api, random.Random(self.args.seed + 10))
+        sending = self.begin_gen(*sent)
+        while sending.poll() is None:
+            found.append(marks.is_found())
+            beside += rounds(1)
+        report = self.report(sending)
+        self.note("latency: searches without ingest once more")
+        self.wait_idle(server)
+        rounds(5)
+        quiet += rounds(QUIET_ROUNDS)
+        quiet_ms, beside_ms = bench_search.p95(quiet), bench_search.p95(beside)
+        return {
+            "search_quiet_p95_ms": quiet_ms,
+            "search_ingest_p95_ms": beside_ms,
+            "search_ingest_to_quiet": beside_ms / quiet_ms,
+            "search_ingest_spans_per_second": report["spans_per_second"],
+            "search_ingest_lost": report["lost_spans"] + report["rejected_spans"],
+            "search_marked": len(found),
+            "search_marked_not_found": found.count(False),
+        }
+
     def long(self):
         seconds, rate = self.args.long_seconds, self.args.long_rate
         self.note(f"long: {rate} spans/s for {seconds} s")
         ids = self.folder / "long-ids"
         server = self.start("long")
         server.wait_ready()
-        command = [
-            self.args.binary, "gen", "--json", "--spans", str(seconds * rate), "--rate", str(rate),
-            "--span-of-time", "24h", "--seed", str(self.args.seed), "--endpoint", server.http,
-            "--connections", str(self.args.connections), "--ids-out", str(ids),
-        ]  # fmt: skip
-        sending = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        sending = self.begin_gen(
+            "--spans", seconds * rate, "--rate", rate, "--span-of-time", "24h", "--seed", self.args.seed,
+            "--endpoint", server.http, "--connections", self.args.connections, "--ids-out", ids,
+        )  # fmt: skip
         samples = []
         while sending.poll() is None:
             store = server.store_status()
             samples.append((store["compaction"]["waiting_segments"], server.peak_mb("VmRSS:")))
             time.sleep(2)
-        report = json.loads(sending.stdout.read())
+        report = self.report(sending)
         first, second = samples[: len(samples) // 2], samples[len(samples) // 2 :]
         self.note("long: until everything is merged that is to be")
-        self.wait_flushed(server)
-        quiet, cpu = 0, server.cpu_seconds()
-        while quiet < 10:
-            time.sleep(2)
-            now = server.cpu_seconds()
-            quiet, cpu = (quiet + 2 if now - cpu < 0.2 else 0), now
+        cpu = self.wait_idle(server)
         store = server.store_status()
         millions = report["acked_spans"] / 1e6
         # What is there is what was flushed and written by merges less what they read and replaced.
@@ -438,6 +503,8 @@ class Bench:
         reads = self.lookups(server, ids, self.args.seed + 7, 0, 100, 0)
         measured["long_first_read_p50_ms"] = reads["lookup_ms"]["p50"]
         measured.update(self.beside_few(server, ids))
+        self.note("long: searches")
+        measured.update(self.searches("long_search", server, ids, bench_search.LONG_SEARCHES))
         server.stop()
         shutil.rmtree(server.data_dir)
         return measured
@@ -518,6 +585,16 @@ class Bench:
         while server.store_status()["memtable_spans"]:
             time.sleep(1)
 
+    def wait_idle(self, server):
+        """Everything is flushed and merged that is to be; the CPU time that the server has taken by then."""
+        self.wait_flushed(server)
+        quiet, cpu = 0, server.cpu_seconds()
+        while quiet < 10:
+            time.sleep(2)
+            now = server.cpu_seconds()
+            quiet, cpu = (quiet + 2 if now - cpu < 0.2 else 0), now
+        return cpu
+
     def compact_all(self, server):
         """Merges everything; the answer."""
         request = urllib.request.Request(server.api + "/api/v1/compact", method="POST")
@@ -535,14 +612,11 @@ class Bench:
         bad = lookups["missing"] + lookups["wrong"] + lookups["partial"]
         singles, batch = self.batches(server, ids)
         self.note("compact: searches")
-        searched = {
-            f"search_{kind}_{quantile}_ms": one[quantile]
-            for kind, one in searches(server.api, ids, self.args.seed + 6).items()
-            for quantile in ("p50", "p95")
-        }
+        searched = self.searches("search", server, ids, bench_search.SEARCHES)
+        searched.update(self.searches_at_once(server, ids))
         sample = self.args.check_traces
         bad += self.check_whole(server, ids, sample, self.args.seed + 3)
-        server.stop()
+        searched.update(self.first_searches(server, ids, searched))
         server = self.start("http", keep=True)
         server.wait_ready()
         # Few enough to be in the cache together; the first pass fills it.
@@ -566,6 +640,42 @@ class Bench:
             "compact_unknown_p50_ms": lookups["unknown_ms"]["p50"],
             "compact_not_whole": bad,
         }
+
+    def searches(self, prefix, server, ids, kinds):
+        measured = bench_search.searches(server.api, ids, self.args.seed + 6, kinds)
+        return {
+            f"{prefix}_{kind}_{quantile}_ms": one[quantile]
+            for kind, one in measured.items()
+            for quantile in ("p50", "p95")
+        }
+
+    def searches_at_once(self, server, ids):
+        self.note("compact: searches, 16 at once and one at a time")
+        seed = self.args.seed + 11
+        at_once, cores = bench_search.search_at_once(server, ids, seed, *AT_ONCE)
+        single, _ = bench_search.search_at_once(server, ids, seed, 1, 1)
+        return {
+            "search_single_per_second": single,
+            "search_at_once_per_second": at_once,
+            "search_at_once_cores": cores,
+        }
+
+    def first_searches(self, server, ids, warm):
+        """One search a start, each after a kill. Values are drawn before, as that reads what a search would. What the
+        kernel has of the files stays."""
+        self.note("compact: the first search after a start")
+        drawn = bench_search.Drawn(bench_search.Api(server.api), ids, random.Random(self.args.seed + 12))
+        times, ratios = [], []
+        kinds = bench_search.FIRST_SEARCHES * FIRST_STARTS
+        for kind, body in [(kind, drawn.body(kind)) for kind in kinds]:
+            server.kill()
+            server = self.start("http", NO_TRACE_CACHE, keep=True)
+            server.wait_ready()
+            _, took_ms = bench_search.Api(server.api).search(body)
+            times.append(took_ms)
+            ratios.append(took_ms / warm[f"search_{kind}_p50_ms"])
+        server.stop()
+        return {"search_first_ms": statistics.median(times), "search_first_to_warm": statistics.median(ratios)}
 
     def batches(self, server, ids):
         """Other IDs each time, none asked before: milliseconds one by one, and as a batch, on average over rounds in

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Other tools read what Tracelake stores: spans are sent to the real binary, it is stopped, and its
-segment files are opened with DuckDB and with pyarrow, which know nothing of Tracelake.
+segment files are opened with DuckDB and with pyarrow, which know nothing of Tracelake. Searches count as many
+traces as DuckDB does.
 
 Usage: read_segments.py PATH-TO-TRACELAKE-BINARY (see python_clients.sh, which installs both).
 """
@@ -21,6 +22,36 @@ from tracelake_server import Server
 SPANS = 2_000
 START = 1_700_000_000_123_456_789
 SERVICE = "naïve-shop"
+
+# What a search is asked, and the same of the columns. Each is true of some traces, and not of all.
+CONDITIONS = [
+    ("span.cart.items = 3 && duration < 1us", '"attr.cart.items" = 3 AND duration_nano < 1000'),
+    ("span.cart.items = 3 && span.cart.total > 400", '"attr.cart.items" = 3 AND "attr.cart.total" > 400'),
+    ('span.cart.items != 3 && name = "step 3"', "\"attr.cart.items\" <> 3 AND name = 'step 3'"),
+    ("span.cart.total < 20.5", '"attr.cart.total" < 20.5'),
+    ("span.cart.total >= 20.5 && span.cart.total <= 100", '"attr.cart.total" BETWEEN 20.5 AND 100'),
+    ("span.cached = true && span.later != nil", '"attr.cached" AND "attr.later" IS NOT NULL'),
+    ("span.cached = false && status = error", 'NOT "attr.cached" AND status_code = 2'),
+    ('span.user.id = "user 7 – 追跡"', "\"attr.user.id\" = 'user 7 – 追跡'"),
+    ('span.user.id =~ "user 1.*"', "\"attr.user.id\" LIKE 'user 1%'"),
+    ("span.user.id = nil && span.later > 1500", '"attr.user.id" IS NULL AND "attr.later" > 1500'),
+    ("span.later = nil", '"attr.later" IS NULL'),
+    ('span.rare = "once"', "list_contains(attributes, {'key': 'rare', 'type': 'string', 'value': 'once'})"),
+    (f'resource.service.name = "{SERVICE}" && status = error', f"service_name = '{SERVICE}' AND status_code = 2"),
+    ('name = "step 3" && kind = server', "name = 'step 3' AND kind = 2"),
+    ('name =~ "step [12]" && kind = server', "name IN ('step 1', 'step 2') AND kind = 2"),
+    ('name > "step 3" && status = error', "name > 'step 3' AND status_code = 2"),
+    ("status = error", "status_code = 2"),
+    ("status = unset && span.cart.total < 10", 'status_code = 0 AND "attr.cart.total" < 10'),
+    ("kind = client && status = error", "kind = 3 AND status_code = 2"),
+    ("duration > 20us", "duration_nano > 20000"),
+    ("duration <= 5us || span.later >= 1990", 'duration_nano <= 5000 OR "attr.later" >= 1990'),
+    ("!(status = error) && span.later < 50", 'NOT status_code = 2 AND "attr.later" < 50'),
+    (
+        'name = "step 4" && span.cart.items > 4 && duration > 10us',
+        "name = 'step 4' AND \"attr.cart.items\" > 4 AND duration_nano > 10000",
+    ),
+]
 
 
 def value(of) -> dict:
@@ -51,6 +82,8 @@ def make_spans(run: int) -> list[dict]:
                 "name": f"step {number % 5}",
                 "start": START + number * 1_000_003,
                 "duration": number * 17,
+                "kind": 2 if number % 4 == 0 else 3,
+                "status": 2 if number % 11 == 0 else 0,
                 "attributes": attributes,
             }
         )
@@ -62,7 +95,8 @@ def send(endpoint: str, spans: list[dict]) -> None:
     for span in spans:
         attributes = [{"key": key, "value": value(of)} for key, of in span["attributes"].items()]
         one = {
-            "traceId": span["trace_id"], "spanId": span["span_id"], "name": span["name"], "kind": 2,
+            "traceId": span["trace_id"], "spanId": span["span_id"], "name": span["name"],
+            "kind": span["kind"], "status": {"code": span["status"]},
             "startTimeUnixNano": str(span["start"]), "attributes": attributes,
             "endTimeUnixNano": str(span["start"] + span["duration"]),
         }  # fmt: skip
@@ -91,10 +125,15 @@ def as_key(row: tuple) -> tuple:
     return row[:2]
 
 
-def check_duckdb(files: list[pathlib.Path], spans: list[dict]) -> None:
+def database_of(files: list[pathlib.Path]) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect()
     names = ", ".join(f"'{file}'" for file in files)
     database.execute(f"CREATE VIEW spans AS SELECT * FROM read_parquet([{names}], union_by_name = true)")
+    return database
+
+
+def check_duckdb(files: list[pathlib.Path], spans: list[dict]) -> None:
+    database = database_of(files)
     types = {row[0]: row[1] for row in database.execute("DESCRIBE spans").fetchall()}
     for column, expected in {
         "tenant": "VARCHAR", "trace_id": "BLOB", "span_id": "BLOB", "name": "VARCHAR", "kind": "INTEGER",
@@ -157,6 +196,28 @@ def check_pyarrow(files: list[pathlib.Path], spans: list[dict]) -> None:
     assert sorted(rows, key=as_key) == facts_of(spans), "pyarrow: rows are not the spans that were sent"
 
 
+def counted(api: str, condition: str) -> int:
+    """Traces with a span that satisfies it, as the search says."""
+    body = json.dumps({"q": f"{{ {condition} }}", "count": "exact", "limit": 1}).encode()
+    request = urllib.request.Request(f"{api}/api/v1/search", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found = json.load(answer)
+    assert found["partial"] is None, found
+    return found["total_count"]
+
+
+def check_counts(folder: str, files: list[pathlib.Path], traces: int, what: str) -> None:
+    database = database_of(files)
+    with Server(sys.argv[1], folder) as server:
+        for condition, where in CONDITIONS:
+            query = f"SELECT count(DISTINCT trace_id) FROM spans WHERE {where}"
+            [expected] = database.execute(query).fetchone()
+            assert 0 < expected < traces, f"{condition}: {expected} of {traces} traces, which tells little"
+            found = counted(server.api, condition)
+            assert found == expected, f"{condition}: the search counts {found} traces in {what}, DuckDB {expected}"
+    print(f"DuckDB {duckdb.__version__}: {len(CONDITIONS)} searches count the same traces in {what}")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spans = []
@@ -168,11 +229,14 @@ def main() -> None:
         files = segments(folder)
         assert len(files) == 2, f"one segment a run, not {files}"
         check(files, spans, "segments as they were flushed")
+        traces = len({span["trace_id"] for span in spans})
+        check_counts(folder, files, traces, "segments as they were flushed")
         subprocess.run([sys.argv[1], "compact", "--data-dir", folder], check=True)
         # What was merged stays until the grace is over.
         merged = [file for file in segments(folder) if file not in files]
         assert len(merged) == 1, f"one merged segment, not {merged}"
         check(merged, spans, "a merged segment")
+        check_counts(folder, merged, traces, "a merged segment")
 
 
 def segments(folder: str) -> list[pathlib.Path]:

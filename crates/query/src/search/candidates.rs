@@ -5,9 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
+use tracelake_store::format::FormatError;
 use tracelake_store::format::manifest::SegmentEntry;
-use tracelake_store::format::segment::{Projection, TraceEntry, TraceSet};
+use tracelake_store::format::segment::{
+    IndexPart, OpenSegment, Projection, TraceEntry, TraceSet, TraceTable,
+};
 use tracelake_store::memtable::Memtable;
 use tracelake_store::report::ReadReport;
 use tracelake_store::segments::ReadRows;
@@ -21,6 +25,9 @@ use crate::lookup::{twice, unread};
 
 /// What the rows of a segment that are decoded together may take.
 const WINDOW_BYTES: usize = 32 << 20;
+
+/// What is asked of so few bytes of an index takes no longer than to hand it to another thread.
+const INLINE_INDEX_BYTES_MAX: u64 = 1 << 10;
 
 /// What is worth a look in a source.
 #[derive(Debug, Default)]
@@ -268,36 +275,51 @@ impl Candidates {
         if !opened.has_index() {
             return Ok(None);
         }
+        let parts = opened.index_parts_of(&self.tenant);
+        // By number, as futures over references are not general enough for their caller to be spawned.
+        let found = (0..parts.len()).map(|at| self.of_part(segment, entry, &opened, parts.get(at)));
+        let found = futures::stream::iter(found).buffer_unordered(self.workers.max(1));
+        found.try_concat().await.map(Some)
+    }
+
+    /// What a part of the segment's index names.
+    async fn of_part(
+        &self,
+        segment: usize,
+        entry: &SegmentEntry,
+        opened: &OpenSegment,
+        part: Option<&IndexPart>,
+    ) -> Result<Vec<IndexedRow>, StoreError> {
+        let Some(part) = part else { return Ok(Vec::new()) };
+        let (segments, reads) = (self.store.segments(), &*self.reads);
+        let header = segments.index_header(entry, opened, part, reads).await?;
+        let table = segments.index_traces(entry, opened, &header, reads).await?;
+        let wanted: Vec<_> =
+            self.conditions.iter().flat_map(|condition| indexed::ranges(condition, &header)).collect();
+        let bytes = segments.index_bytes(entry, opened, &wanted, reads).await?;
+        let (conditions, starts) = (Arc::clone(&self.conditions), self.starts.clone());
         // The index does not tell generations apart.
         let is_start = entry.meta.generation_max <= self.generation;
-        let mut rows = Vec::new();
-        for part in opened.index_parts_of(&self.tenant) {
-            let header = segments.index_header(entry, &opened, part, reads).await?;
-            let table = segments.index_traces(entry, &opened, &header, reads).await?;
-            let wanted: Vec<_> =
-                self.conditions.iter().flat_map(|condition| indexed::ranges(condition, &header)).collect();
-            let bytes = segments.index_bytes(entry, &opened, &wanted, reads).await?;
-            let mut found = TraceSet::empty(part.traces);
-            for condition in &*self.conditions {
-                let of_condition = indexed::traces(condition, &header, &table, &bytes);
-                match of_condition.map_err(|error| segments.damaged(entry, error))? {
+        let named = move || {
+            let mut found = TraceSet::empty(header.part().traces);
+            for condition in &*conditions {
+                match indexed::traces(condition, &header, &table, &bytes)? {
                     Some(set) => found.or(&set),
-                    None => found = TraceSet::full(part.traces),
+                    None => found = TraceSet::full(header.part().traces),
                 }
             }
-            for trace in found.iter() {
-                let start_unix_nano = table.start_unix_nano_min(trace);
-                let last = start_unix_nano.saturating_add(table.duration_nano_max(trace));
-                if start_unix_nano < self.starts.end && last >= self.starts.start {
-                    let start_unix_nano_max = if is_start { start_unix_nano } else { last };
-                    let row = table.rows(trace).start;
-                    rows.push(IndexedRow { segment, row, start_unix_nano_max, is_start });
-                }
-            }
+            Ok(rows_of(&found, &table, &starts, is_start, segment))
+        };
+        let bytes_asked: u64 = wanted.iter().map(|range| range.end - range.start).sum();
+        let named = if bytes_asked <= INLINE_INDEX_BYTES_MAX {
             // Where all was in memory, others have their turn, and the time is looked at.
             tokio::task::yield_now().await;
-        }
-        Ok(Some(rows))
+            named()
+        } else {
+            let task = tokio::task::spawn_blocking(named).await;
+            task.map_err(|_| StoreError::TaskDied { what: "a search" })?
+        };
+        named.map_err(|error: FormatError| segments.damaged(entry, error))
     }
 
     /// `segment` is where it was found, if not in memory.
@@ -360,6 +382,26 @@ impl Candidates {
         found.extend(last.filter(|(_, extent)| extent.matches));
         Ok(found)
     }
+}
+
+/// The rows of traces with spans that can start in a range.
+fn rows_of(
+    found: &TraceSet,
+    table: &TraceTable,
+    starts: &Range<u64>,
+    is_start: bool,
+    segment: usize,
+) -> Vec<IndexedRow> {
+    let row = |trace: u32| {
+        let start_unix_nano = table.start_unix_nano_min(trace);
+        let last = start_unix_nano.saturating_add(table.duration_nano_max(trace));
+        let is_in = start_unix_nano < starts.end && last >= starts.start;
+        is_in.then(|| {
+            let start_unix_nano_max = if is_start { start_unix_nano } else { last };
+            IndexedRow { segment, row: table.rows(trace).start, start_unix_nano_max, is_start }
+        })
+    };
+    found.iter().filter_map(row).collect()
 }
 
 /// Of each trace in rows of a segment, which are together, what it has there up to a generation.
