@@ -144,7 +144,7 @@ class Marks:
     """Spans with a value that no other has, each searched for as soon as it is acknowledged."""
 
     def __init__(self, otlp, api, draw):
-        self.otlp, self.api, self.draw = Api(otlp), Api(api), draw
+        self.otlp, self.api, self.draw = otlp, api, draw
 
     def is_found(self):
         """Whether the next one is: with its trace, and nothing else."""
@@ -157,9 +157,10 @@ class Marks:
         }  # fmt: skip
         service = {"key": "service.name", "value": {"stringValue": "bench"}}
         resource_spans = {"resource": {"attributes": [service]}, "scopeSpans": [{"spans": [span]}]}
-        self.otlp.ask("POST", "/v1/traces", json.dumps({"resourceSpans": [resource_spans]}))
+        # Connections of their own: the server closes what has been idle for some seconds.
+        Api(self.otlp).ask("POST", "/v1/traces", json.dumps({"resourceSpans": [resource_spans]}))
         query = json.dumps({"q": f'{{ span.bench.mark = "{mark}" }}'})
-        answer, _ = self.api.search(query)
+        answer, _ = Api(self.api).search(query)
         return [(trace["trace_id"], trace["matched"]) for trace in answer["traces"]] == [(trace_id, 1)]
 
 

@@ -5,6 +5,7 @@
 //! direction of writing.
 
 mod hits;
+mod spans;
 
 use std::io;
 
@@ -13,6 +14,7 @@ use tracelake::tree::{Attachment, Node, TraceTree};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use self::hits::{Hit, HitTable};
+pub(crate) use self::spans::{SpanRow, SpanTable};
 use crate::time::{duration_text, grouped, utc_text};
 
 /// How to draw.

@@ -41,10 +41,10 @@ pub use column_set::ColumnSet;
 pub use columns::{AttributeColumn, AttributeColumns, AttributeCounts, AttributeType};
 pub use decode::Decoding;
 pub use directory::{DirectoryBlock, RootSpan, TraceEntry};
-pub use filter::TraceFilter;
+pub use filter::KeyFilter;
 pub use index::{
     FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, Operations,
-    SpanBounds, TraceSet, TraceTable,
+    SpanBounds, TraceSet, TraceTable, ValueFilters, ValueKey,
 };
 pub use merge::{Adapter, PlannedRows, RowRun, RunSource, SegmentRows, SharedTables};
 pub use meta::{Section, SegmentMeta, SegmentTenant};

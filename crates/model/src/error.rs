@@ -16,6 +16,8 @@ pub enum ErrorKind {
     NotFound,
     /// There is nothing at this address, whatever is asked for: the address is wrong.
     UnknownPath,
+    /// What was asked for was there, and has been removed for good; it has to be asked for anew.
+    Gone,
     /// The request is larger than a limit; it must be split or the limit raised.
     TooLarge,
     /// The encoding or media type is not one that is read here.
@@ -34,11 +36,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Invalid,
         Self::Forbidden,
         Self::NotFound,
         Self::UnknownPath,
+        Self::Gone,
         Self::TooLarge,
         Self::UnsupportedMedia,
         Self::Unsupported,
@@ -55,6 +58,7 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::UnknownPath => "unknown_path",
+            Self::Gone => "gone",
             Self::TooLarge => "too_large",
             Self::UnsupportedMedia => "unsupported_media",
             Self::Unsupported => "unsupported",
@@ -71,6 +75,7 @@ impl ErrorKind {
             Self::Invalid => 400,
             Self::Forbidden => 403,
             Self::NotFound | Self::UnknownPath => 404,
+            Self::Gone => 410,
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
             Self::Unsupported => 501,
@@ -87,6 +92,7 @@ impl ErrorKind {
             Self::Forbidden => 7,
             Self::NotFound => 5,
             Self::TooLarge | Self::Throttled => 8,
+            Self::Gone => 9,
             Self::UnknownPath | Self::UnsupportedMedia | Self::Unsupported => 12,
             Self::Unavailable => 14,
             // Not DATA_LOSS for what is corrupt: OTLP clients send that again, and it stays corrupt.

@@ -302,6 +302,10 @@ limits! {
     FILTER_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "4.5 bytes a trace: 14 million traces",
         "nothing: lookups get slower";
+    /// Filters of values kept in memory.
+    VALUE_FILTER_BYTES_MAX: "bytes" = 64 << 20,
+        "1.4 bytes a span with a value of its own: 40 million spans",
+        "nothing: searches look into segments that have nothing of what they look for";
     /// Pages, directory blocks and resources kept in memory after they were read and decompressed.
     BLOCK_CACHE_BYTES_MAX: "bytes" = 64 << 20,
         "the blocks of the traces that people look at now, up to half of it small dictionaries; others are read again",
@@ -339,6 +343,10 @@ limits! {
     SEARCH_SPANS_MAX: "spans" = 100,
         "they tell why a trace was found; all of its spans come with the trace",
         "HTTP 400";
+    /// Spans that a search for spans has found and keeps until it is known what comes before them.
+    SEARCH_SPANS_FOUND_MAX: "spans" = 100_000,
+        "some 300 bytes each; a page needs fewer, and what is streamed waits only behind traces that go on for long",
+        "HTTP 206, or the last line says it, and `search_spans_found_max` in the answer, whose cursor goes on";
     /// Attributes that a search gives of matching spans.
     SEARCH_SELECT_MAX: "attributes" = 64,
         "each is a column that is read; more than a table has",

@@ -12,7 +12,10 @@ use crate::batch::{BatchAnswer, BatchLimits, BatchView, batch};
 use crate::cache::{TraceCache, TraceCacheLimits, TraceCacheStats};
 use crate::lookup::{Explained, Lookup, TimeHint};
 use crate::prefetch::{Prefetch, PrefetchStats};
-use crate::search::{SearchEvent, SearchLimits, SearchPage, SearchQuery, search_events, search_page};
+use crate::search::{
+    CursorError, SearchEvent, SearchLimits, SearchPage, SearchQuery, WholeEvent, search_events, search_page,
+    search_whole,
+};
 use crate::values::{
     FieldScope, KeysCache, Listed, ListedKey, ListedValue, Listing, ValuesLimits, ValuesQuery, ValuesRange,
 };
@@ -111,18 +114,38 @@ impl TraceQueryEngine {
         batch(self.store.clone(), tenant.clone(), trace_ids, BatchView::ALL, limits)
     }
 
-    /// A page of the traces that satisfy a condition.
-    pub async fn search(&self, tenant: &TenantId, query: SearchQuery) -> SearchPage {
+    /// A page of the traces that satisfy a condition, or of their matching spans.
+    ///
+    /// # Errors
+    /// [`CursorError::Removed`] if it is to go on from a cursor, and retention has removed since what it was asked of.
+    pub async fn search(&self, tenant: &TenantId, query: SearchQuery) -> Result<SearchPage, CursorError> {
         search_page(self.store.clone(), tenant.clone(), query, self.search_limits()).await
     }
 
-    /// The same, trace by trace as they are found. Dropping the stream stops the work.
+    /// The same, one by one as they are found. Dropping the stream stops the work.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
     pub fn search_events(
         &self,
         tenant: &TenantId,
         query: SearchQuery,
-    ) -> impl Stream<Item = SearchEvent> + Send + 'static {
+    ) -> Result<impl Stream<Item = SearchEvent> + Send + 'static, CursorError> {
         search_events(self.store.clone(), tenant.clone(), query, self.search_limits())
+    }
+
+    /// The same, whole, but for the first `skip` traces: each is read when it is its turn. Spans are not sought, and
+    /// what is asked of matching spans does not matter.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn search_whole(
+        &self,
+        tenant: &TenantId,
+        query: SearchQuery,
+        skip: usize,
+    ) -> Result<impl Stream<Item = WholeEvent<TraceSpans>> + Send + 'static, CursorError> {
+        search_whole(self.store.clone(), tenant.clone(), query, skip, self.search_limits())
     }
 
     /// The services that spans are of.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use tracelake_model::TraceId;
 use tracelake_store::StoreError;
 use tracelake_store::format::manifest::SegmentEntry;
 
@@ -92,10 +93,25 @@ impl Gap {
         Self { kind: GapKind::Partition, segment: None, why }
     }
 
+    /// A trace that was found, where reading it has died.
+    pub(crate) fn unread_trace(trace_id: &TraceId) -> Self {
+        let why = format!("trace {trace_id} could not be read; the log of the server says why");
+        Self { kind: GapKind::Partition, segment: None, why }
+    }
+
     /// Traces worth a look that there is no room for.
     pub(crate) fn too_many_candidates(max: usize) -> Self {
         let why = format!(
             "more than search_candidates_max ({max}) traces would have to be looked at; narrow the range or the condition"
+        );
+        Self { kind: GapKind::Limit, segment: None, why }
+    }
+
+    /// Matching spans that would have to wait until others were looked at, and that there is no room for.
+    pub(crate) fn too_many_spans(max: usize) -> Self {
+        let why = format!(
+            "more than search_spans_found_max ({max}) spans would have to be put in order at once; go on with the next \
+             cursor, or narrow the range or the condition"
         );
         Self { kind: GapKind::Limit, segment: None, why }
     }

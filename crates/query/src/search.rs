@@ -1,4 +1,4 @@
-//! Searching: the traces with spans that satisfy a condition, in order, page by page.
+//! Searching: the traces with spans that satisfy a condition, or those spans, in order, page by page.
 //!
 //! Two steps. Every source (a segment, the memtables) tells which of its traces are worth a look and how far in front
 //! they can stand; then traces are read in that order, only what the condition asks of, and decided by their
@@ -7,15 +7,19 @@
 
 mod candidates;
 mod cursor;
+mod filtered;
+mod found;
 mod hits;
 pub(crate) mod indexed;
 mod order;
+mod plan;
 mod totals;
+mod whole;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
@@ -24,14 +28,20 @@ use tracelake_model::{TenantId, TraceId};
 use tracelake_store::Store;
 use tracelake_store::format::segment::Projection;
 use tracelake_store::report::{ReadCounts, ReadReport};
-use tracelake_traceql::{Field, Intrinsic, TracePredicate};
+use tracelake_traceql::{Field, Intrinsic, Predicate, TracePredicate};
 
 use self::candidates::{Candidate, Candidates, IndexedRow, Opened, Sources};
 pub use self::cursor::{Cursor, CursorError};
+use self::filtered::Filtered;
+use self::found::{Found, Place};
+pub use self::found::{Sought, SpanHit};
 pub use self::hits::TraceHit;
 pub use self::order::Order;
 use self::order::Rank;
+pub use self::plan::{ConditionHow, NotRead, PlannedCondition, PlannedSource, SearchPlan, SourceHow};
 pub use self::totals::{Histogram, Totals};
+pub use self::whole::WholeEvent;
+pub(crate) use self::whole::search_whole;
 use crate::assemble::TraceLimits;
 use crate::batch::{BatchLimits, BatchView, batch};
 use crate::gap::Gap;
@@ -43,9 +53,11 @@ pub struct SearchQuery {
     pub starts: Range<u64>,
     /// What they, or their trace, satisfy.
     pub predicate: TracePredicate,
+    /// Whether it is those spans that are found, or their traces.
+    pub sought: Sought,
     /// Which come first.
     pub order: Order,
-    /// Traces of a page.
+    /// Traces of a page, or spans.
     pub limit: usize,
     /// Matching spans that are given of each trace; the others are counted.
     pub spans_per_trace: usize,
@@ -53,17 +65,21 @@ pub struct SearchQuery {
     pub select: Vec<Field>,
     /// Where the page before ended.
     pub after: Option<Cursor>,
-    /// Whether all traces that satisfy the condition are counted, of every page.
+    /// Whether all traces that satisfy the condition are counted, of every page; or all spans.
     pub count: bool,
     /// Into how many parts of the range they are counted.
     pub histogram: Option<usize>,
+    /// Whether the answer tells how it was found.
+    pub explain: bool,
 }
 
 /// A page.
 #[derive(Debug)]
 pub struct SearchPage {
-    /// In order.
+    /// In order; none if spans are sought.
     pub traces: Vec<TraceHit>,
+    /// In order; none if traces are sought.
+    pub spans: Vec<SpanHit>,
     /// What there is to say when they have been found.
     pub end: SearchEnd,
 }
@@ -73,6 +89,8 @@ pub struct SearchPage {
 pub enum SearchEvent {
     /// The next trace of the page.
     Trace(Box<TraceHit>),
+    /// The next span, if those are sought.
+    Span(SpanHit),
     /// There is no further one.
     End(Box<SearchEnd>),
 }
@@ -90,6 +108,8 @@ pub struct SearchEnd {
     pub complete_up_to_unix_nano: u64,
     /// What it cost.
     pub stats: SearchStats,
+    /// How it was found, if it was asked for.
+    pub plan: Option<Box<SearchPlan>>,
 }
 
 /// What a search did.
@@ -99,6 +119,8 @@ pub struct SearchStats {
     pub segments_live: u64,
     /// Segments whose time and tenant did not rule them out.
     pub segments_considered: u64,
+    /// Of those, segments of which filters of values said that there is nothing.
+    pub segments_ruled_out: u64,
     /// Segments whose attribute index told which traces are worth a look.
     pub segments_indexed: u64,
     /// Segments of which all rows in the columns of the condition were read.
@@ -152,35 +174,40 @@ enum What {
     Row(usize, u64),
 }
 
-/// A page.
+/// A page; an error if it cannot go on from where the one before ended.
 pub(crate) async fn search_page(
     store: Store,
     tenant: TenantId,
     query: SearchQuery,
     limits: SearchLimits,
-) -> SearchPage {
-    let (mut run, mut traces) = (Run::new(store, tenant, query, limits), Vec::new());
-    while let Some(hit) = run.next_in_time().await {
-        traces.push(hit);
+) -> Result<SearchPage, CursorError> {
+    let mut run = Run::new(store, tenant, query, limits)?;
+    let (mut traces, mut spans) = (Vec::new(), Vec::new());
+    while let Some(found) = run.next_in_time().await {
+        match found {
+            Found::Trace(hit) => traces.push(*hit),
+            Found::Span(hit) => spans.push(hit),
+        }
     }
-    SearchPage { traces, end: run.end() }
+    Ok(SearchPage { traces, spans, end: run.end() })
 }
 
-/// The traces of a page as they are found, then its end.
+/// What is on a page as it is found, then its end; an error if it cannot go on, before anything is read.
 pub(crate) fn search_events(
     store: Store,
     tenant: TenantId,
     query: SearchQuery,
     limits: SearchLimits,
-) -> impl Stream<Item = SearchEvent> + Send + 'static {
-    let run = Run::new(store, tenant, query, limits);
-    futures::stream::unfold(Some(run), |run| async move {
+) -> Result<impl Stream<Item = SearchEvent> + Send + 'static, CursorError> {
+    let run = Run::new(store, tenant, query, limits)?;
+    Ok(futures::stream::unfold(Some(run), |run| async move {
         let mut run = run?;
         Some(match run.next_in_time().await {
-            Some(hit) => (SearchEvent::Trace(Box::new(hit)), Some(run)),
+            Some(Found::Trace(hit)) => (SearchEvent::Trace(hit), Some(run)),
+            Some(Found::Span(hit)) => (SearchEvent::Span(hit), Some(run)),
             None => (SearchEvent::End(Box::new(run.end())), None),
         })
-    })
+    }))
 }
 
 /// A search that has begun.
@@ -190,35 +217,55 @@ struct Run {
     query: SearchQuery,
     limits: SearchLimits,
     complete_up_to_unix_nano: u64,
+    /// What retention had removed by the first page.
+    retention_version: u64,
     pending: BinaryHeap<Pending>,
-    /// All that are known to have been pending.
+    /// All that are known to have been pending; where spans are sought, all that were decided.
     seen: HashSet<TraceId>,
-    /// What satisfies the condition and was not given yet, the foremost first: those of the page and one more.
-    found: BTreeMap<(Reverse<Rank>, TraceId), TraceHit>,
+    /// What satisfies the condition and was not given yet: what the page lacks and one more.
+    found: BTreeMap<Place, Found>,
     given: usize,
-    last: Option<(Rank, TraceId)>,
+    last: Option<Place>,
     totals: Option<Totals>,
-    /// Traces that were decided, and those of them that satisfy the condition.
+    /// Traces that were decided, those of them that satisfy the condition, and what was found by that.
     decided: usize,
     satisfied: usize,
+    matched: usize,
     missing: Vec<Gap>,
     stats: SearchStats,
     worked: Duration,
 }
 
 impl Run {
-    fn new(store: Store, tenant: TenantId, query: SearchQuery, limits: SearchLimits) -> Self {
+    fn new(
+        store: Store,
+        tenant: TenantId,
+        query: SearchQuery,
+        limits: SearchLimits,
+    ) -> Result<Self, CursorError> {
         let now_unix_nano = store.now_unix_nano();
         let snapshot = store.snapshot();
+        let retention = snapshot.manifest.retention;
+        if let (Some(after), Some(retention)) = (&query.after, &retention)
+            && after.is_removed(retention, &query.starts)
+        {
+            return Err(CursorError::Removed);
+        }
+        let retention_version = retention.map_or(0, |retention| retention.version);
         // Before anything is read: what comes in from here on is of a later generation.
         let generation = query.after.as_ref().map_or_else(|| snapshot.cut(), Cursor::generation);
+        let conditions: Arc<[Predicate]> = found::span_conditions(&query).into();
         let work = Candidates {
             starts: query.starts.clone(),
-            conditions: query.predicate.span_conditions().into(),
+            filtered: Filtered::Any(conditions.iter().map(Filtered::of).collect()),
+            conditions,
+            sought: query.sought,
             order: query.order,
             reads: Arc::new(ReadReport::default()),
             workers: limits.workers,
-            asks_where_else: query.order != Order::Newest || query.after.is_some(),
+            asks_where_else: query.sought == Sought::Traces
+                && (query.order != Order::Newest || query.after.is_some()),
+            planned: query.explain.then(OnceLock::new),
             store,
             tenant,
             snapshot,
@@ -226,8 +273,9 @@ impl Run {
         };
         let sources = work.sources();
         let wants_totals = query.count || query.histogram.is_some();
-        Self {
+        Ok(Self {
             complete_up_to_unix_nano: query.after.as_ref().map_or(now_unix_nano, Cursor::as_of_unix_nano),
+            retention_version: query.after.as_ref().map_or(retention_version, Cursor::retention_version),
             pending: BinaryHeap::new(),
             seen: HashSet::new(),
             found: BTreeMap::new(),
@@ -237,6 +285,7 @@ impl Run {
                 .then(|| Totals::new(query.histogram.map(|parts| (parts, work.known_starts())))),
             decided: 0,
             satisfied: 0,
+            matched: 0,
             missing: Vec::new(),
             stats: SearchStats {
                 segments_live: work.snapshot.manifest.segments.len() as u64,
@@ -248,11 +297,11 @@ impl Run {
             sources,
             query,
             limits,
-        }
+        })
     }
 
-    /// The next trace of the page, if there is time for it.
-    async fn next_in_time(&mut self) -> Option<TraceHit> {
+    /// What is next on the page, if there is time for it.
+    async fn next_in_time(&mut self) -> Option<Found> {
         let left = self.limits.time_max.saturating_sub(self.worked);
         let since = Instant::now();
         let next = tokio::time::timeout(left, self.next()).await;
@@ -263,20 +312,19 @@ impl Run {
         })
     }
 
-    /// The next trace of the page.
-    async fn next(&mut self) -> Option<TraceHit> {
+    /// What is next on the page.
+    async fn next(&mut self) -> Option<Found> {
         loop {
             let unread = self.unread();
             if self.given < self.query.limit
                 && let Some(first) = self.found.first_entry()
-                && unread.is_none_or(|unread| first.key().0.0 > unread)
+                && unread.is_none_or(|unread| first.key().rank() > unread)
             {
-                let (Reverse(rank), trace_id) = *first.key();
-                self.last = Some((rank, trace_id));
+                self.last = Some(*first.key());
                 self.given += 1;
                 return Some(first.remove());
             }
-            // Whether there is a next page is known once there is one trace of it.
+            // Whether there is a next page is known once there is something of it.
             let is_over = self.given >= self.query.limit && !self.found.is_empty();
             if unread.is_none() || is_over && self.totals.is_none() {
                 return None;
@@ -312,9 +360,14 @@ impl Run {
                 break;
             }
             match self.pending.pop().map(|pending| pending.what) {
-                Some(What::Trace(trace_id)) => traces.push(trace_id),
+                // Where spans are sought, each source with some of its spans may have named it.
+                Some(What::Trace(trace_id))
+                    if self.query.sought == Sought::Traces || self.seen.insert(trace_id) =>
+                {
+                    traces.push(trace_id);
+                }
                 Some(What::Row(segment, row)) => rows.entry(segment).or_default().push(row),
-                None => {}
+                Some(What::Trace(_)) | None => {}
             }
         }
         for trace in self.resolved(rows).await {
@@ -333,8 +386,9 @@ impl Run {
             return DECIDED_AT_ONCE_MAX;
         }
         let lacking = (self.query.limit + 1).saturating_sub(self.given + self.found.len()).max(1);
+        let of_each = (self.matched / self.satisfied.max(1)).max(1);
         let for_each = self.decided.div_ceil(self.satisfied.max(1)).clamp(1, DECIDED_FOR_EACH_MAX);
-        (lacking * for_each).min(DECIDED_AT_ONCE_MAX)
+        (lacking.div_ceil(of_each) * for_each).min(DECIDED_AT_ONCE_MAX)
     }
 
     /// The traces of rows of segments.
@@ -353,9 +407,13 @@ impl Run {
     /// Adds what a source has. What the index names is not looked up before it is its turn, where its place is known
     /// well enough.
     async fn add_opened(&mut self, opened: Opened) {
-        let Opened { mut traces, rows } = self.admitted(opened);
+        let opened = self.admitted(opened);
+        if self.query.sought == Sought::Spans {
+            return self.add_spans(opened);
+        }
+        let Opened { mut traces, rows } = opened;
         let (mut clear, mut unclear) = (Vec::with_capacity(rows.len()), BTreeMap::<usize, Vec<u64>>::new());
-        for IndexedRow { segment, row, start_unix_nano_max, is_start } in rows {
+        for IndexedRow { segment, row, start_unix_nano_max, is_start, .. } in rows {
             let rank = self.query.order.rank(start_unix_nano_max, 0);
             let may_be_passed = self.query.after.as_ref().is_some_and(|after| after.may_have_passed(rank));
             // Only what may have been given before is worth finding out, where that can be known without its rows.
@@ -400,8 +458,8 @@ impl Run {
                 continue;
             }
             let rank = self.query.order.rank(candidate.start_unix_nano, candidate.duration_nano);
-            let is_passed =
-                self.query.after.as_ref().is_some_and(|after| after.is_passed(rank, &candidate.trace_id));
+            let place = Place::of_trace(rank, candidate.trace_id);
+            let is_passed = self.query.after.as_ref().is_some_and(|after| after.is_passed(&place));
             let is_certain = candidate.is_alone && !candidate.is_vague;
             // Of a trace above the limits of one the duration is that of what is read.
             let is_known = is_certain && self.query.order != Order::Longest;
@@ -419,7 +477,7 @@ impl Run {
         }
     }
 
-    /// Reads traces and keeps those that satisfy the condition.
+    /// Reads traces and keeps what of them satisfies the condition.
     async fn decide(&mut self, traces: Vec<TraceId>) {
         let twice = self.decide_by(traces, projection(&self.query)).await;
         // Whether spans of one ID are duplicates, all that they have tells.
@@ -455,36 +513,32 @@ impl Run {
             }
             spans.missing().iter().for_each(|gap| self.lacks(gap.clone()));
             self.decided += 1;
-            let Some((hit, first_start)) = hits::decide(&self.query, trace_id, &spans) else { continue };
-            self.satisfied += 1;
-            if let Some(totals) = &mut self.totals {
-                totals.add(first_start);
-            }
-            let rank = self.query.order.rank(hit.start_unix_nano, hit.duration_nano);
-            if self.query.after.as_ref().is_none_or(|after| !after.is_passed(rank, &trace_id)) {
-                self.found.insert((Reverse(rank), trace_id), hit);
-                while self.found.len() > self.query.limit.saturating_sub(self.given) + 1 {
-                    self.found.pop_last();
-                }
+            if let Some(trace) = hits::decide(&self.query, &spans) {
+                self.keep(trace_id, &trace, spans.conflicting_span_ids());
             }
         }
         twice
     }
 
     fn end(self) -> SearchEnd {
-        let Self { work, query, found, given, last, totals, missing, mut stats, worked, .. } = self;
+        let Self { work, sources, query, found, given, last, totals, missing, mut stats, worked, .. } = self;
         work.store.segments().account(&work.reads);
-        // What was stopped goes on from its last trace.
+        // What was stopped goes on from what it gave last.
         let is_cut = !found.is_empty() || given > 0 && !missing.is_empty();
-        let next = last.filter(|_| is_cut).map(|(rank, trace_id)| {
-            Cursor::new(&query, work.generation, self.complete_up_to_unix_nano, rank, trace_id)
+        let next = last.filter(|_| is_cut).map(|place| {
+            let (as_of, removed) = (self.complete_up_to_unix_nano, self.retention_version);
+            Cursor::new(&query, work.generation, as_of, removed, place)
         });
-        // Where there was no time for a single trace the same page can be asked for again.
+        // Where there was no time for a single one the same page can be asked for again.
         let next = next.or_else(|| query.after.clone().filter(|_| given == 0 && !missing.is_empty()));
         stats.reads = work.reads.counts();
         stats.total_us = micros(worked);
+        let plan = sources.into_looked_into().map(|looked_into| {
+            let indexed = work.planned.as_ref().and_then(OnceLock::get).map(Vec::as_slice);
+            Box::new(SearchPlan::new(&work, indexed, looked_into, &stats))
+        });
         let complete_up_to_unix_nano = self.complete_up_to_unix_nano;
-        SearchEnd { next, totals, missing, complete_up_to_unix_nano, stats }
+        SearchEnd { next, totals, missing, complete_up_to_unix_nano, stats, plan }
     }
 }
 

@@ -122,7 +122,7 @@ mod tests {
     fn it_has_every_setting_in_force_and_who_set_it() {
         let all = Settings::table();
         let text = greeting(&Settings::default(), &addresses("127.0.0.1:3"));
-        assert!(text.lines().count() <= 34 && text.lines().all(|line| line.chars().count() <= 110), "{text}");
+        assert!(text.lines().count() <= 36 && text.lines().all(|line| line.chars().count() <= 110), "{text}");
         assert!(!text.contains("Settings"), "{text}");
         let (_, defaults) = text.split_once("Defaults").expect(&text);
         let words: Vec<&str> = defaults.split_whitespace().collect();

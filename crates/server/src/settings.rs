@@ -218,6 +218,8 @@ settings! {
     metadata_cache_bytes_max: u64 = limits::METADATA_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for trace-ID filters.
     filter_cache_bytes_max: u64 = limits::FILTER_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
+    /// Memory for filters of values, which tell searches that a segment has none of what they look for.
+    value_filter_bytes_max: u64 = limits::VALUE_FILTER_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for pages, directory blocks and resources after they were read.
     block_cache_bytes_max: u64 = limits::BLOCK_CACHE_BYTES_MAX, Size(1 << 20, 64 << 30);
     /// Memory for attribute indexes after they were read.
@@ -261,6 +263,7 @@ impl Settings {
         };
         options.read.metadata_cache_bytes_max = self.metadata_cache_bytes_max;
         options.read.filter_cache_bytes_max = self.filter_cache_bytes_max;
+        options.read.value_filter_bytes_max = self.value_filter_bytes_max;
         options.read.block_cache_bytes_max = self.block_cache_bytes_max;
         options.read.index_cache_bytes_max = self.index_cache_bytes_max;
         let is_remote = matches!(self.store, Location::Bucket(_));

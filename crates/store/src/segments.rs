@@ -23,7 +23,9 @@ use moka::policy::EvictionPolicy;
 use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
-use tracelake_format::segment::{OpenSegment, SegmentMeta, TraceFilter, WholeSegment, WrittenSegment};
+use tracelake_format::segment::{
+    KeyFilter, OpenSegment, Section, SegmentMeta, ValueFilters, WholeSegment, WrittenSegment,
+};
 use tracelake_model::limits;
 use ulid::Ulid;
 
@@ -61,6 +63,8 @@ pub struct ReadOptions {
     pub metadata_cache_bytes_max: u64,
     /// Bytes of trace-ID filters.
     pub filter_cache_bytes_max: u64,
+    /// Bytes of filters of values.
+    pub value_filter_bytes_max: u64,
     /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_cache_bytes_max: u64,
     /// Bytes of attribute indexes.
@@ -80,6 +84,7 @@ impl Default for ReadOptions {
         Self {
             metadata_cache_bytes_max: limits::METADATA_CACHE_BYTES_MAX,
             filter_cache_bytes_max: limits::FILTER_CACHE_BYTES_MAX,
+            value_filter_bytes_max: limits::VALUE_FILTER_BYTES_MAX,
             block_cache_bytes_max: limits::BLOCK_CACHE_BYTES_MAX,
             index_cache_bytes_max: limits::INDEX_CACHE_BYTES_MAX,
             hedge_after: None,
@@ -96,7 +101,8 @@ impl Default for ReadOptions {
 pub struct Segments {
     reader: RangeReader,
     metadata: Cache<Ulid, Arc<OpenSegment>>,
-    filters: Arc<Filters>,
+    filters: Arc<Filters<KeyFilter>>,
+    value_filters: Arc<Filters<ValueFilters>>,
     blocks: Arc<BlockCache>,
     index: Arc<IndexCache>,
     totals: Arc<ReadReport>,
@@ -114,6 +120,8 @@ pub struct CacheSizes {
     pub filters: u64,
     /// Their bytes.
     pub filter_bytes: u64,
+    /// Bytes of filters of values.
+    pub value_filter_bytes: u64,
     /// Bytes of pages, directory blocks and resources, and of what is known of pages that were missed.
     pub block_bytes: u64,
     /// Bytes of attribute indexes.
@@ -143,6 +151,7 @@ impl Segments {
             ),
             metadata: metadata.build(),
             filters: Arc::new(Filters::new(options.filter_cache_bytes_max)),
+            value_filters: Arc::new(Filters::new(options.value_filter_bytes_max)),
             blocks: Arc::new(BlockCache::new(options.block_cache_bytes_max)),
             index: Arc::new(IndexCache::new(options.index_cache_bytes_max)),
             totals: Arc::default(),
@@ -183,10 +192,15 @@ impl Segments {
         };
         let opened = OpenSegment::open(meta, part(OpenSegment::tail_range(meta)))
             .and_then(|segment| Ok((segment, parse_filter(meta, part(meta.filter.range()))?)));
-        match opened {
-            Ok((segment, filter)) => {
+        let of_values =
+            meta.value_filters.map(|section| parse_value_filters(&section, part(section.range())));
+        match opened.and_then(|opened| Ok((opened, of_values.transpose()?))) {
+            Ok(((segment, filter), of_values)) => {
                 self.metadata.insert(meta.id, Arc::new(segment)).await;
                 self.filters.insert(meta.id, Known::Filter(Arc::new(filter)));
+                if let Some(of_values) = of_values {
+                    self.value_filters.insert(meta.id, Known::Filter(Arc::new(of_values)));
+                }
             }
             // Whoever reads it from the store will see the same, and say so in the answer.
             Err(error) => tracing::error!(segment = %meta.id, %error, "a new segment does not open"),
@@ -196,6 +210,7 @@ impl Segments {
     /// Forgets segments that are no more.
     pub(crate) async fn retain(&self, is_live: impl Fn(&Ulid) -> bool) {
         self.filters.retain(&is_live);
+        self.value_filters.retain(&is_live);
         let gone: Vec<Arc<Ulid>> = self.metadata.iter().map(|(id, _)| id).filter(|id| !is_live(id)).collect();
         for id in gone {
             self.metadata.invalidate(&*id).await;
@@ -220,6 +235,7 @@ impl Segments {
             metadata_bytes: self.metadata.weighted_size(),
             filters,
             filter_bytes,
+            value_filter_bytes: self.value_filters.size().1,
             block_bytes: self.blocks.bytes(),
             index_bytes: self.index.bytes(),
             disk_cache_bytes: self.reader.disk_cache().map_or(0, DiskCache::bytes),
@@ -240,7 +256,18 @@ impl Segments {
     /// Whether the segment may hold the key, as its filter says; none if that is not in memory.
     pub fn may_hold(&self, segment: Ulid, key: u64, report: &ReadReport) -> Option<bool> {
         add(&report.filters_asked, 1);
-        self.filters.may_hold(segment, key)
+        self.filters.may(segment, |filter| filter.contains(key))
+    }
+
+    /// Whether the segment may have spans of which its filters of values say so; none if those are not in memory.
+    pub fn may_hold_values(
+        &self,
+        segment: Ulid,
+        says: impl FnOnce(&ValueFilters) -> bool,
+        report: &ReadReport,
+    ) -> Option<bool> {
+        add(&report.value_filters_asked, 1);
+        self.value_filters.may(segment, says)
     }
 
     /// The same of several keys, with the filter read if need be: once.
@@ -251,7 +278,7 @@ impl Segments {
         report: &ReadReport,
     ) -> Result<Vec<bool>, StoreError> {
         let known = self.filter(entry, report).await?;
-        Ok(keys.iter().map(|key| known.may_hold(*key)).collect())
+        Ok(keys.iter().map(|key| known.may(|filter| filter.contains(*key))).collect())
     }
 
     /// Has a segment's filter in memory, if there is room.
@@ -262,9 +289,34 @@ impl Segments {
         self.filter(entry, &ReadReport::default()).await.map(drop)
     }
 
+    /// Has a segment's filters of values in memory, if it has any and there is room.
+    pub(crate) async fn load_value_filters(&self, entry: &SegmentEntry) -> Result<(), StoreError> {
+        let Some(section) = entry.meta.value_filters.filter(|_| !self.value_filters.is_full()) else {
+            return Ok(());
+        };
+        let _turn = self.value_filters.turn(entry.meta.id).await;
+        if self.value_filters.get(entry.meta.id).is_some() {
+            return Ok(());
+        }
+        let bytes = self.reader.range(entry, section.range(), &ReadReport::default()).await?;
+        let known = match parse_value_filters(&section, bytes) {
+            Ok(filters) => Known::Filter(Arc::new(filters)),
+            Err(error) => {
+                tracing::error!(segment = entry.path, %error, "filters of values are damaged and do without");
+                Known::Damaged
+            }
+        };
+        self.value_filters.insert(entry.meta.id, known);
+        Ok(())
+    }
+
     /// A damaged filter allows everything: it only spares a look at the directory, which has checksums of its
     /// own.
-    async fn filter(&self, entry: &SegmentEntry, report: &ReadReport) -> Result<Known, StoreError> {
+    async fn filter(
+        &self,
+        entry: &SegmentEntry,
+        report: &ReadReport,
+    ) -> Result<Known<KeyFilter>, StoreError> {
         let _turn = self.filters.turn(entry.meta.id).await;
         if let Some(known) = self.filters.get(entry.meta.id) {
             return Ok(known);
@@ -329,9 +381,14 @@ impl Segments {
     }
 }
 
-fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<TraceFilter, FormatError> {
+fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<KeyFilter, FormatError> {
     OpenSegment::verify_section(&meta.filter, &bytes)?;
-    TraceFilter::parse(bytes)
+    KeyFilter::parse(bytes)
+}
+
+fn parse_value_filters(section: &Section, bytes: Bytes) -> Result<ValueFilters, FormatError> {
+    OpenSegment::verify_section(section, &bytes)?;
+    ValueFilters::parse(&bytes)
 }
 
 /// The object store did not give what was asked for.

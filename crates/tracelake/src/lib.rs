@@ -169,20 +169,45 @@ impl Tracelake {
         self.engine.traces(tenant, ids).map(|(id, spans)| (id, spans.map(Trace::new)))
     }
 
-    /// A page of the traces with spans that satisfy a condition. The next one begins at its
+    /// A page of the traces with spans that satisfy a condition, or of those spans. The next one begins at its
     /// [`next`](search::SearchEnd::next), which is to be [checked](search::Cursor::check) first if it comes from
     /// outside.
-    pub async fn search(&self, tenant: &TenantId, query: search::SearchQuery) -> search::SearchPage {
+    ///
+    /// # Errors
+    /// [`search::CursorError::Removed`] if it is to go on from a cursor, and retention has removed since what it was
+    /// asked of.
+    pub async fn search(
+        &self,
+        tenant: &TenantId,
+        query: search::SearchQuery,
+    ) -> Result<search::SearchPage, search::CursorError> {
         self.engine.search(tenant, query).await
     }
 
-    /// The same, trace by trace as they are found. Dropping the stream stops the work.
+    /// The same, one by one as they are found. Dropping the stream stops the work.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
     pub fn search_events(
         &self,
         tenant: &TenantId,
         query: search::SearchQuery,
-    ) -> impl Stream<Item = search::SearchEvent> + Send + 'static {
+    ) -> Result<impl Stream<Item = search::SearchEvent> + Send + 'static, search::CursorError> {
         self.engine.search_events(tenant, query)
+    }
+
+    /// The traces that a search finds but for the first `skip`, whole, as of its generation. Each is read when it is
+    /// its turn. Dropping the stream stops the work.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn search_whole(
+        &self,
+        tenant: &TenantId,
+        query: search::SearchQuery,
+        skip: usize,
+    ) -> Result<impl Stream<Item = search::WholeEvent<Trace>> + Send + 'static, search::CursorError> {
+        Ok(self.engine.search_whole(tenant, query, skip)?.map(|event| event.map(Trace::new)))
     }
 
     /// The services that spans are of, with how many traces have such a span.

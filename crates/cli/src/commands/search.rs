@@ -1,4 +1,5 @@
-//! `tracelake search`: the traces with spans that satisfy a condition, as a table or as JSON, a trace a line.
+//! `tracelake search`: the traces with spans that satisfy a condition, those spans, or the traces' IDs, as a table or
+//! as JSON, one a line.
 
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,7 @@ use tracelake::{TenantId, limits};
 use super::API_DEFAULT;
 use super::trace::style;
 use crate::client::ApiClient;
-use crate::draw::{Hit, HitTable};
+use crate::draw::{Hit, HitTable, SpanRow, SpanTable};
 use crate::r#gen::parse::duration;
 use crate::outcome::{Failure, Outcome};
 use crate::time::{parse_time, rfc3339};
@@ -18,7 +19,7 @@ use crate::time::{parse_time, rfc3339};
 /// Longer than any server searches (`search_seconds_max`).
 const TIMEOUT: Duration = Duration::from_secs(3_660);
 
-/// Traces that are shown if nothing is said.
+/// Traces that are shown if nothing is said, or spans.
 const LIMIT: u64 = 20;
 
 /// Flags of `tracelake search`.
@@ -42,7 +43,7 @@ pub(crate) struct SearchArgs {
     /// Spans that start before this time
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     end: Option<u64>,
-    /// Traces at most [default: 20, or with --all as many as there are]
+    /// Traces at most, or spans [default: 20, or with --all as many as there are]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Which traces come first
@@ -54,12 +55,21 @@ pub(crate) struct SearchArgs {
     /// Attributes of matching spans that are shown, such as span.http.route, with commas between
     #[arg(long, value_name = "ATTRIBUTES", value_delimiter = ',')]
     select: Vec<String>,
+    /// Show the matching spans, each at its own place in the order
+    #[arg(long)]
+    spans: bool,
+    /// Print the IDs of the traces alone, one a line
+    #[arg(long, conflicts_with_all = ["spans", "select"])]
+    ids: bool,
     /// Ask for one page after the other
     #[arg(long)]
     all: bool,
-    /// Print the traces as the API has them, as JSON, a trace a line
+    /// Print what was found as the API has it, as JSON, one a line
     #[arg(long)]
     json: bool,
+    /// Say on stderr how the first page was found: what was looked into, and by what
+    #[arg(long)]
+    explain: bool,
     /// Columns of the table [default: the terminal's, or 120]
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..))]
     width: Option<u16>,
@@ -85,31 +95,46 @@ enum Unit {
     Trace,
 }
 
-/// Prints the traces, page by page.
+/// What is shown, which decides how it is told.
+#[derive(Debug)]
+enum Table {
+    Traces(HitTable),
+    Spans(SpanTable),
+}
+
+/// Prints what is found, page by page.
 pub(crate) async fn run(args: SearchArgs) -> Result<Outcome, Failure> {
     let client = ApiClient::with_timeout(&args.api, args.tenant.clone(), TIMEOUT)?;
     let mut search = search(&args)?;
     let mut left = args.limit.unwrap_or(if args.all { u64::MAX } else { LIMIT });
-    let mut table = None;
+    let (mut table, mut has_found) = (None, false);
+    let mut plan = None;
     let mut partial: Option<String> = None;
     loop {
         let limit = if args.all { left.min(limits::SEARCH_TRACES_MAX) } else { left };
         search.insert("limit".to_owned(), limit.into());
         let answer = client.search(&Value::Object(search.clone())).await?;
-        let traces = list(&answer, "traces");
-        print(traces, &args, &mut table).map_err(Failure::Output)?;
+        let found = list(&answer, args.list());
+        print(found, &args, &mut table).map_err(Failure::Output)?;
+        has_found |= !found.is_empty();
         if let Some(said) = answer.get("partial").filter(|partial| !partial.is_null()) {
             let reason = said.get("reason").and_then(Value::as_str).unwrap_or("the server does not say why");
             partial.get_or_insert_with(|| reason.to_owned());
         }
-        left = left.saturating_sub(traces.len() as u64);
+        if search.remove("explain").is_some() {
+            plan = answer.get("explain").cloned();
+        }
+        left = left.saturating_sub(found.len() as u64);
         let next = answer.get("next_cursor").and_then(Value::as_str);
         match next {
-            Some(cursor) if args.all && left > 0 && !traces.is_empty() => {
+            Some(cursor) if args.all && left > 0 && !found.is_empty() => {
                 search.insert("cursor".to_owned(), cursor.into());
             }
             _ => {
-                tell(&args, table.is_some(), next.is_some(), partial.as_deref());
+                if let Some(plan) = &plan {
+                    writeln!(io::stderr(), "{plan:#}").ok();
+                }
+                tell(&args, has_found, next.is_some(), partial.as_deref());
                 return Ok(Outcome::partly_if(partial.is_some()));
             }
         }
@@ -126,7 +151,11 @@ fn search(args: &SearchArgs) -> Result<Map<String, Value>, Failure> {
     search.insert("q".to_owned(), args.query.as_str().into());
     search.insert("order".to_owned(), json!(args.order));
     search.insert("match".to_owned(), json!(args.unit));
+    search.insert("result".to_owned(), args.result().into());
     search.insert("select".to_owned(), json!(args.select));
+    if args.explain {
+        search.insert("explain".to_owned(), true.into());
+    }
     for (name, time) in [("start", start), ("end", args.end)] {
         if let Some(time) = time {
             search.insert(name.to_owned(), rfc3339(time).into());
@@ -142,8 +171,28 @@ fn ago(last: Duration) -> Result<u64, Failure> {
     Ok(u64::try_from(now.saturating_sub(last).as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// What is no trace goes to stderr. If that is gone nobody reads it.
-fn tell(args: &SearchArgs, has_traces: bool, has_more: bool, partial: Option<&str>) {
+impl SearchArgs {
+    /// What the API is to answer.
+    fn result(&self) -> &'static str {
+        match (self.spans, self.ids) {
+            (true, _) => "spans",
+            (_, true) => "ids",
+            _ => "summaries",
+        }
+    }
+
+    /// Where it has that.
+    fn list(&self) -> &'static str {
+        match (self.spans, self.ids) {
+            (true, _) => "spans",
+            (_, true) => "trace_ids",
+            _ => "traces",
+        }
+    }
+}
+
+/// What is not found goes to stderr. If that is gone nobody reads it.
+fn tell(args: &SearchArgs, has_found: bool, has_more: bool, partial: Option<&str>) {
     let say = |text: &str| writeln!(io::stderr(), "{text}").ok();
     if let Some(reason) = partial {
         say(&format!("not everything was looked at: {reason}"));
@@ -151,30 +200,50 @@ fn tell(args: &SearchArgs, has_traces: bool, has_more: bool, partial: Option<&st
     if has_more {
         let how =
             if args.all { "a higher --limit shows more" } else { "--limit shows more, --all shows all" };
-        say(&format!("there are more traces: {how}"));
-    } else if !has_traces && !args.json {
-        say("no trace was found");
+        say(&format!("there are more {}: {how}", if args.spans { "spans" } else { "traces" }));
+    } else if !has_found && !args.json {
+        say(if args.spans { "no span was found" } else { "no trace was found" });
     }
 }
 
-/// The first page that has traces decides about the table.
-fn print(traces: &[Value], args: &SearchArgs, table: &mut Option<HitTable>) -> io::Result<()> {
+/// The first page that has something decides about the table.
+fn print(found: &[Value], args: &SearchArgs, table: &mut Option<Table>) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        for trace in traces {
-            writeln!(out, "{trace}")?;
+        for one in found {
+            writeln!(out, "{one}")?;
         }
         return out.flush();
     }
-    let hits: Vec<Hit> = traces.iter().map(|trace| hit(trace, !args.select.is_empty())).collect();
-    if table.is_none() && !hits.is_empty() {
-        let new = HitTable::of(&hits, style(args.width));
-        new.write_head(&mut out)?;
-        *table = Some(new);
+    if args.ids {
+        for id in found.iter().filter_map(Value::as_str) {
+            writeln!(out, "{id}")?;
+        }
+        return out.flush();
     }
-    if let Some(table) = table {
-        for hit in &hits {
-            table.write(&mut out, hit)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let with_attributes = !args.select.is_empty();
+    if args.spans {
+        let rows: Vec<SpanRow> = found.iter().map(|span| span_row(span, with_attributes)).collect();
+        if table.is_none() {
+            let new = SpanTable::of(&rows, style(args.width));
+            new.write_head(&mut out)?;
+            *table = Some(Table::Spans(new));
+        }
+        if let Some(Table::Spans(table)) = table {
+            rows.iter().try_for_each(|row| table.write(&mut out, row))?;
+        }
+    } else {
+        let hits: Vec<Hit> = found.iter().map(|trace| hit(trace, with_attributes)).collect();
+        if table.is_none() {
+            let new = HitTable::of(&hits, style(args.width));
+            new.write_head(&mut out)?;
+            *table = Some(Table::Traces(new));
+        }
+        if let Some(Table::Traces(table)) = table {
+            hits.iter().try_for_each(|hit| table.write(&mut out, hit))?;
         }
     }
     out.flush()
@@ -209,14 +278,39 @@ fn hit(trace: &Value, with_attributes: bool) -> Hit {
 
 /// A matching span with what was selected.
 fn span_line(span: &Value) -> String {
+    let service = text(span, "service").unwrap_or("(no service)");
+    let name = text(span, "name").unwrap_or_default();
+    std::iter::once(format!("{service}  {name}")).chain(attributes(span)).collect::<Vec<_>>().join("  ")
+}
+
+/// What was selected of a span.
+fn attributes(span: &Value) -> Vec<String> {
     let attributes = span.get("attributes").and_then(Value::as_object).into_iter().flatten();
     let attributes = attributes.map(|(name, value)| match value {
         Value::String(text) => format!("{name}={text}"),
         other => format!("{name}={other}"),
     });
-    let service = text(span, "service").unwrap_or("(no service)");
-    let name = text(span, "name").unwrap_or_default();
-    std::iter::once(format!("{service}  {name}")).chain(attributes).collect::<Vec<_>>().join("  ")
+    attributes.collect()
+}
+
+fn span_row(span: &Value, with_attributes: bool) -> SpanRow {
+    let start = text(span, "start_time_unix_nano").and_then(|start| start.parse().ok());
+    // A number that OTLP has no word for is one.
+    let status = match span.get("status") {
+        Some(Value::String(status)) => status.clone(),
+        Some(number) => number.to_string(),
+        None => String::new(),
+    };
+    let below = if with_attributes { attributes(span).join("  ") } else { String::new() };
+    SpanRow {
+        start_unix_nano: start.unwrap_or_default(),
+        duration_nano: number(span, "duration_nano"),
+        service: text(span, "service").map(str::to_owned),
+        name: text(span, "name").unwrap_or_default().to_owned(),
+        status,
+        trace_id: text(span, "trace_id").unwrap_or_default().to_owned(),
+        below: if below.is_empty() { Vec::new() } else { vec![below] },
+    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use super::{DURATION_WIDTH, Ink, Piece, Style, WIDTH_MIN, clean, write_line};
 use crate::time::{duration_text, grouped, utc_text};
 
 /// From here on a line has room for the ID, too: it is what people copy, and is never cut.
-const WIDTH_WITH_ID: usize = 112;
+pub(super) const WIDTH_WITH_ID: usize = 112;
 
 /// A service's or a root's name has so much room at least.
-const NAME_WIDTH_MIN: usize = 8;
+pub(super) const NAME_WIDTH_MIN: usize = 8;
 
 /// Between two columns.
-const GAP: &str = "  ";
+pub(super) const GAP: &str = "  ";
 
 /// A trace that was found.
 #[derive(Debug, Clone, Default)]
@@ -127,7 +127,7 @@ fn name(hit: &Hit) -> &str {
 }
 
 /// A text in so many columns: with spaces behind it, or cut with an ellipsis.
-fn fitted(text: &str, width: usize) -> String {
+pub(super) fn fitted(text: &str, width: usize) -> String {
     let text = clean(text);
     let is_cut = text.width() > width;
     let room = if is_cut { width.saturating_sub(1) } else { width };

@@ -45,6 +45,12 @@ start (UTC)                duration  service   root       spans  errors  trace
     );
     assert_eq!(said, "");
 
+    let (explained, said) = search(&[query, "--select", "span.http.status", "--explain"]);
+    assert_eq!(explained, table);
+    let plan: serde_json::Value = serde_json::from_str(&said).expect("the plan alone");
+    assert_eq!(plan["sources"][0]["source"], "memory", "{plan}");
+    assert_eq!(plan["conditions"].as_array().map(Vec::len), Some(2), "{plan}");
+
     // Twenty, the newest first, and that there are more.
     let (table, said) = search(&[]);
     let ids: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
@@ -63,6 +69,25 @@ start (UTC)                duration  service   root       spans  errors  trace
     let (json, said) = search(&["--json", "--all", "--limit", "25"]);
     assert_eq!(json.lines().count(), 25);
     assert_eq!(said, "there are more traces: a higher --limit shows more\n");
+
+    let (rows, said) = search(&[query, "--spans", "--select", "span.http.status"]);
+    assert_eq!(
+        rows,
+        "\
+start (UTC)                duration  service   name       status  trace
+2022-08-22 03:52:26.000     20.0 ms  shop      GET /cart  unset   00000000000000000000000000000007
+  span.http.status=207
+"
+    );
+    assert_eq!(said, "");
+    let (json, _) = search(&["{ status = error }", "--spans", "--json", "--order", "oldest", "--limit", "1"]);
+    let row: serde_json::Value = serde_json::from_str(&json).expect("one line");
+    assert_eq!(row["span_id"], format!("{:016x}", 3), "{row}");
+    assert_eq!(row["status"], "error", "{row}");
+
+    let (ids, said) = search(&["--ids", "--limit", "2"]);
+    assert_eq!(ids, format!("{:032x}\n{:032x}\n", 30, 29));
+    assert_eq!(said, "there are more traces: --limit shows more, --all shows all\n");
 
     // They are of 2022.
     assert_eq!(search(&["--last", "1h"]), (String::new(), "no trace was found\n".to_owned()));
@@ -88,6 +113,8 @@ fn a_query_that_is_refused_ends_with_2_and_is_underlined() {
         &["search", "{ }", "--last", "soon"],
         &["search", "{ }", "--last", "1h", "--start", "2025-01-02"],
         &["search", "{ }", "--order", "best"],
+        &["search", "{ }", "--spans", "--ids"],
+        &["search", "{ }", "--ids", "--select", "span.a"],
     ] {
         let (code, stdout, said) = outcome(&run(args));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {said}");

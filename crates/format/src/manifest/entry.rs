@@ -94,8 +94,15 @@ pub struct SegmentEntry {
 }
 
 impl SegmentEntry {
-    pub(super) fn has_index(&self) -> bool {
-        self.meta.index.is_some()
+    /// The oldest format that has all of its fields.
+    pub(super) fn format_version(&self) -> u32 {
+        if self.meta.value_filters.is_some() {
+            frame::VALUE_FILTERS_VERSION
+        } else if self.meta.index.is_some() {
+            frame::INDEX_VERSION
+        } else {
+            frame::FIRST_VERSION
+        }
     }
 }
 
@@ -110,13 +117,9 @@ impl Entry {
 
     /// The oldest format that has all of its fields.
     fn format_version(&self) -> u32 {
-        match &self.change {
-            Change::Commit(commit) if commit.segments_added.iter().any(SegmentEntry::has_index) => {
-                frame::INDEX_VERSION
-            }
-            Change::Commit(Commit { retention: true, .. }) => frame::RETENTION_VERSION,
-            _ => frame::FIRST_VERSION,
-        }
+        let Change::Commit(commit) = &self.change else { return frame::FIRST_VERSION };
+        let own = if commit.retention { frame::RETENTION_VERSION } else { frame::FIRST_VERSION };
+        commit.segments_added.iter().map(SegmentEntry::format_version).max().unwrap_or(own).max(own)
     }
 
     /// Reads an object's bytes. Whether it fits what came before, [`super::State::apply`] checks.

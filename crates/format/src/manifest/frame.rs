@@ -4,7 +4,7 @@
 use crate::FormatError;
 
 /// The newest format that is read.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// What is written where nothing of a newer one is needed, so that older builds can read it.
 pub(super) const FIRST_VERSION: u32 = 1;
@@ -14,6 +14,9 @@ pub(super) const RETENTION_VERSION: u32 = 2;
 
 /// The first whose segments may have an attribute index.
 pub(super) const INDEX_VERSION: u32 = 3;
+
+/// The first whose segments may have filters of values.
+pub(super) const VALUE_FILTERS_VERSION: u32 = 4;
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 32;

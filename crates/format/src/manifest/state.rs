@@ -191,13 +191,8 @@ impl State {
 
     /// The oldest format that has all of its fields.
     pub(super) fn format_version(&self) -> u32 {
-        if self.segments.iter().any(SegmentEntry::has_index) {
-            frame::INDEX_VERSION
-        } else if self.retention.is_some() {
-            frame::RETENTION_VERSION
-        } else {
-            frame::FIRST_VERSION
-        }
+        let own = if self.retention.is_some() { frame::RETENTION_VERSION } else { frame::FIRST_VERSION };
+        self.segments.iter().map(SegmentEntry::format_version).max().unwrap_or(own).max(own)
     }
 
     /// Reads a checkpoint's bytes.

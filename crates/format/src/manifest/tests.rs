@@ -41,6 +41,7 @@ fn segment(id: u128) -> SegmentEntry {
             }],
             filter: Section { offset: 4, len: 100, crc32c: u32::MAX },
             directory: Section { offset: 104, len: 1_000, crc32c: 1 },
+            value_filters: None,
             index: None,
             checksums: Section { offset: 1_104, len: 64, crc32c: 2 },
             footer: Section { offset: 120_000, len: 3_456, crc32c: 3 },
@@ -52,6 +53,13 @@ fn with_index(id: u128) -> SegmentEntry {
     let mut entry = segment(id);
     entry.meta.format_version = 3;
     entry.meta.index = Some(Section { offset: 1_104, len: 60, crc32c: 4 });
+    entry
+}
+
+fn with_value_filters(id: u128) -> SegmentEntry {
+    let mut entry = with_index(id);
+    entry.meta.format_version = 4;
+    entry.meta.value_filters = Some(Section { offset: 1_090, len: 14, crc32c: 5 });
     entry
 }
 
@@ -178,39 +186,44 @@ fn objects_of_version_2_are_read() {
     assert_eq!(Backup::decode(&backup_read).expect("decode"), backup);
 }
 
-/// A segment with an attribute index, as version 3 wrote it.
+/// A segment with an attribute index, as version 3 wrote it; and with filters of values, as version 4 did.
 #[test]
-fn objects_of_version_3_are_read() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v3/manifest");
-    let entry = commit(
-        3,
-        Commit { segments_removed: vec![Ulid(1)], segments_added: vec![with_index(9)], ..Commit::default() },
-    );
-    let mut state = small_state();
-    state.apply(&entry).expect("it fits");
-    let names = [ObjectName::Entry(3), ObjectName::Checkpoint(3)].map(|name| folder.join(name.to_string()));
-    if std::env::var_os("TRACELAKE_BLESS").is_some() {
-        std::fs::create_dir_all(&folder).expect("it can be made");
-        for (name, object) in names.iter().zip([entry.encode(), state.encode_checkpoint()]) {
-            std::fs::write(name, object.expect("encode")).expect("it can be written");
+fn objects_of_versions_3_and_4_are_read() {
+    for (version, added) in [(3, with_index(9)), (4, with_value_filters(9))] {
+        let folder = format!("testdata/v{version}/manifest");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let change =
+            Commit { segments_removed: vec![Ulid(1)], segments_added: vec![added], ..Commit::default() };
+        let entry = commit(3, change);
+        let mut state = small_state();
+        state.apply(&entry).expect("it fits");
+        let names =
+            [ObjectName::Entry(3), ObjectName::Checkpoint(3)].map(|name| folder.join(name.to_string()));
+        if std::env::var_os("TRACELAKE_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).expect("it can be made");
+            for (name, object) in names.iter().zip([entry.encode(), state.encode_checkpoint()]) {
+                std::fs::write(name, object.expect("encode")).expect("it can be written");
+            }
         }
+        let [entry_read, state_read] = names.map(|name| std::fs::read(name).expect("the fixture is there"));
+        assert_eq!((entry_read[8], state_read[8]), (version, version));
+        assert_eq!(Entry::decode(&entry_read).expect("decode"), entry);
+        assert_eq!(State::decode_checkpoint(&state_read).expect("decode"), state);
     }
-    let [entry_read, state_read] = names.map(|name| std::fs::read(name).expect("the fixture is there"));
-    assert_eq!((entry_read[8], state_read[8]), (3, 3));
-    assert_eq!(Entry::decode(&entry_read).expect("decode"), entry);
-    assert_eq!(State::decode_checkpoint(&state_read).expect("decode"), state);
 }
 
 #[test]
-fn an_index_is_refused_where_an_older_version_has_none() {
-    let entry = commit(3, Commit { segments_added: vec![with_index(9)], ..Commit::default() });
-    let mut object = entry.encode().expect("encode");
-    object[8] = 2;
-    let header = object.first_chunk::<{ frame::HEADER_BYTES }>().expect("a header");
-    let checksum = frame::header_checksum(header).to_le_bytes();
-    object[frame::HEADER_BYTES - 4..frame::HEADER_BYTES].copy_from_slice(&checksum);
-    let error = Entry::decode(&object).expect_err("fields of version 3 in version 2");
-    assert!(error.to_string().contains("format version 2"), "{error}");
+fn what_a_newer_version_added_is_refused_in_an_older_one() {
+    for (older, added) in [(2, with_index(9)), (3, with_value_filters(9))] {
+        let entry = commit(3, Commit { segments_added: vec![added], ..Commit::default() });
+        let mut object = entry.encode().expect("encode");
+        object[8] = older;
+        let header = object.first_chunk::<{ frame::HEADER_BYTES }>().expect("a header");
+        let checksum = frame::header_checksum(header).to_le_bytes();
+        object[frame::HEADER_BYTES - 4..frame::HEADER_BYTES].copy_from_slice(&checksum);
+        let error = Entry::decode(&object).expect_err("fields of a newer version");
+        assert!(error.to_string().contains(&format!("format version {older}")), "{error}");
+    }
 }
 
 #[test]
@@ -301,11 +314,11 @@ fn every_flipped_bit_and_every_cut_is_detected() {
 #[test]
 fn a_newer_format_is_named_as_such() {
     let mut bytes = open(1, 1).encode().expect("encode");
-    bytes[8] = 4;
+    bytes[8] = 5;
     let header: [u8; HEADER_BYTES] = *bytes.first_chunk().expect("a header");
     bytes[28..32].copy_from_slice(&frame::header_checksum(&header).to_le_bytes());
     let error = Entry::decode(&bytes).expect_err("a newer format");
-    assert!(matches!(error, FormatError::Version { found: 4, supported: 3, .. }), "{error}");
+    assert!(matches!(error, FormatError::Version { found: 5, supported: 4, .. }), "{error}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::column_set::ColumnSet;
 use super::columns::AttributeType;
 use super::decode::Decoding;
 use super::directory::{Block, DirectoryBlock, TraceEntry};
-use super::filter::TraceFilter;
-use super::index::{IndexPart, PartBuilder};
+use super::filter::KeyFilter;
+use super::index::{BuiltPart, IndexPart, PartBuilder, ValueFilters};
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
 use super::row_group::{RowGroupReader, WholeSegment};
@@ -97,7 +97,8 @@ impl<'a> Check<'a> {
             start = block.end.max(start + 1);
         }
         let sections = [&segment.meta.directory, &segment.meta.checksums, &segment.meta.footer];
-        for section in sections.into_iter().chain(&segment.meta.index) {
+        let optional = segment.meta.index.iter().chain(&segment.meta.value_filters);
+        for section in sections.into_iter().chain(optional) {
             if let Some(bytes) = self.bytes(&section.range())
                 && let Err(error) = OpenSegment::verify_section(section, &bytes)
             {
@@ -106,15 +107,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn filter(&mut self) -> Option<TraceFilter> {
+    fn filter(&mut self) -> Option<KeyFilter> {
         let section = self.segment.meta.filter;
         let bytes = self.bytes(&section.range())?;
-        let filter = OpenSegment::verify_section(&section, &bytes).and_then(|()| TraceFilter::parse(bytes));
+        let filter = OpenSegment::verify_section(&section, &bytes).and_then(|()| KeyFilter::parse(bytes));
         filter.map_err(|error| self.say(error.to_string())).ok()
     }
 
     /// Compares a block's entries with the rows; returns how many traces it lists.
-    fn block(&mut self, block: &Block, part: &SegmentTenant, filter: Option<&TraceFilter>) -> u64 {
+    fn block(&mut self, block: &Block, part: &SegmentTenant, filter: Option<&KeyFilter>) -> u64 {
         let Some(bytes) = self.bytes(&block.range()) else { return 0 };
         let entries: Vec<TraceEntry> =
             match DirectoryBlock::decode(block, self.segment.directory.version(), &bytes) {
@@ -209,17 +210,35 @@ impl<'a> Check<'a> {
             Ok(whole) => Arc::new(whole),
             Err(error) => return self.say(error.to_string()),
         };
-        let mut group = 0;
+        let (mut group, mut filters) = (0, Vec::new());
         for part in self.segment.index_parts() {
-            if let Err(finding) = self.part(part, &whole, &mut group) {
-                self.say(format!("the attribute index at byte {}: {finding}", part.range().start));
+            match self.part(part, &whole, &mut group) {
+                Ok(Some(filter)) => ValueFilters::push(&mut filters, part.tenant, &filter),
+                // The bytes that lack were named.
+                Ok(None) => return,
+                Err(finding) => {
+                    return self
+                        .say(format!("the attribute index at byte {}: {finding}", part.range().start));
+                }
             }
+        }
+        let Some(section) = self.segment.meta.value_filters else {
+            return self.say("its attribute index has no filters".to_owned());
+        };
+        if self.bytes(&section.range()).is_some_and(|bytes| bytes != filters) {
+            self.say("the filters of its attribute index are not those of its rows".to_owned());
         }
     }
 
-    /// Row groups begin with `group`, which is the first one behind the part from then on.
-    fn part(&mut self, part: &IndexPart, whole: &Arc<WholeSegment>, group: &mut usize) -> Result<(), String> {
-        let Some(bytes) = self.bytes(&part.range()) else { return Ok(()) };
+    /// Row groups begin with `group`, which is the first one behind the part from then on. Gives the part's filter; none
+    /// if bytes lack.
+    fn part(
+        &mut self,
+        part: &IndexPart,
+        whole: &Arc<WholeSegment>,
+        group: &mut usize,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let Some(bytes) = self.bytes(&part.range()) else { return Ok(None) };
         let mut built = None;
         let mut next_row = part.first_row;
         while next_row < part.row_range().end {
@@ -227,7 +246,7 @@ impl<'a> Check<'a> {
             let (range, rows) = range.ok_or("it is not of whole row groups")?;
             *group += 1;
             next_row = rows.end;
-            let Some(pages) = self.bytes(&range) else { return Ok(()) };
+            let Some(pages) = self.bytes(&range) else { return Ok(None) };
             let reader = RowGroupReader::new(Arc::clone(whole), *group - 1, (range, pages), INDEX_ROWS);
             for rows in reader.map_err(|error| error.to_string())? {
                 let rows = rows.map_err(|error| error.to_string())?;
@@ -236,11 +255,11 @@ impl<'a> Check<'a> {
             }
         }
         let built = built.ok_or("it has no rows")?.finish(part.tenant, part.first_row, part.range().start);
-        let (expected, expected_part) = built.map_err(|error| error.to_string())?;
-        if expected_part != *part || expected != bytes {
+        let built: BuiltPart = built.map_err(|error| error.to_string())?;
+        if built.part != *part || built.bytes != bytes {
             return Err("it is not that of its rows".to_owned());
         }
-        Ok(())
+        Ok(Some(built.value_filter))
     }
 
     fn compare(&mut self, seen: &Seen<'_>) {

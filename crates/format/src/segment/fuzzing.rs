@@ -9,7 +9,7 @@ use ulid::Ulid;
 
 use super::columns::{AttributeColumns, AttributeType};
 use super::directory::{Block, DirectoryBlock, DirectoryIndex, VERSION};
-use super::filter::TraceFilter;
+use super::filter::KeyFilter;
 use super::index;
 use super::merge::{Adapter, RowRun, RunSource};
 use super::meta::{Section, SegmentMeta, SegmentTenant};
@@ -22,7 +22,7 @@ use crate::checksum::ChecksumTable;
 /// Treats `data` as each part of a segment, with a `SegmentMeta` whose checksums are right. Anything may
 /// be refused; nothing may panic.
 pub fn segment_open(data: &[u8]) {
-    if let Ok(filter) = TraceFilter::parse(Bytes::copy_from_slice(data)) {
+    if let Ok(filter) = KeyFilter::parse(Bytes::copy_from_slice(data)) {
         for key in 0..16u64 {
             filter.contains(key << 60 | key);
         }

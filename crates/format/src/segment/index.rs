@@ -25,6 +25,7 @@ mod query;
 mod trace_set;
 mod trace_table;
 mod value;
+mod value_filters;
 
 use tracelake_model::limits;
 
@@ -37,8 +38,9 @@ pub use query::{IndexedField, SpanBounds};
 pub use trace_set::TraceSet;
 pub use trace_table::TraceTable;
 pub use value::IndexValue;
+pub use value_filters::{ValueFilters, ValueKey};
 
-pub(super) use build::PartBuilder;
+pub(super) use build::{BuiltPart, PartBuilder};
 pub(super) use parts::PartIndex;
 
 /// Rows after which a part ends: with traces of ordinary size some 10,000 ordinals, so that a bitmap of them is about

@@ -76,6 +76,9 @@ pub struct SegmentMeta {
     pub tenants: Vec<SegmentTenant>,
     /// The trace-ID filter.
     pub filter: Section,
+    /// The filters of the attribute index's parts, before the directory's index; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_filters: Option<Section>,
     /// The index of the directory's blocks.
     pub directory: Section,
     /// The parts of the attribute index; none if it has none, as what was flushed.
@@ -110,6 +113,7 @@ impl SegmentMeta {
             tenants: Vec::new(),
             filter: Section::default(),
             directory: Section::default(),
+            value_filters: None,
             index: None,
             checksums: Section::default(),
             footer: Section::default(),

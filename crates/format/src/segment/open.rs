@@ -65,7 +65,7 @@ impl OpenSegment {
         meta.directory.offset.min(meta.size_bytes)..meta.size_bytes
     }
 
-    /// The bytes of the trace-ID filter, for [`TraceFilter::parse`](super::TraceFilter::parse) after
+    /// The bytes of the trace-ID filter, for [`KeyFilter::parse`](super::KeyFilter::parse) after
     /// [`verify_section`](Self::verify_section).
     pub fn filter_range(meta: &SegmentMeta) -> Range<u64> {
         meta.filter.range()

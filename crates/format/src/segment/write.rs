@@ -18,7 +18,7 @@ use self::indexer::Indexer;
 use self::summary::Summary;
 use super::columns::{AttributeColumn, AttributeColumns, AttributeCounts};
 use super::directory::DirectoryBuilder;
-use super::filter::TraceFilter;
+use super::filter::{KeyFilter, Width};
 use super::gather::Gather;
 use super::index::PART_ROWS;
 use super::merge::{PlannedRows, RowRun, RunSource, Runs, SharedTables};
@@ -380,9 +380,11 @@ impl SegmentWriter {
         drop(blocks);
         filter_keys.sort_unstable();
         filter_keys.dedup();
-        meta.filter = file.append(&TraceFilter::build(&filter_keys))?;
+        meta.filter = file.append(&KeyFilter::build(&filter_keys, Width::Four))?;
+        let (parts, value_filters) = index.map(Indexer::finish).unzip();
+        meta.value_filters = value_filters.map(|filters| file.append(&filters)).transpose()?;
         meta.directory = file.append(&blocks_index.to_bytes())?;
-        meta.index = index.map(|index| file.append(&index.to_bytes())).transpose()?;
+        meta.index = parts.map(|parts| file.append(&parts)).transpose()?;
         let checksums = file.checksums()?.to_bytes();
         meta.checksums = file.append(&checksums)?;
         file.finish(meta, columns)

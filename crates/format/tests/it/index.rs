@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use tracelake_format::FormatError;
 use tracelake_format::segment::{
     FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexPart, IndexValue, IndexedField, OpenSegment,
-    Operations, SegmentWriterOptions, SpanBounds, TraceSet, WrittenSegment,
+    Operations, SegmentWriterOptions, SpanBounds, TraceSet, ValueFilters, ValueKey, WrittenSegment,
 };
 use tracelake_model::{
     KeyValue, Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView, TenantId,
@@ -187,6 +187,14 @@ impl Index {
         self.segment.index_header(part, &bytes).expect("own bytes")
     }
 
+    fn value_filters(&self) -> ValueFilters {
+        let section = self.segment.meta().value_filters.expect("it has an index");
+        let range = section.range();
+        let bytes = self.file.slice(range.start as usize..range.end as usize);
+        OpenSegment::verify_section(&section, &bytes).expect("own bytes");
+        ValueFilters::parse(&bytes).expect("own bytes")
+    }
+
     /// The spans of a part, in the order of its rows.
     fn spans(&self, part: &IndexPart) -> SpanBatch {
         let fetched = fetch(&self.segment, &self.file, part.row_range());
@@ -240,6 +248,27 @@ fn compare(index: &Index, part: &IndexPart, random: &mut StdRng) {
     table(index, &header, &spans);
     of_resources(index, &header, &spans, random);
     operations(index, &header, &spans);
+}
+
+/// The filters hold every value, and one in 256 of others.
+fn filters(index: &Index, tenant: &TenantId, part: &IndexPart) {
+    let (filters, rows) = (index.value_filters(), Rows::of(&index.spans(part)));
+    let (mut asked, mut held) = (0, 0);
+    for ((scope, key), expected) in &rows.fields {
+        for value in expected.values.keys() {
+            let value = ValueKey::of(*scope, key, value.asked()).expect("a value that is indexed");
+            assert!(filters.may_hold(index.segment.meta(), tenant, value), "{key}");
+        }
+        for number in 0..100 {
+            let value = ValueKey::of(*scope, key, IndexValue::Double(f64::from(number) + 0.123_456));
+            asked += 1;
+            let value = value.expect("a value that is indexed");
+            held += usize::from(filters.may_hold(index.segment.meta(), tenant, value));
+        }
+    }
+    // Each part of a tenant is asked.
+    let parts = index.segment.index_parts_of(tenant).len();
+    assert!(held * 256 <= asked * parts * 3, "{held} of {asked} in {parts} parts");
 }
 
 /// The spans of a resource in a trace are no longer than is said, and failed where that is said.
@@ -434,6 +463,7 @@ fn what_has_a_value_is_found() {
             assert_eq!(rows as usize, batches.iter().map(SpanBatch::len).sum::<usize>());
             assert!(parts.iter().all(|part| part.rows <= 128 + 64));
             parts.iter().for_each(|part| compare(&index, part, &mut random));
+            parts.iter().for_each(|part| filters(&index, name, part));
         }
         assert!(index.segment.index_parts_of(&tenant("nobody")).is_empty());
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tracelake_format::segment::{ColumnSet, Decoding, OpenSegment, SegmentWriterOptions, TraceFilter};
+use tracelake_format::segment::{ColumnSet, Decoding, KeyFilter, OpenSegment, SegmentWriterOptions};
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
 use tracelake_model::{
     Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView, TenantId, TraceId,
@@ -337,7 +337,7 @@ fn the_filter_denies_no_trace_and_keeps_tenants_apart() {
     let segment = write(&tenants, &columns(&tenants), &small());
     let section = segment.meta.filter.range();
     let filter =
-        TraceFilter::parse(segment.bytes.slice(section.start as usize..section.end as usize)).expect("own");
+        KeyFilter::parse(segment.bytes.slice(section.start as usize..section.end as usize)).expect("own");
     let (one, two) = (tenant_hash(&tenants[0].0), tenant_hash(&tenants[1].0));
     let (in_one, in_two) = (traces(&tenants[0].1), traces(&tenants[1].1));
     assert!(in_one.keys().all(|id| filter.contains(filter_key(one, id))));

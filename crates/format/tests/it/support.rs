@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tracelake_format::FormatError;
 use tracelake_format::segment::{
-    AttributeColumns, AttributeCounts, OpenSegment, SegmentInput, SegmentMeta, SegmentWriterOptions,
-    TraceEntry, TraceFilter, WrittenSegment, write_segment,
+    AttributeColumns, AttributeCounts, KeyFilter, OpenSegment, SegmentInput, SegmentMeta,
+    SegmentWriterOptions, TraceEntry, WrittenSegment, write_segment,
 };
 use tracelake_model::hash::{filter_key, tenant_hash};
 use tracelake_model::{SpanBatch, TenantId, TraceId};
@@ -87,7 +87,7 @@ pub(crate) fn lookup_in(
     let meta = segment.meta();
     let filter = slice(file, &OpenSegment::filter_range(meta));
     OpenSegment::verify_section(&meta.filter, &filter)?;
-    if !TraceFilter::parse(filter)?.contains(filter_key(tenant_hash(tenant), id)) {
+    if !KeyFilter::parse(filter)?.contains(filter_key(tenant_hash(tenant), id)) {
         return Ok(None);
     }
     let Some(entry) = find(segment, file, tenant, id)? else { return Ok(None) };

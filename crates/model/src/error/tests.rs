@@ -9,6 +9,7 @@ fn every_kind_keeps_its_meaning() {
         (ErrorKind::Forbidden, "forbidden", 403, 7, false),
         (ErrorKind::NotFound, "not_found", 404, 5, false),
         (ErrorKind::UnknownPath, "unknown_path", 404, 12, false),
+        (ErrorKind::Gone, "gone", 410, 9, false),
         (ErrorKind::TooLarge, "too_large", 413, 8, false),
         (ErrorKind::UnsupportedMedia, "unsupported_media", 415, 12, false),
         (ErrorKind::Unsupported, "unsupported", 501, 12, false),

@@ -3,14 +3,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
 use tracelake_store::format::FormatError;
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::{
-    IndexPart, OpenSegment, Projection, TraceEntry, TraceSet, TraceTable,
+    IndexPart, OpenSegment, Projection, TraceEntry, TraceSet, TraceTable, ValueFilters,
 };
 use tracelake_store::memtable::Memtable;
 use tracelake_store::report::ReadReport;
@@ -18,7 +19,10 @@ use tracelake_store::segments::ReadRows;
 use tracelake_store::{Snapshot, Store, StoreError};
 use tracelake_traceql::{Predicate, TraceFacts};
 
+use super::filtered::Filtered;
+use super::found::Sought;
 use super::order::{Order, Rank};
+use super::plan::{NotRead, PlannedCondition, PlannedSource, SourceHow};
 use super::{SearchStats, add_field, indexed};
 use crate::gap::Gap;
 use crate::lookup::{twice, unread};
@@ -43,6 +47,9 @@ pub(super) struct IndexedRow {
     /// By its place in the manifest.
     pub(super) segment: usize,
     pub(super) row: u64,
+    /// Its earliest start, and what its latest start or end is at most, in that part of the index.
+    pub(super) start_unix_nano_min: u64,
+    pub(super) last_unix_nano_max: u64,
     /// What the trace's start is at most, as of the generation: its earliest start in that part of the index. Where
     /// the segment has rows of later generations that start may be of one of those; then its latest start or end.
     pub(super) start_unix_nano_max: u64,
@@ -58,6 +65,8 @@ pub(super) struct Candidate {
     pub(super) start_unix_nano: u64,
     /// From there to its latest end in the source.
     pub(super) duration_nano: u64,
+    /// Its latest start or end in the source, as far as that was gone through: a directory has ends alone.
+    pub(super) last_unix_nano: u64,
     /// Whether it has no spans in other sources.
     pub(super) is_alone: bool,
     /// Whether start and duration may be of rows of later generations.
@@ -74,11 +83,16 @@ pub(super) struct Candidates {
     pub(super) starts: Range<u64>,
     /// A trace is worth a look if a span satisfies one of them.
     pub(super) conditions: Arc<[Predicate]>,
+    /// The same as filters of values are asked.
+    pub(super) filtered: Filtered,
+    pub(super) sought: Sought,
     pub(super) order: Order,
     pub(super) reads: Arc<ReadReport>,
     pub(super) workers: usize,
     /// Whether it matters if a trace has spans in other sources.
     pub(super) asks_where_else: bool,
+    /// Where it is asked for: how the first part of an index that is looked into answers the conditions.
+    pub(super) planned: Option<OnceLock<Vec<PlannedCondition>>>,
 }
 
 /// The sources that have not been looked into, in the order in which that is best done.
@@ -86,12 +100,18 @@ pub(super) struct Sources {
     has_memtables: bool,
     /// By their places in the manifest, with the foremost place that a trace of theirs can have.
     segments: VecDeque<(Rank, usize)>,
+    /// Where it is asked for: those that were looked into.
+    looked_into: Option<Vec<PlannedSource>>,
 }
 
 /// How a segment was looked into.
 enum Found {
-    Scanned(Vec<Candidate>),
-    Indexed(Vec<IndexedRow>),
+    /// Its filters say that there is nothing.
+    RuledOut,
+    /// In so many pieces.
+    Scanned(Vec<Candidate>, u64),
+    /// In so many parts.
+    Indexed(Vec<IndexedRow>, u64),
 }
 
 /// A trace's rows in a source, as they are gone through.
@@ -99,15 +119,18 @@ enum Found {
 struct Extent {
     start: u64,
     end: u64,
+    /// The latest start or end.
+    last: u64,
     matches: bool,
 }
 
 impl Extent {
-    const NONE: Self = Self { start: u64::MAX, end: 0, matches: false };
+    const NONE: Self = Self { start: u64::MAX, end: 0, last: 0, matches: false };
 
     fn add(&mut self, span: &SpanView<'_>, matches: bool) {
         self.start = self.start.min(span.start_unix_nano());
         self.end = self.end.max(span.end_unix_nano());
+        self.last = self.last.max(span.start_unix_nano()).max(span.end_unix_nano());
         self.matches |= matches;
     }
 
@@ -115,13 +138,14 @@ impl Extent {
         Self {
             start: self.start.min(other.start),
             end: self.end.max(other.end),
+            last: self.last.max(other.last),
             matches: self.matches || other.matches,
         }
     }
 }
 
 impl Sources {
-    /// The foremost place that a trace of what is left can have; none if nothing is.
+    /// The foremost place that a trace of what is left can have, or a span; none if nothing is.
     pub(super) fn next_rank(&self) -> Option<Rank> {
         if self.has_memtables { Some(Rank::FIRST) } else { self.segments.front().map(|(rank, _)| *rank) }
     }
@@ -138,7 +162,13 @@ impl Sources {
         stats: &mut SearchStats,
     ) -> (Opened, Vec<Gap>) {
         if std::mem::take(&mut self.has_memtables) {
-            return match work.of_memtables().await {
+            let since = Instant::now();
+            let found = work.of_memtables().await;
+            if let Some(looked_into) = &mut self.looked_into {
+                let (memtables, candidates) = (work.memtables().count(), found.as_ref().map(Vec::len));
+                looked_into.push(PlannedSource::memory(memtables, candidates, since.elapsed()));
+            }
+            return match found {
                 Some(traces) => (Opened { traces, rows: Vec::new() }, Vec::new()),
                 None => (Opened::default(), vec![Gap::memtables_unread()]),
             };
@@ -146,15 +176,19 @@ impl Sources {
         let next: Vec<usize> =
             (0..work.workers.max(1)).filter_map(|_| self.segments.pop_front()).map(|next| next.1).collect();
         let opened =
-            futures::future::join_all(next.into_iter().map(|segment| work.of_segment(segment))).await;
+            futures::future::join_all(next.into_iter().map(|segment| work.of_segment_timed(segment))).await;
         let (mut found, mut gaps) = (Opened::default(), Vec::new());
-        for one in opened {
+        for (segment, one, took) in opened {
+            if let (Some(looked_into), Some(entry)) = (&mut self.looked_into, work.entry(segment)) {
+                looked_into.push(planned_source(&entry.path, &one, took));
+            }
             match one {
-                Ok(Found::Scanned(traces)) => {
+                Ok(Found::Scanned(traces, _)) => {
                     stats.segments_scanned += 1;
                     found.traces.extend(traces);
                 }
-                Ok(Found::Indexed(rows)) => {
+                Ok(Found::RuledOut) => stats.segments_ruled_out += 1,
+                Ok(Found::Indexed(rows, _)) => {
                     stats.segments_indexed += 1;
                     found.rows.extend(rows);
                 }
@@ -163,6 +197,21 @@ impl Sources {
         }
         (found, gaps)
     }
+
+    /// Those that were looked into, if they were to be told.
+    pub(super) fn into_looked_into(self) -> Option<Vec<PlannedSource>> {
+        self.looked_into
+    }
+}
+
+fn planned_source(path: &str, found: &Result<Found, Gap>, took: Duration) -> PlannedSource {
+    let (how, parts, candidates) = match found {
+        Ok(Found::Scanned(traces, pieces)) => (SourceHow::Scan, *pieces, traces.len()),
+        Ok(Found::Indexed(rows, parts)) => (SourceHow::Index, *parts, rows.len()),
+        Ok(Found::RuledOut) => return PlannedSource::not_read(path, NotRead::Filters, took),
+        Err(_) => return PlannedSource::not_read(path, NotRead::Unreadable, took),
+    };
+    PlannedSource::looked_into(path, how, parts, candidates, took)
 }
 
 impl Candidates {
@@ -171,17 +220,20 @@ impl Candidates {
         let of_starts = self.snapshot.partitions.of_starts(&self.tenant, self.starts.clone());
         let seen = of_starts.filter_map(|partition| {
             let meta = &self.entry(partition.segment)?.meta;
+            let first_start = meta.start_unix_nano_min.max(self.starts.start);
             let last_start = meta.start_unix_nano_max.min(self.starts.end.saturating_sub(1));
-            let rank = match self.order {
-                Order::Newest => self.order.rank(last_start, 0),
+            let rank = match (self.order, self.sought) {
+                (Order::Newest, _) => self.order.rank(last_start, 0),
+                (Order::Oldest, Sought::Spans) => self.order.rank(first_start, 0),
                 // A trace may have begun, and may end, in a segment where nothing of it matches.
-                Order::Oldest | Order::Longest => Rank::FIRST,
+                (Order::Oldest, Sought::Traces) | (Order::Longest, _) => Rank::FIRST,
             };
             (meta.generation_min <= self.generation).then_some((rank, partition.segment))
         });
         let mut segments: Vec<_> = seen.collect();
         segments.sort_by(|a, b| b.cmp(a));
-        Sources { has_memtables: true, segments: segments.into() }
+        let looked_into = self.planned.as_ref().map(|_| Vec::new());
+        Sources { has_memtables: true, segments: segments.into(), looked_into }
     }
 
     /// The part of the range in which spans can start, as far as is known without a look at them.
@@ -237,16 +289,34 @@ impl Candidates {
         Some(extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect())
     }
 
+    /// Which it is, how it was looked into, and how long that took.
+    async fn of_segment_timed(&self, segment: usize) -> (usize, Result<Found, Gap>, Duration) {
+        let since = Instant::now();
+        let found = self.of_segment(segment).await;
+        (segment, found, since.elapsed())
+    }
+
     async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
-        let Some(entry) = self.entry(segment) else { return Ok(Found::Indexed(Vec::new())) };
-        let unread = |error| unread(&self.store, entry, &error);
-        if let Some(rows) = twice(|| self.indexed(segment, entry)).await.map_err(unread)? {
-            return Ok(Found::Indexed(rows));
+        let Some(entry) = self.entry(segment) else { return Ok(Found::Indexed(Vec::new(), 0)) };
+        if self.is_ruled_out(entry) {
+            return Ok(Found::RuledOut);
         }
-        let extents = self.scan(entry).await.map_err(unread)?;
+        let unread = |error| unread(&self.store, entry, &error);
+        if let Some((rows, parts)) = twice(|| self.indexed(segment, entry)).await.map_err(unread)? {
+            return Ok(Found::Indexed(rows, parts));
+        }
+        let (extents, pieces) = self.scan(entry).await.map_err(unread)?;
         let found =
             extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, Some(segment)));
-        Ok(Found::Scanned(found.collect()))
+        Ok(Found::Scanned(found.collect(), pieces))
+    }
+
+    /// Whether its filters of values, if they are in memory, say that no span satisfies the condition.
+    fn is_ruled_out(&self, entry: &SegmentEntry) -> bool {
+        let may_match = |filters: &ValueFilters| self.filtered.may_match(filters, &entry.meta, &self.tenant);
+        let segments = self.store.segments();
+        self.filtered.is_selective()
+            && segments.may_hold_values(entry.meta.id, may_match, &self.reads) == Some(false)
     }
 
     /// Traces that were found by their rows, which are in order.
@@ -255,8 +325,8 @@ impl Candidates {
         let found = || self.store.segments().traces_of_rows(entry, &self.tenant, rows, &self.reads);
         let found = twice(found).await.map_err(|error| unread(&self.store, entry, &error))?;
         let candidate = |trace: TraceEntry| {
-            let extent =
-                Extent { start: trace.start_unix_nano_min, end: trace.end_unix_nano_max, matches: true };
+            let (start, end) = (trace.start_unix_nano_min, trace.end_unix_nano_max);
+            let extent = Extent { start, end, last: end, matches: true };
             // The directory does not tell generations apart.
             let is_vague = entry.meta.generation_max > self.generation;
             Candidate { is_vague, ..self.candidate(trace.trace_id, extent, Some(segment)) }
@@ -264,12 +334,12 @@ impl Candidates {
         Ok(found.into_iter().map(candidate).collect())
     }
 
-    /// What the segment's index names; none if it has no index.
+    /// What the segment's index names, and of how many parts it is; none if it has no index.
     async fn indexed(
         &self,
         segment: usize,
         entry: &SegmentEntry,
-    ) -> Result<Option<Vec<IndexedRow>>, StoreError> {
+    ) -> Result<Option<(Vec<IndexedRow>, u64)>, StoreError> {
         let (segments, reads) = (self.store.segments(), &*self.reads);
         let opened = segments.opened(entry, reads).await?;
         if !opened.has_index() {
@@ -279,7 +349,8 @@ impl Candidates {
         // By number, as futures over references are not general enough for their caller to be spawned.
         let found = (0..parts.len()).map(|at| self.of_part(segment, entry, &opened, parts.get(at)));
         let found = futures::stream::iter(found).buffer_unordered(self.workers.max(1));
-        found.try_concat().await.map(Some)
+        let rows: Vec<IndexedRow> = found.try_concat().await?;
+        Ok(Some((rows, parts.len() as u64)))
     }
 
     /// What a part of the segment's index names.
@@ -293,6 +364,9 @@ impl Candidates {
         let Some(part) = part else { return Ok(Vec::new()) };
         let (segments, reads) = (self.store.segments(), &*self.reads);
         let header = segments.index_header(entry, opened, part, reads).await?;
+        if let Some(planned) = &self.planned {
+            planned.get_or_init(|| indexed::planned(&self.conditions, &header));
+        }
         let table = segments.index_traces(entry, opened, &header, reads).await?;
         let wanted: Vec<_> =
             self.conditions.iter().flat_map(|condition| indexed::ranges(condition, &header)).collect();
@@ -328,6 +402,7 @@ impl Candidates {
             trace_id,
             start_unix_nano: extent.start,
             duration_nano: extent.end.saturating_sub(extent.start),
+            last_unix_nano: extent.last,
             is_alone: self.asks_where_else && !self.may_be_elsewhere(&trace_id, segment),
             is_vague: false,
         }
@@ -348,9 +423,9 @@ impl Candidates {
         in_others || segment.is_some() && self.memtables().any(has)
     }
 
-    /// Goes through all rows of a segment, in the columns that the conditions ask of.
-    async fn scan(&self, entry: &SegmentEntry) -> Result<Vec<(TraceId, Extent)>, StoreError> {
-        let Some((_, part)) = entry.meta.tenant(&self.tenant) else { return Ok(Vec::new()) };
+    /// Goes through all rows of a segment, in the columns that the conditions ask of. In so many pieces.
+    async fn scan(&self, entry: &SegmentEntry) -> Result<(Vec<(TraceId, Extent)>, u64), StoreError> {
+        let Some((_, part)) = entry.meta.tenant(&self.tenant) else { return Ok((Vec::new(), 0)) };
         let mut projection = Projection::least();
         for condition in &*self.conditions {
             condition.fields(&mut |field| add_field(&mut projection, field));
@@ -359,8 +434,9 @@ impl Candidates {
             projection = projection.with_generations();
         }
         let mut rows = part.first_row..part.first_row + part.rows;
-        let (mut found, mut last) = (Vec::new(), None::<(TraceId, Extent)>);
+        let (mut found, mut last, mut pieces) = (Vec::new(), None::<(TraceId, Extent)>, 0);
         while !rows.is_empty() {
+            pieces += 1;
             let read = || {
                 self.store.segments().read_rows(entry, rows.clone(), &projection, WINDOW_BYTES, &self.reads)
             };
@@ -380,7 +456,7 @@ impl Candidates {
             }
         }
         found.extend(last.filter(|(_, extent)| extent.matches));
-        Ok(found)
+        Ok((found, pieces))
     }
 }
 
@@ -396,9 +472,13 @@ fn rows_of(
         let start_unix_nano = table.start_unix_nano_min(trace);
         let last = start_unix_nano.saturating_add(table.duration_nano_max(trace));
         let is_in = start_unix_nano < starts.end && last >= starts.start;
-        is_in.then(|| {
-            let start_unix_nano_max = if is_start { start_unix_nano } else { last };
-            IndexedRow { segment, row: table.rows(trace).start, start_unix_nano_max, is_start }
+        is_in.then(|| IndexedRow {
+            segment,
+            row: table.rows(trace).start,
+            start_unix_nano_min: start_unix_nano,
+            last_unix_nano_max: last,
+            start_unix_nano_max: if is_start { start_unix_nano } else { last },
+            is_start,
         })
     };
     found.iter().filter_map(row).collect()

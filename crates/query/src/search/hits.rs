@@ -36,11 +36,20 @@ pub struct TraceHit {
     pub spans: SpanBatch,
 }
 
-/// Whether a trace satisfies the condition: what is answered of it, and when its first matching span started. Its
-/// spans come in order of their start. Where none has to match it is when the trace did.
-pub(super) fn decide(query: &SearchQuery, trace_id: TraceId, trace: &TraceSpans) -> Option<(TraceHit, u64)> {
-    let spans: Vec<SpanView<'_>> = trace.spans().collect();
-    let root = spans.iter().find(|span| span.parent_span_id().is_none());
+/// A trace that satisfies the condition.
+pub(super) struct Satisfying<'t> {
+    /// Its spans, by their start.
+    spans: Vec<SpanView<'t>>,
+    /// Those of them that match; none where none has to.
+    pub(super) matching: Vec<SpanView<'t>>,
+    pub(super) facts: TraceFacts<'t>,
+    pub(super) start_unix_nano: u64,
+}
+
+/// The trace, if it satisfies the condition.
+pub(super) fn decide<'t>(query: &SearchQuery, trace: &'t TraceSpans) -> Option<Satisfying<'t>> {
+    let spans: Vec<SpanView<'t>> = trace.spans().collect();
+    let root = spans.iter().find(|span| span.parent_span_id().is_none()).copied();
     let start = spans.first()?.start_unix_nano();
     let end = spans.iter().map(SpanView::end_unix_nano).max().unwrap_or_default();
     let facts = TraceFacts {
@@ -48,34 +57,44 @@ pub(super) fn decide(query: &SearchQuery, trace_id: TraceId, trace: &TraceSpans)
         root_service: root.and_then(|root| root.resource().service_name()),
         duration_nano: end.saturating_sub(start),
     };
-    let in_range: Vec<SpanView<'_>> =
+    let in_range: Vec<SpanView<'t>> =
         spans.iter().filter(|span| query.starts.contains(&span.start_unix_nano())).copied().collect();
     if in_range.is_empty() {
         return None;
     }
     let matching = query.predicate.matching(&in_range, &facts)?;
-    let matched = matching.len();
-    let mut matching = matching.into_iter().filter_map(|at| in_range.get(at)).peekable();
-    let first_start = matching.peek().map_or(start, |span| span.start_unix_nano());
-    let mut given = Copies::default();
-    matching.take(query.spans_per_trace).for_each(|span| given.push(*span));
-    let mut services: Vec<Box<str>> = Vec::new();
-    for service in spans.iter().filter_map(|span| span.resource().service_name()) {
-        if services.len() < SERVICES_MAX && services.iter().all(|known| **known != *service) {
-            services.push(service.into());
+    let matching = matching.into_iter().filter_map(|at| in_range.get(at).copied()).collect();
+    Some(Satisfying { spans, matching, facts, start_unix_nano: start })
+}
+
+impl Satisfying<'_> {
+    /// When its first matching span started; where none has to match, when it did itself.
+    pub(super) fn first_start(&self) -> u64 {
+        self.matching.first().map_or(self.start_unix_nano, |span| span.start_unix_nano())
+    }
+
+    /// What is answered of it.
+    pub(super) fn hit(&self, query: &SearchQuery, trace_id: TraceId) -> TraceHit {
+        let Self { spans, matching, facts, start_unix_nano } = self;
+        let mut given = Copies::default();
+        matching.iter().take(query.spans_per_trace).for_each(|span| given.push(*span));
+        let mut services: Vec<Box<str>> = Vec::new();
+        for service in spans.iter().filter_map(|span| span.resource().service_name()) {
+            if services.len() < SERVICES_MAX && services.iter().all(|known| **known != *service) {
+                services.push(service.into());
+            }
+        }
+        TraceHit {
+            trace_id,
+            root_service: facts.root_service.map(Into::into),
+            root_name: facts.root_name.map(Into::into),
+            start_unix_nano: *start_unix_nano,
+            duration_nano: facts.duration_nano,
+            span_count: spans.len(),
+            error_count: spans.iter().filter(|span| span.status_code() == Status::Error as i32).count(),
+            services,
+            matched: matching.len(),
+            spans: given.finish(),
         }
     }
-    let hit = TraceHit {
-        trace_id,
-        root_service: facts.root_service.map(Into::into),
-        root_name: facts.root_name.map(Into::into),
-        start_unix_nano: start,
-        duration_nano: facts.duration_nano,
-        span_count: spans.len(),
-        error_count: spans.iter().filter(|span| span.status_code() == Status::Error as i32).count(),
-        services,
-        matched,
-        spans: given.finish(),
-    };
-    Some((hit, first_start))
 }

@@ -1,5 +1,6 @@
 //! What a segment's attribute index knows of a condition: an upper bound of the traces of a part that satisfy it.
-//! First which bytes it takes, then the answer from them; both go through the condition alike.
+//! First which bytes it takes, then the answer from them; both go through the condition alike. What has to be satisfied
+//! together is answered cheapest first, and no further once no trace is left.
 
 use std::ops::{Bound, Range};
 
@@ -12,6 +13,8 @@ use tracelake_traceql::{
     AttributeScope, Comparison, Field, Intrinsic, Literal, Operand, Pattern, Predicate, Status,
 };
 
+use super::plan::{ConditionHow, PlannedCondition};
+
 /// What is asked of one field of a part.
 #[derive(Clone, Copy)]
 enum Question<'q> {
@@ -22,18 +25,136 @@ enum Question<'q> {
     Matches(&'q Pattern),
 }
 
+/// What it takes to answer a condition from a part, as its header tells: the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    /// Nothing: no trace of the part has what it asks of.
+    Absent,
+    /// So many bytes of the index.
+    Bytes(u64),
+    /// The index does not know: any trace may satisfy it.
+    Unknown,
+}
+
+impl Cost {
+    /// Of what has to be satisfied together: one that is known is enough.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Absent, _) | (_, Self::Absent) => Self::Absent,
+            (Self::Unknown, known) | (known, Self::Unknown) => known,
+            (Self::Bytes(one), Self::Bytes(other)) => Self::Bytes(one.saturating_add(other)),
+        }
+    }
+
+    /// Of alternatives: one that is not known is enough.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Absent, other) | (other, Self::Absent) => other,
+            (Self::Bytes(one), Self::Bytes(other)) => Self::Bytes(one.saturating_add(other)),
+        }
+    }
+}
+
 /// The bytes that [`traces`] takes.
 pub(crate) fn ranges(condition: &Predicate, header: &IndexHeader) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
-    let mut ask = |question: Question<'_>, field: IndexedField<'_>| ranges.extend(question.ranges(field));
-    each_leaf(condition, &mut |field, question| {
-        for (scope, key) in places(field) {
-            if let FieldLookup::Known(found) = header.field(scope, key) {
-                ask(question, found);
+    add_ranges(condition, header, &mut ranges);
+    ranges
+}
+
+fn add_ranges(condition: &Predicate, header: &IndexHeader, ranges: &mut Vec<Range<u64>>) {
+    if !matches!(cost(condition, header), Cost::Bytes(_)) {
+        return;
+    }
+    match condition {
+        Predicate::And(all) | Predicate::Or(all) => {
+            all.iter().for_each(|one| add_ranges(one, header, ranges));
+        }
+        leaf => each_leaf(leaf, &mut |field, question| {
+            for (scope, key) in places(field) {
+                if let FieldLookup::Known(found) = header.field(scope, key) {
+                    ranges.extend(question.ranges(found));
+                }
             }
+        }),
+    }
+}
+
+/// How conditions are answered from a part, of which each is enough, in the order in which that is done.
+pub(super) fn planned(conditions: &[Predicate], header: &IndexHeader) -> Vec<PlannedCondition> {
+    let mut planned = Vec::new();
+    conditions.iter().for_each(|condition| add_planned(condition, header, &mut planned));
+    planned
+}
+
+fn add_planned(condition: &Predicate, header: &IndexHeader, planned: &mut Vec<PlannedCondition>) {
+    match condition {
+        Predicate::Constant(true) => {}
+        Predicate::And(all) => {
+            cheapest_first(all, header).into_iter().for_each(|one| add_planned(one, header, planned));
+        }
+        one => {
+            let (how, index_bytes) = match cost(one, header) {
+                Cost::Absent => (ConditionHow::Index, Some(0)),
+                Cost::Bytes(bytes) if is_indexed(one) => (ConditionHow::Index, Some(bytes)),
+                Cost::Bytes(bytes) => (ConditionHow::IndexUpperBound, Some(bytes)),
+                Cost::Unknown => (ConditionHow::Rows, None),
+            };
+            planned.push(PlannedCondition { condition: one.to_string(), how, index_bytes });
+        }
+    }
+}
+
+/// Whether the index is asked for the very values of a condition, and not for what follows from it.
+fn is_indexed(condition: &Predicate) -> bool {
+    let (field, is_weaker) = match condition {
+        Predicate::Exists(field) => (field, false),
+        Predicate::Match { field, negated, .. } => (field, *negated),
+        Predicate::Compare { left: Operand::Field(field), comparison, right: Operand::Literal(literal) } => {
+            (field, matches!(of_comparison(*comparison, literal), Question::Exists))
+        }
+        _ => return false,
+    };
+    // Of several places the first that a span has decides, which the index does not know.
+    !is_weaker && places(field).len() == 1
+}
+
+fn cheapest_first<'p>(all: &'p [Predicate], header: &IndexHeader) -> Vec<&'p Predicate> {
+    let mut costed: Vec<_> = all.iter().map(|one| (cost(one, header), one)).collect();
+    costed.sort_by_key(|(cost, _)| *cost);
+    costed.into_iter().map(|(_, one)| one).collect()
+}
+
+fn cost(condition: &Predicate, header: &IndexHeader) -> Cost {
+    match condition {
+        Predicate::Constant(false) => Cost::Absent,
+        Predicate::Constant(true) | Predicate::Absent(_) | Predicate::Not(_) => Cost::Unknown,
+        Predicate::And(all) => all.iter().map(|one| cost(one, header)).fold(Cost::Unknown, Cost::and),
+        Predicate::Or(any) => any.iter().map(|one| cost(one, header)).fold(Cost::Absent, Cost::or),
+        leaf => {
+            // Durations are in the table of traces, which is there in any case.
+            let is_of_duration = duration_nano_min(leaf).is_some();
+            let mut all = if is_of_duration { Cost::Bytes(0) } else { Cost::Unknown };
+            each_leaf(leaf, &mut |field, question| all = all.and(cost_of(field, question, header)));
+            all
+        }
+    }
+}
+
+fn cost_of(field: &Field, question: Question<'_>, header: &IndexHeader) -> Cost {
+    let places = places(field);
+    if places.is_empty() {
+        return Cost::Unknown;
+    }
+    let costs = places.into_iter().map(|(scope, key)| match header.field(scope, key) {
+        FieldLookup::Absent => Cost::Absent,
+        FieldLookup::Unknown => Cost::Unknown,
+        FieldLookup::Known(found) => {
+            Cost::Bytes(question.ranges(found).iter().map(|range| range.end - range.start).sum())
         }
     });
-    ranges
+    costs.fold(Cost::Absent, Cost::or)
 }
 
 /// The traces of a part that may satisfy the condition; none if it may be any.
@@ -56,17 +177,25 @@ struct Part<'p> {
 impl Part<'_> {
     /// The same of spans that are known to be like this.
     fn traces(&self, condition: &Predicate, spans: SpanBounds) -> Result<Option<TraceSet>, FormatError> {
+        // For what the header tells no bytes were read.
+        match cost(condition, self.header) {
+            Cost::Absent => return Ok(Some(self.none())),
+            Cost::Unknown => return Ok(None),
+            Cost::Bytes(_) => {}
+        }
         match condition {
-            Predicate::Constant(true) | Predicate::Absent(_) | Predicate::Not(_) => Ok(None),
-            Predicate::Constant(false) => Ok(Some(self.none())),
             Predicate::And(all) => {
                 let spans = all.iter().fold(spans, with);
                 let mut narrowest: Option<TraceSet> = None;
-                for one in all {
-                    let Some(found) = self.traces(one, spans)? else { continue };
-                    match &mut narrowest {
-                        Some(set) => set.and(&found),
-                        None => narrowest = Some(found),
+                for one in cheapest_first(all, self.header) {
+                    let Some(mut found) = self.traces(one, spans)? else { continue };
+                    if let Some(before) = &narrowest {
+                        found.and(before);
+                    }
+                    let is_over = found.is_empty();
+                    narrowest = Some(found);
+                    if is_over {
+                        break;
                     }
                 }
                 Ok(narrowest)
@@ -200,15 +329,20 @@ fn each_field<'p>(operand: &'p Operand, visit: &mut dyn FnMut(&'p Field)) {
     }
 }
 
-fn of_comparison(comparison: Comparison, literal: &Literal) -> Question<'_> {
-    let value = match literal {
+/// A value as the index has it.
+pub(super) fn value_of(literal: &Literal) -> IndexValue<'_> {
+    match literal {
         Literal::Text(text) => IndexValue::Text(text),
         Literal::Int(int) | Literal::Duration(int) => IndexValue::Int(*int),
         Literal::Double(double) => IndexValue::Double(*double),
         Literal::Bool(value) => IndexValue::Bool(*value),
         Literal::Status(status) => IndexValue::Int(*status as i64),
         Literal::Kind(kind) => IndexValue::Int(*kind as i64),
-    };
+    }
+}
+
+fn of_comparison(comparison: Comparison, literal: &Literal) -> Question<'_> {
+    let value = value_of(literal);
     match (comparison, literal) {
         (Comparison::Equal, _) => Question::Equal(value),
         (Comparison::NotEqual, _) | (_, Literal::Bool(_)) => Question::Exists,
@@ -221,7 +355,7 @@ fn of_comparison(comparison: Comparison, literal: &Literal) -> Question<'_> {
 }
 
 /// Where a field's values are looked for in the index; nowhere if they are not in it.
-fn places(field: &Field) -> Vec<(FieldScope, &str)> {
+pub(super) fn places(field: &Field) -> Vec<(FieldScope, &str)> {
     match field {
         Field::Intrinsic(intrinsic) => {
             let is_indexed = matches!(

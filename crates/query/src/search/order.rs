@@ -1,8 +1,11 @@
-//! In which order traces are answered.
+//! In which order traces are answered, or spans.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Which traces come first; of two at the same place the one with the lower ID.
+/// Which traces come first, or spans by their own start and duration; of two at the same place the one with the lower
+/// ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -32,5 +35,17 @@ impl Order {
             Self::Oldest => !start_unix_nano,
             Self::Longest => duration_nano,
         })
+    }
+
+    /// The foremost and the hindmost place that a span can have which starts in a range, and is one of those that start
+    /// and end from `first` to `last`.
+    pub(super) fn span_ranks(self, starts: &Range<u64>, first: u64, last: u64) -> (Rank, Rank) {
+        let start_min = first.max(starts.start);
+        let start_max = last.min(starts.end.saturating_sub(1));
+        match self {
+            Self::Newest => (Rank(start_max), Rank(start_min)),
+            Self::Oldest => (Rank(!start_min), Rank(!start_max)),
+            Self::Longest => (Rank(last.saturating_sub(first)), Rank(0)),
+        }
     }
 }

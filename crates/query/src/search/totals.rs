@@ -7,20 +7,20 @@ use serde::Serialize;
 /// What was counted of all pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Traces that satisfy the condition.
+    /// Traces that satisfy the condition, or spans that match.
     pub count: u64,
     /// The same over time; none if it was not asked for.
     pub histogram: Option<Histogram>,
 }
 
-/// Traces over time, each at the start of its first matching span.
+/// Traces over time, each at the start of its first matching span; or those spans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Histogram {
     /// Where the first part begins, in nanoseconds since 1970.
     pub start_unix_nano: u64,
     /// How long each part is.
     pub width_nano: u64,
-    /// Traces of each part.
+    /// How many are in each part.
     pub counts: Vec<u64>,
 }
 

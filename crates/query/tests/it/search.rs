@@ -2,6 +2,10 @@
 //! while more comes in.
 
 pub(crate) mod model;
+mod plan;
+mod removed;
+mod results;
+mod ruled_out;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use tracelake_query::search::{Cursor, SearchPage, SearchQuery};
+use tracelake_query::search::{Cursor, SearchPage, SearchQuery, Sought};
 use tracelake_query::{EngineOptions, Order};
 use tracelake_store::Encoding;
 use tracelake_traceql::parse;
@@ -33,7 +37,7 @@ impl World {
     }
 
     async fn page(&self, query: &SearchQuery) -> SearchPage {
-        let page = self.engine.search(&self.tenant, query.clone()).await;
+        let page = self.engine.search(&self.tenant, query.clone()).await.expect("a page");
         assert!(page.end.missing.is_empty(), "{:?}", page.end.missing);
         page
     }
@@ -42,16 +46,23 @@ impl World {
 fn search(query: &Query, starts: Range<u64>, order: Order, limit: usize) -> SearchQuery {
     let predicate = parse(&query.text()).map_err(|error| format!("{}: {error}", query.text()));
     let predicate = predicate.expect("a query");
+    SearchQuery { predicate, limit, spans_per_trace: 1_000, ..everything(order, starts) }
+}
+
+/// All traces, with one span each, by fives.
+fn everything(order: Order, starts: Range<u64>) -> SearchQuery {
     SearchQuery {
         starts,
-        predicate,
+        predicate: parse("{ }").expect("a query"),
+        sought: Sought::Traces,
         order,
-        limit,
-        spans_per_trace: 1_000,
+        limit: 5,
+        spans_per_trace: 1,
         select: Vec::new(),
         after: None,
         count: false,
         histogram: None,
+        explain: false,
     }
 }
 
@@ -240,22 +251,12 @@ async fn a_cursor_is_good_for_its_own_search_alone() {
     let mut random = StdRng::seed_from_u64(1);
     let spans: Vec<Span> = (1..20).map(|id| Span::random(&mut random, id, id)).collect();
     world.send(&spans.iter().collect::<Vec<_>>()).await;
-    let everything = |order, starts| SearchQuery {
-        starts,
-        predicate: parse("{ }").expect("a query"),
-        order,
-        limit: 5,
-        spans_per_trace: 1,
-        select: Vec::new(),
-        after: None,
-        count: false,
-        histogram: None,
-    };
     let query = everything(Order::Newest, 0..u64::MAX);
     let cursor = world.page(&query).await.end.next.expect("there is more");
     assert!(cursor.check(&query).is_ok());
     assert!(cursor.check(&everything(Order::Oldest, 0..u64::MAX)).is_err());
     assert!(cursor.check(&everything(Order::Newest, 1..u64::MAX)).is_err());
+    assert!(cursor.check(&SearchQuery { sought: Sought::Spans, ..query.clone() }).is_err());
     let text = cursor.to_string();
     for wrong in [
         "",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tracelake_model::TraceId;
-use tracelake_query::search::SearchQuery;
+use tracelake_query::search::{SearchQuery, Sought};
 use tracelake_query::{EngineOptions, Order, TraceHit};
 use tracelake_store::Encoding;
 use tracelake_traceql::{Field, Intrinsic, Pattern, Predicate, TracePredicate, parse};
@@ -370,6 +370,7 @@ impl Search {
         let mut query = SearchQuery {
             starts: self.starts.clone(),
             predicate: self.case.predicate.clone(),
+            sought: Sought::Traces,
             order: self.order,
             limit: PAGE_TRACES,
             spans_per_trace: 1_000,
@@ -377,10 +378,11 @@ impl Search {
             after: None,
             count: false,
             histogram: None,
+            explain: false,
         };
         let (mut all, mut indexed) = (Vec::new(), 0);
         loop {
-            let page = world.engine.search(&world.tenant, query.clone()).await;
+            let page = world.engine.search(&world.tenant, query.clone()).await.expect("a page");
             assert!(page.end.missing.is_empty(), "{}: {:?}", self.case.text, page.end.missing);
             all.extend(page.traces.iter().map(|hit| Found::of(hit, self.order)));
             indexed += page.end.stats.segments_indexed;

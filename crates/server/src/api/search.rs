@@ -1,11 +1,12 @@
-//! `POST /api/v1/search`, and `GET` for people: the traces with spans that satisfy a condition, a page as one JSON
-//! document, or all of them as lines of JSON as they are found.
+//! `POST /api/v1/search`, and `GET` for people: the traces with spans that satisfy a condition, or those spans, a
+//! page as one JSON document, or all of them as lines of JSON as they are found.
 
 mod answer;
 mod asked;
 pub(super) mod described;
 mod lines;
 mod refused;
+mod results;
 mod select;
 mod short;
 
@@ -15,14 +16,17 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt};
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracelake::ErrorKind;
-use tracelake::search::SearchPage;
+use tracelake::search::CursorError;
 use tracelake::traceql::TracePredicate;
 
 use self::asked::{Asked, Search};
+use self::lines::{Framing, Next};
+use self::results::Results;
 use super::accept;
 use super::trace::{PARTIAL_HEADER, PIECES_AHEAD_MAX, header_text, received, stall_max, stream, turn};
 use crate::receive::tenant;
@@ -76,31 +80,27 @@ async fn find(
     })?;
     let tenant = tenant(headers)?;
     let (asked, condition) = question?;
-    let Search { query, select, skip } =
+    let Search { query, form, skip } =
         asked.into_search(condition, shared.settings.search_traces_max, as_lines)?;
     let store = shared.store()?;
     let permit = turn(shared).await?;
-    if as_lines {
-        let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
-        let sent = lines::send(store.search_events(&tenant, query), select, sender, stall_max(shared));
-        let counting = Arc::clone(shared);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let (outcome, took) = sent.await;
-            counting.metrics.searched(outcome, took);
-        });
-        return Ok((
-            None,
-            (head("application/x-ndjson"), Body::from_stream(received(receiver))).into_response(),
-        ));
+    let framing = if as_lines { Framing::Lines } else { Framing::Document(form.results.list()) };
+    if form.results == Results::Traces {
+        let found = store.search_whole(&tenant, query, skip).map_err(not_a_cursor)?.map(results::whole);
+        return Ok((None, streamed(shared, found, framing, permit)));
     }
-    let SearchPage { traces, end } = store.search(&tenant, query).await;
-    let partial = tracelake::summary_of_gaps(&end.missing);
+    if as_lines {
+        let found = store.search_events(&tenant, query).map_err(not_a_cursor)?;
+        let found = found.map(move |event| form.line(event));
+        return Ok((None, streamed(shared, found, framing, permit)));
+    }
+    let page = store.search(&tenant, query).await.map_err(not_a_cursor)?;
+    let partial = tracelake::summary_of_gaps(&page.end.missing);
     let (outcome, status) = match &partial {
         Some(_) => ("partial", StatusCode::PARTIAL_CONTENT),
         None => ("complete", StatusCode::OK),
     };
-    let pieces = answer::page(traces.into_iter().skip(skip), select, answer::end(&end));
+    let pieces = answer::page(page, skip, form);
     let body = stream(pieces, permit, stall_max(shared));
     let mut response = (status, head("application/json"), body).into_response();
     if let Some(partial) = partial {
@@ -109,8 +109,35 @@ async fn find(
     Ok((Some(outcome), response))
 }
 
+/// An answer that is sent while more is found.
+fn streamed(
+    shared: &Arc<Shared>,
+    found: impl Stream<Item = Next> + Send + 'static,
+    framing: Framing,
+    permit: OwnedSemaphorePermit,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
+    let sent = lines::send(found, framing, sender, stall_max(shared));
+    let counting = Arc::clone(shared);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let (outcome, took) = sent.await;
+        counting.metrics.searched(outcome, took);
+    });
+    let media_type = match framing {
+        Framing::Lines => "application/x-ndjson",
+        Framing::Document(_) => "application/json",
+    };
+    (head(media_type), Body::from_stream(received(receiver))).into_response()
+}
+
 fn head(media_type: &'static str) -> [(http::HeaderName, HeaderValue); 2] {
     [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (VARY, HeaderValue::from_static("accept"))]
+}
+
+/// None that the search can go on from.
+fn not_a_cursor(error: CursorError) -> Rejection {
+    Rejection::new(error.kind(), format!("`cursor`: {error}"))
 }
 
 fn invalid(message: impl Into<String>) -> Rejection {

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracelake::{Encoding, ErrorKind, TraceId, limits};
 
+use super::lines::joined;
 use super::{accept, explain, parameters, times};
 use crate::receive::tenant;
 use crate::rejection::Rejection;
@@ -135,10 +136,15 @@ pub(super) fn header_text(text: &str) -> HeaderValue {
 /// The pieces of an answer, made as the client reads. A client that stops reading loses its answer:
 /// it would hold a trace in memory, and the turn of another lookup, for as long as it likes.
 pub(super) fn stream(
-    mut pieces: impl Iterator<Item = Bytes> + Send + 'static,
+    pieces: impl Iterator<Item = Bytes> + Send + 'static,
     permit: OwnedSemaphorePermit,
     stall_max: Duration,
 ) -> Body {
+    let mut pieces = joined(pieces);
+    let first = pieces.next().unwrap_or_default();
+    // Most are small. Such a one says how long it is, and nothing has to wait for its client.
+    let Some(second) = pieces.next() else { return Body::from(first) };
+    let mut pieces = [first, second].into_iter().chain(pieces);
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD_MAX);
     tokio::spawn(async move {
         let _permit = permit;
@@ -174,6 +180,9 @@ mod tests {
 
     use super::*;
 
+    /// As many as are sent at once.
+    const PIECE_BYTES: usize = 64 << 10;
+
     fn permits() -> (Arc<tokio::sync::Semaphore>, OwnedSemaphorePermit) {
         let semaphore = Arc::new(tokio::sync::Semaphore::new(1));
         let permit = Arc::clone(&semaphore).try_acquire_owned().expect("free");
@@ -183,17 +192,32 @@ mod tests {
     #[tokio::test]
     async fn all_pieces_arrive_and_the_turn_is_given_back() {
         let (semaphore, permit) = permits();
-        let pieces = (0..10_u8).map(|n| Bytes::copy_from_slice(&[n]));
+        let pieces = (0..10_u8).map(|n| Bytes::from(vec![n; PIECE_BYTES]));
+        let expected: Vec<u8> = pieces.clone().flatten().collect();
         let body = stream(pieces, permit, Duration::from_secs(60));
-        let bytes = axum::body::to_bytes(body, 100).await.expect("whole");
-        assert_eq!(&bytes[..], (0..10).collect::<Vec<u8>>());
+        let bytes = axum::body::to_bytes(body, expected.len()).await.expect("whole");
+        assert_eq!(bytes, expected);
         let _turn = semaphore.acquire().await.expect("open");
+    }
+
+    #[tokio::test]
+    async fn a_small_answer_says_how_long_it_is_and_keeps_nobody_waiting() {
+        for pieces in [0, 1, 50] {
+            let (semaphore, permit) = permits();
+            let body = stream(
+                std::iter::repeat_n(Bytes::from_static(b"xy"), pieces),
+                permit,
+                Duration::from_secs(60),
+            );
+            assert_eq!(axum::body::HttpBody::size_hint(&body).exact(), Some(2 * pieces as u64));
+            assert_eq!(semaphore.available_permits(), 1);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_reads_is_given_up_and_seen_to_be_broken() {
         let (semaphore, permit) = permits();
-        let pieces = std::iter::repeat_n(Bytes::from_static(b"x"), 100);
+        let pieces = std::iter::repeat_n(Bytes::from(vec![0; PIECE_BYTES]), 100);
         let body = stream(pieces, permit, Duration::from_secs(60));
         drop(semaphore.acquire().await.expect("open"));
         let received: Vec<_> = body.into_data_stream().collect().await;

@@ -266,6 +266,173 @@ async fn lines_come_as_they_are_found_and_end_with_what_there_is_to_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_gone_once_retention_has_removed_what_its_search_had() {
+    let server = server_with_traces().await;
+    let first = found(&server, json!({"limit": 7})).await;
+    let (_, folder) = server.stop().await;
+    // The spans of the tests are of years ago.
+    let server = TestServer::start_in(folder, |settings| settings.retention_age_seconds_max = 86_400).await;
+    let removed = server.send(Method::POST, &server.api_url("/api/v1/retention"), &[], "").await;
+    assert_eq!(removed.status, StatusCode::OK, "{removed:?}");
+    let body = json!({"limit": 7, "cursor": first["next_cursor"]});
+    for accept in ["application/json", "application/x-ndjson"] {
+        let answer = post(&server, accept, &body).await;
+        assert_eq!(answer.status, StatusCode::GONE, "{accept}: {answer:?}");
+        let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer["error"]["kind"], "gone", "{answer}");
+        let message = answer["error"]["message"].as_str().expect("a message");
+        assert!(message.contains("begin without a cursor"), "{message}");
+    }
+    assert!(numbers(&found(&server, json!({})).await).is_empty());
+    assert_eq!(server.metric("tracelake_searches_total{outcome=\"gone\"}").await, 2.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_page_was_found_is_told_if_it_is_asked_for() {
+    let server = server_with_traces().await;
+    let q = "{ status = error }";
+    let answer = found(&server, json!({"q": q, "explain": true})).await;
+    let plan = &answer["explain"];
+    let condition = json!({"condition": "status = error", "how": "rows", "index_bytes": null});
+    assert_eq!(plan["conditions"], json!([condition]), "{plan}");
+    let sources = plan["sources"].as_array().expect("sources");
+    let told: Vec<(&Value, &Value)> = sources.iter().map(|one| (&one["how"], &one["candidates"])).collect();
+    // Traces 10, 20 and 30 have spans that failed, and the first of them is in the segment.
+    assert_eq!(told, [(&json!("memory"), &json!(2)), (&json!("scan"), &json!(1))], "{plan}");
+    assert!(plan["as_of_generation"].is_u64() && plan["total_us"].is_u64(), "{plan}");
+
+    let by_address: Value =
+        serde_json::from_slice(&server.get("/api/v1/search?status=error&explain").await.body).expect("JSON");
+    assert_eq!(by_address["explain"]["conditions"], plan["conditions"], "{by_address}");
+    let lines = post(&server, "application/x-ndjson", &json!({"q": q, "explain": true})).await;
+    let lines = String::from_utf8(lines.body.to_vec()).expect("UTF-8");
+    let end: Value = serde_json::from_str(lines.lines().last().expect("an end")).expect("JSON");
+    assert_eq!(end["end"]["explain"]["conditions"], plan["conditions"], "{end}");
+    for body in [json!({"q": q}), json!({"q": q, "explain": false})] {
+        assert!(found(&server, body).await.get("explain").is_none());
+    }
+    server.stop().await;
+}
+
+/// Its lines: what was found, and the end.
+async fn found_lines(server: &TestServer, body: Value) -> (Vec<Value>, Value) {
+    let answer = post(server, "application/x-ndjson", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{body}: {:?}", answer.body);
+    let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let end = lines.pop().expect("an end");
+    assert!(end["end"]["stats"].is_object(), "{end}");
+    (lines, end["end"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_results_with_places_of_their_own() {
+    let server = server_with_traces().await;
+    let body = json!({"q": "{ }", "result": "spans", "limit": 8, "select": ["span.code"], "count": "exact"});
+    let page = found(&server, body.clone()).await;
+    let spans = page["spans"].as_array().expect("spans");
+    let start = INSTANT + 30_000_000_000;
+    let row = |id: u64, name: &str, parent: Value, duration: u64, status: &str, kind: &str| {
+        json!({
+            "trace_id": trace_id(30), "span_id": format!("{id:016x}"), "parent_span_id": parent,
+            "name": name, "service": "shop", "start_time": "2023-11-14T22:13:50.000000000Z",
+            "start_time_unix_nano": start.to_string(), "duration_nano": duration,
+            "status": status, "kind": kind, "attributes": {"span.code": 230},
+        })
+    };
+    let root = format!("{:016x}", 30);
+    assert_eq!(spans.len(), 8);
+    // Both start at once.
+    assert_eq!(spans[1], row(130, "charge", json!(root), 2_000_000, "error", "client"), "{page}");
+    assert_eq!((&spans[0]["span_id"], &spans[0]["parent_span_id"]), (&json!(root), &Value::Null));
+    assert_eq!(page["total_count"], TRACES + 3);
+    assert!(page.get("traces").is_none(), "{page}");
+
+    let mut all = spans.clone();
+    let mut next = page["next_cursor"].clone();
+    while !next.is_null() {
+        let mut body = body.clone();
+        body["cursor"] = next;
+        let page = found(&server, body).await;
+        all.extend(page["spans"].as_array().expect("spans").clone());
+        next = page["next_cursor"].clone();
+    }
+    assert_eq!(all.len() as u64, TRACES + 3);
+    let (lines, end) = found_lines(&server, json!({"result": "spans", "select": ["span.code"]})).await;
+    assert_eq!((&lines, &end["next_cursor"]), (&all, &Value::Null));
+
+    let numbered =
+        json!({"result": "spans", "page": 2, "page_size": 8, "count": "exact", "select": ["span.code"]});
+    assert_eq!(found(&server, numbered).await["spans"], json!(all[8..16]));
+    let answer = server.get("/api/v1/search?status=error&result=spans&order=oldest").await;
+    let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(
+        answer["spans"].as_array().expect("spans").iter().map(number).collect::<Vec<_>>(),
+        [10, 20, 30]
+    );
+    // A cursor of spans is none of traces.
+    let answer = post(&server, "application/json", &json!({"cursor": page["next_cursor"]})).await;
+    assert!(message(&answer).contains("another search"), "{}", message(&answer));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_and_whole_traces_are_those_of_the_summaries() {
+    let server = server_with_traces().await;
+    let expected: Vec<String> = (1..=TRACES).rev().map(trace_id).collect();
+    let page = found(&server, json!({"result": "ids", "limit": 7})).await;
+    assert_eq!(page["trace_ids"], json!(expected[..7]), "{page}");
+    // The cursor is one of traces, whatever is answered of them.
+    let body = json!({"result": "ids", "cursor": page["next_cursor"]});
+    let (lines, _) = found_lines(&server, body).await;
+    let rest: Vec<Value> = expected[7..].iter().map(|id| json!({"trace_id": id})).collect();
+    assert_eq!(lines, rest);
+
+    let q = "{ status = error }";
+    let page = found(&server, json!({"q": q, "result": "traces"})).await;
+    let traces = page["traces"].as_array().expect("traces");
+    assert_eq!(traces.iter().map(number).collect::<Vec<_>>(), [30, 20, 10]);
+    for whole in traces {
+        let id = whole["trace_id"].as_str().expect("an ID");
+        let looked_up = server.get(&format!("/api/v1/traces/{id}")).await;
+        let looked_up: Value = serde_json::from_slice(&looked_up.body).expect("JSON");
+        assert_eq!((&whole["trace"], &whole["error"]), (&looked_up, &Value::Null), "{id}");
+    }
+    assert_eq!((&page["next_cursor"], &page["partial"]), (&Value::Null, &Value::Null));
+    let (lines, end) = found_lines(&server, json!({"q": q, "result": "traces", "limit": 2})).await;
+    assert_eq!(lines, traces[..2]);
+    let body = json!({"q": q, "result": "traces", "cursor": end["next_cursor"]});
+    assert_eq!(found(&server, body).await["traces"], json!(traces[2..]));
+    let numbered = json!({"q": q, "result": "traces", "page": 2, "page_size": 2, "count": "exact"});
+    let numbered = found(&server, numbered).await;
+    assert_eq!((&numbered["traces"], &numbered["total_count"]), (&json!(traces[2..]), &json!(3)));
+    let none = found(&server, json!({"q": "{ name = \"nothing\" }", "result": "traces"})).await;
+    assert_eq!(none["traces"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_have_no_such_thing_refuse_it() {
+    let server = TestServer::start().await;
+    for (body, word) in [
+        (json!({"result": "trees"}), "`summaries`"),
+        (json!({"result": "ids", "select": [".a"]}), "`select`"),
+        (json!({"result": "traces", "select": [".a"]}), "`select`"),
+        (json!({"result": "ids", "spans_per_trace": 3}), "`spans_per_trace`"),
+        (json!({"result": "spans", "spans_per_trace": 3}), "`spans_per_trace`"),
+        (json!({"result": "traces", "spans_per_trace": 0}), "`spans_per_trace`"),
+    ] {
+        let answer = post(&server, "application/json", &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}: {:?}", answer.body);
+        assert!(message(&answer).contains(word), "{body}: {}", message(&answer));
+    }
+    let answer = server.get("/api/v1/search?result=trees").await;
+    assert!(message(&answer).contains("`summaries`"), "{}", message(&answer));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_refused_with_what_is_meant() {
     let server = TestServer::start().await;
     for (body, word) in [

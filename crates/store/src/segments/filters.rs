@@ -1,4 +1,4 @@
-//! Trace-ID filters in memory.
+//! Filters in memory: of trace IDs, and of values.
 //!
 //! A lookup without a time asks the filters of all segments, again and again in the same order: whatever
 //! evicts the least recently used would evict each of them before it is asked again. So a filter that fits
@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
-use tracelake_format::segment::TraceFilter;
+use tracelake_format::segment::{KeyFilter, ValueFilters};
 use ulid::Ulid;
 
 /// Filters read at once, by all requests together.
@@ -19,19 +19,46 @@ const READS_AT_ONCE: usize = 16;
 /// few wait for another's.
 const LOCKS: u128 = 64;
 
+/// What a filter takes in memory.
+pub(super) trait HeapBytes {
+    fn heap_bytes(&self) -> usize;
+}
+
+impl HeapBytes for KeyFilter {
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+}
+
+impl HeapBytes for ValueFilters {
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+}
+
 /// What is known of a segment's filter.
-#[derive(Debug, Clone)]
-pub(super) enum Known {
+#[derive(Debug)]
+pub(super) enum Known<F> {
     /// What it says.
-    Filter(Arc<TraceFilter>),
-    /// It is damaged: any trace may be in the segment.
+    Filter(Arc<F>),
+    /// It is damaged: anything may be in the segment.
     Damaged,
 }
 
-impl Known {
-    pub(super) fn may_hold(&self, key: u64) -> bool {
+impl<F> Clone for Known<F> {
+    fn clone(&self) -> Self {
         match self {
-            Self::Filter(filter) => filter.contains(key),
+            Self::Filter(filter) => Self::Filter(Arc::clone(filter)),
+            Self::Damaged => Self::Damaged,
+        }
+    }
+}
+
+impl<F: HeapBytes> Known<F> {
+    /// Whether the filter says so, or says nothing.
+    pub(super) fn may(&self, says: impl FnOnce(&F) -> bool) -> bool {
+        match self {
+            Self::Filter(filter) => says(filter),
             Self::Damaged => true,
         }
     }
@@ -45,17 +72,17 @@ impl Known {
     }
 }
 
-#[derive(Debug, Default)]
-struct Resident {
-    filters: HashMap<Ulid, Known, RandomState>,
+#[derive(Debug)]
+struct Resident<F> {
+    filters: HashMap<Ulid, Known<F>, RandomState>,
     bytes: u64,
     is_full: bool,
 }
 
 /// The filters of a store.
 #[derive(Debug)]
-pub(super) struct Filters {
-    resident: RwLock<Resident>,
+pub(super) struct Filters<F> {
+    resident: RwLock<Resident<F>>,
     bytes_max: u64,
     reads: Semaphore,
     locks: Vec<Mutex<()>>,
@@ -68,10 +95,10 @@ pub(super) struct Turn<'f> {
     _of_few: Option<SemaphorePermit<'f>>,
 }
 
-impl Filters {
+impl<F: HeapBytes> Filters<F> {
     pub(super) fn new(bytes_max: u64) -> Self {
         Self {
-            resident: RwLock::default(),
+            resident: RwLock::new(Resident { filters: HashMap::default(), bytes: 0, is_full: false }),
             bytes_max,
             reads: Semaphore::new(READS_AT_ONCE),
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
@@ -91,20 +118,20 @@ impl Filters {
         Turn { _one: one, _of_few: self.reads.acquire().await.ok() }
     }
 
-    /// Whether the segment may hold the key; none if its filter is not in memory.
-    pub(super) fn may_hold(&self, segment: Ulid, key: u64) -> Option<bool> {
+    /// Whether a segment's filter says so, or says nothing; none if it is not in memory.
+    pub(super) fn may(&self, segment: Ulid, says: impl FnOnce(&F) -> bool) -> Option<bool> {
         let resident = self.resident.read().unwrap_or_else(PoisonError::into_inner);
-        resident.filters.get(&segment).map(|known| known.may_hold(key))
+        resident.filters.get(&segment).map(|known| known.may(says))
     }
 
     /// What is known of the segment's filter; none if it is not in memory.
-    pub(super) fn get(&self, segment: Ulid) -> Option<Known> {
+    pub(super) fn get(&self, segment: Ulid) -> Option<Known<F>> {
         let resident = self.resident.read().unwrap_or_else(PoisonError::into_inner);
         resident.filters.get(&segment).cloned()
     }
 
     /// Keeps a filter if there is room.
-    pub(super) fn insert(&self, segment: Ulid, known: Known) {
+    pub(super) fn insert(&self, segment: Ulid, known: Known<F>) {
         let mut resident = self.resident.write().unwrap_or_else(PoisonError::into_inner);
         let bytes = known.heap_bytes();
         if resident.filters.contains_key(&segment) {

@@ -38,6 +38,8 @@ counts! {
     filters_asked,
     /// Of those, filters that were not in memory and had to be read.
     filters_read,
+    /// Filters of values asked.
+    value_filters_asked,
     /// Segments that had to be looked into.
     segments_searched,
     /// Of those, segments without the trace: the filter was wrong, or there was none.

@@ -1,5 +1,6 @@
-//! After a start: the trace-ID filters of all segments are read, the newest first, before lookups ask for
-//! them. Nothing waits for it: a lookup that comes earlier reads what it needs itself.
+//! After a start: the filters of all segments are read, the newest first, those of trace IDs before those of values,
+//! before anybody asks for them. Nothing waits for it: a lookup that comes earlier reads what it needs itself, a search
+//! does without.
 
 use std::sync::PoisonError;
 
@@ -27,11 +28,19 @@ impl Store {
         let manifest = self.snapshot().manifest;
         let mut segments = manifest.segments.clone();
         segments.sort_by_key(|entry| std::cmp::Reverse(entry.meta.generation_max));
-        let loads = segments.into_iter().map(|entry| async move {
+        let loads = segments.clone().into_iter().map(|entry| async move {
             let entry = &entry;
             if let Err(error) = self.segments().load_filter(entry).await {
                 // Lookups that need it will say so in their answers.
                 tracing::debug!(segment = entry.path, %error, "a trace filter could not be read in advance");
+            }
+        });
+        futures::stream::iter(loads).buffer_unordered(FILTERS_AT_ONCE).collect::<()>().await;
+        let loads = segments.into_iter().map(|entry| async move {
+            let entry = &entry;
+            if let Err(error) = self.segments().load_value_filters(entry).await {
+                // Searches look into the segment.
+                tracing::debug!(segment = entry.path, %error, "filters of values could not be read in advance");
             }
         });
         futures::stream::iter(loads).buffer_unordered(FILTERS_AT_ONCE).collect::<()>().await;

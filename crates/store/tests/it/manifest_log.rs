@@ -89,6 +89,7 @@ fn segment(number: u64) -> SegmentEntry {
         tenants: Vec::new(),
         filter: section,
         directory: section,
+        value_filters: None,
         index: None,
         checksums: section,
         footer: section,

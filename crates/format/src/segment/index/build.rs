@@ -9,6 +9,8 @@ mod owners;
 mod resources;
 mod terms;
 
+pub(in crate::segment) use self::finish::BuiltPart;
+
 use arrow_array::ArrayRef;
 use arrow_schema::Schema;
 use tracelake_model::limits;

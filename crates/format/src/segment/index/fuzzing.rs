@@ -13,6 +13,7 @@ use super::query::SpanBounds;
 use super::trace_set::TraceSet;
 use super::trace_table::TraceTable;
 use super::value::IndexValue;
+use super::value_filters::ValueFilters;
 use super::{hashed, postings};
 
 /// `data` as each thing that an index has. Anything may be refused; nothing may panic.
@@ -28,6 +29,7 @@ pub(in crate::segment) fn index(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     drop(TraceTable::read(&bytes, universe, 0, universe));
     drop(Operations::read(&bytes));
+    drop(ValueFilters::parse(&bytes));
     part(&bytes, universe);
 }
 

@@ -4,7 +4,7 @@ use arrow_array::ArrayRef;
 use arrow_schema::SchemaRef;
 
 use crate::FormatError;
-use crate::segment::index::{PartBuilder, PartIndex};
+use crate::segment::index::{PartBuilder, PartIndex, ValueFilters};
 
 /// Collects the index of what is written.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Indexer {
     /// The first row of that part, or of the next.
     first_row: u64,
     ended: PartIndex,
+    /// Of the parts that ended, as they are stored.
+    value_filters: Vec<u8>,
 }
 
 impl Indexer {
@@ -26,6 +28,7 @@ impl Indexer {
             part: None,
             first_row: 0,
             ended: PartIndex::default(),
+            value_filters: Vec::new(),
         }
     }
 
@@ -54,14 +57,15 @@ impl Indexer {
     /// The bytes of the part as they lie at `offset` of the file; none if it has no rows.
     pub(super) fn end_part(&mut self, offset: u64) -> Result<Option<Vec<u8>>, FormatError> {
         let Some((tenant, part)) = self.part.take() else { return Ok(None) };
-        let (bytes, part) = part.finish(tenant, self.first_row, offset)?;
-        self.first_row = part.row_range().end;
-        self.ended.parts.push(part);
-        Ok(Some(bytes))
+        let built = part.finish(tenant, self.first_row, offset)?;
+        self.first_row = built.part.row_range().end;
+        self.ended.parts.push(built.part);
+        ValueFilters::push(&mut self.value_filters, tenant, &built.value_filter);
+        Ok(Some(built.bytes))
     }
 
-    /// The index of the parts.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.ended.to_bytes()
+    /// The index of the parts, and their filters.
+    pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
+        (self.ended.to_bytes(), self.value_filters)
     }
 }

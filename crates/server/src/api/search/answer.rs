@@ -1,13 +1,13 @@
-//! What a search answers, as JSON: traces, and what there is to say of them all.
+//! What a search answers, as JSON: traces or spans, and what there is to say of them all.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tracelake::model::SpanView;
-use tracelake::search::{Cursor, SearchEnd, TraceHit};
+use tracelake::search::{Cursor, SearchEnd, SearchPage, TraceHit};
 use tracelake::traceql::{Kind, Status};
 
+use super::results::Form;
 use super::select::{Selected, write_selected};
-use crate::api::lines::joined;
 use crate::api::times::rfc3339;
 
 /// By OTLP's numbers.
@@ -15,23 +15,36 @@ const STATUSES: [Status; 3] = [Status::Unset, Status::Ok, Status::Error];
 const KINDS: [Kind; 6] =
     [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer];
 
-/// A page, piece by piece: of many traces it is never one text in memory.
+/// A page but for the first `skip` of what it has, piece by piece: of many it is never one text in memory.
 pub(super) fn page(
-    traces: impl Iterator<Item = TraceHit> + Send + 'static,
-    select: Vec<Selected>,
-    end: Value,
+    page: SearchPage,
+    skip: usize,
+    form: Form,
 ) -> impl Iterator<Item = Bytes> + Send + 'static {
+    let begin = std::iter::once(Bytes::from(list_begin(form.results.list())));
+    let end = std::iter::once(Bytes::from(list_end(&page.end)));
+    // One of them is empty.
+    let of_spans = form.clone();
+    let traces = page.traces.into_iter().skip(skip).map(move |hit| form.of_trace(&hit));
+    let spans = page.spans.into_iter().skip(skip).map(move |hit| of_spans.of_span(&hit));
     let mut separator = "";
-    let traces = traces.map(move |hit| {
-        let mut text = separator.to_owned();
+    let found = traces.chain(spans).map(move |text| {
+        let text = format!("{separator}{text}");
         separator = ",";
-        write_trace(&mut text, &hit, &select);
         Bytes::from(text)
     });
-    let end = end.to_string();
-    let end = format!("],{}", end.strip_prefix('{').unwrap_or_default());
-    let begin = std::iter::once(Bytes::from_static(b"{\"traces\":["));
-    joined(begin.chain(traces).chain(std::iter::once(Bytes::from(end))))
+    begin.chain(found).chain(end)
+}
+
+/// A document up to the first element of its list.
+pub(super) fn list_begin(name: &str) -> String {
+    format!("{{\"{name}\":[")
+}
+
+/// A document behind the last element of its list.
+pub(super) fn list_end(search: &SearchEnd) -> String {
+    let end = end(search).to_string();
+    format!("],{}", end.strip_prefix('{').unwrap_or_default())
 }
 
 /// Appends a trace.
@@ -59,10 +72,26 @@ pub(super) fn write_trace(out: &mut String, hit: &TraceHit, select: &[Selected])
     out.push_str("]}");
 }
 
+/// Appends a span of a trace.
 fn write_span(out: &mut String, span: &SpanView<'_>, select: &[Selected]) {
+    write_members(out, span, json!({}), select);
+}
+
+/// Appends a span that stands for itself.
+pub(super) fn write_row(out: &mut String, span: &SpanView<'_>, select: &[Selected]) {
+    let of_row = json!({
+        "trace_id": span.trace_id().to_string(),
+        "parent_span_id": span.parent_span_id().map(|parent| parent.to_string()),
+        "start_time": rfc3339(span.start_unix_nano()),
+    });
+    write_members(out, span, of_row, select);
+}
+
+/// Appends what every span has, besides `more`.
+fn write_members(out: &mut String, span: &SpanView<'_>, more: Value, select: &[Selected]) {
     let status = STATUSES.into_iter().find(|status| *status as i32 == span.status_code()).map(Status::name);
     let kind = KINDS.into_iter().find(|kind| *kind as i32 == span.kind()).map(Kind::name);
-    let members = json!({
+    let mut members = json!({
         "span_id": span.span_id().to_string(),
         "name": span.name(),
         "service": span.resource().service_name(),
@@ -72,6 +101,9 @@ fn write_span(out: &mut String, span: &SpanView<'_>, select: &[Selected]) {
         "status": status.map_or_else(|| Value::from(span.status_code()), Value::from),
         "kind": kind.map_or_else(|| Value::from(span.kind()), Value::from),
     });
+    if let (Some(members), Value::Object(more)) = (members.as_object_mut(), more) {
+        members.extend(more);
+    }
     open(out, &members);
     out.push_str(",\"attributes\":");
     write_selected(out, span, select);
@@ -84,7 +116,7 @@ fn open(out: &mut String, object: &Value) {
     out.push_str(text.strip_suffix('}').unwrap_or(&text));
 }
 
-/// What there is to say at the end.
+/// What there is to say at the end. What was not asked for is not there.
 pub(super) fn end(end: &SearchEnd) -> Value {
     let partial = tracelake::summary_of_gaps(&end.missing);
     let mut answer = json!({
@@ -93,6 +125,9 @@ pub(super) fn end(end: &SearchEnd) -> Value {
         "partial": partial.map(|reason| json!({"reason": reason, "missing": end.missing})),
         "stats": end.stats,
     });
+    if let (Some(members), Some(plan)) = (answer.as_object_mut(), &end.plan) {
+        members.insert("explain".to_owned(), json!(plan));
+    }
     if let (Some(members), Some(totals)) = (answer.as_object_mut(), &end.totals) {
         members.insert("total_count".to_owned(), json!(totals.count));
         if let Some(histogram) = &totals.histogram {

@@ -10,13 +10,14 @@ use tracelake::search::{Cursor, Order, SearchQuery};
 use tracelake::traceql::{self, Predicate, TracePredicate};
 use tracelake::{ErrorKind, limits};
 
-use super::select::{Selected, selected};
-use super::{Question, invalid, refused};
+use super::results::{Form, Results};
+use super::select::selected;
+use super::{Question, invalid, not_a_cursor, refused};
 use crate::api::{body, parameters, times};
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 
-/// Traces of a page that says nothing of its size.
+/// Traces of a page that says nothing of its size, or spans.
 const PAGE_TRACES: u64 = 20;
 
 /// Matching spans of each trace, where nothing is said of them.
@@ -36,6 +37,8 @@ pub(super) struct Asked {
     q: Option<String>,
     #[serde(rename = "match")]
     unit: Unit,
+    #[serde(rename = "result")]
+    results: Results,
     order: Order,
     limit: Option<u64>,
     cursor: Option<String>,
@@ -43,6 +46,7 @@ pub(super) struct Asked {
     spans_per_trace: Option<u64>,
     count: Option<Count>,
     histogram: Option<u64>,
+    explain: bool,
     page: Option<u64>,
     page_size: Option<u64>,
 }
@@ -66,8 +70,8 @@ enum Count {
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) query: SearchQuery,
-    pub(super) select: Vec<Selected>,
-    /// Traces at the beginning that are not answered.
+    pub(super) form: Form,
+    /// What is at the beginning and is not answered.
     pub(super) skip: usize,
 }
 
@@ -114,13 +118,13 @@ impl Asked {
         let (skip, limit) = self.place(traces_max, as_lines)?;
         let range = times::hint_of_json(self.start.as_ref(), self.end.as_ref())?;
         let select = selected(&self.select)?;
-        let spans_per_trace = self.spans_per_trace.unwrap_or(TRACE_SPANS);
-        let spans_per_trace = within("spans_per_trace", spans_per_trace, 0..=limits::SEARCH_SPANS_MAX)?;
+        let spans_per_trace = self.spans_per_trace()?;
         let histogram =
             self.histogram.map(|parts| within("histogram", parts, 1..=limits::SEARCH_HISTOGRAM_MAX));
         let mut query = SearchQuery {
             starts: range.start_unix_nano.unwrap_or(0)..range.end_unix_nano.unwrap_or(u64::MAX),
             predicate: if self.unit == Unit::Trace { condition.anywhere() } else { condition },
+            sought: self.results.sought(),
             order: self.order,
             limit,
             spans_per_trace,
@@ -128,13 +132,38 @@ impl Asked {
             after: None,
             count: self.count.is_some(),
             histogram: histogram.transpose()?,
+            explain: self.explain,
         };
         if let Some(text) = &self.cursor {
-            let cursor: Cursor = text.parse().map_err(|error| invalid(format!("`cursor`: {error}")))?;
-            cursor.check(&query).map_err(|error| invalid(format!("`cursor`: {error}")))?;
+            let cursor = text.parse::<Cursor>().map_err(not_a_cursor)?;
+            cursor.check(&query).map_err(not_a_cursor)?;
             query.after = Some(cursor);
         }
-        Ok(Search { query, select, skip })
+        Ok(Search { query, form: Form { results: self.results, select }, skip })
+    }
+
+    /// Matching spans of each trace. What the results do not have is refused: who asks for it expects others.
+    fn spans_per_trace(&self) -> Result<usize, Rejection> {
+        let (what, has_select) = match self.results {
+            Results::Summaries => {
+                let spans = self.spans_per_trace.unwrap_or(TRACE_SPANS);
+                return within("spans_per_trace", spans, 0..=limits::SEARCH_SPANS_MAX);
+            }
+            Results::Spans => ("spans", true),
+            Results::Ids => ("ids", false),
+            Results::Traces => ("traces", false),
+        };
+        if self.spans_per_trace.is_some() {
+            return Err(invalid(format!(
+                "`spans_per_trace` is of summaries of traces, and `result` is `{what}`: leave one out"
+            )));
+        }
+        if !has_select && !self.select.is_empty() {
+            return Err(invalid(format!(
+                "`select` is of matching spans, and `result` is `{what}`, which has none of them: leave one out"
+            )));
+        }
+        Ok(0)
     }
 
     /// How many traces are passed over, and how many there are up to the last one that is answered.

@@ -8,28 +8,38 @@ use super::short::ATTRIBUTES_MAX;
 use crate::api::openapi::operation::{Operation, in_json, in_lines};
 use crate::api::openapi::schema::{
     asked_time_of_body, count, either, flat, list, nanos_text, noted, number, object, or_null, shared,
-    span_id, text, time, trace_id, with_optional, with_required, word,
+    span_id, text, time, trace_id, truth, with_optional, with_required, word,
 };
 
 const Q: &str = "The condition as TraceQL.";
 const START: &str = "Only spans that start then or later.";
 const END: &str = "Only spans that start before.";
-const LIMIT: &str = "Traces of the page, at most `search_traces_max`; of lines more.";
-const CURSOR: &str = "The `next_cursor` of the page before, for the same range, condition and order.";
+const LIMIT: &str = "Traces of the page, or spans, at most `search_traces_max`; of lines more.";
+const RESULT: &str = "Summaries of traces; their matching spans, each at its own place in the order; the traces' IDs \
+                      alone; or the traces whole.";
+const CURSOR: &str = "The `next_cursor` of the page before, for the same range, condition and order, and of spans for \
+                      spans. If retention has removed since what was searched it is `gone`.";
 const MATCH: &str = "`trace`: each comparison may be satisfied by another span of the trace.";
-const SPANS: &str = "Matching spans that are answered of each trace.";
-const COUNT: &str = "All traces are counted, of every page.";
-const HISTOGRAM: &str = "In so many parts of the range, each trace at its first matching span.";
+const SPANS: &str = "Matching spans that are answered of each trace; of summaries alone.";
+const COUNT: &str = "All traces are counted, of every page; or all spans.";
+const HISTOGRAM: &str = "In so many parts of the range, each trace at its first matching span, and each span at its \
+                         own start.";
+const EXPLAIN: &str = "How the page was found is told, too.";
 const PAGE: &str = "A page by its number, instead of `limit` and `cursor`; it needs `count`.";
 const PAGE_SIZE: &str = "Traces of such a page, at most `search_traces_max`.";
 
 /// By their names.
-pub(crate) fn schemas() -> [(&'static str, Value); 5] {
+pub(crate) fn schemas() -> [(&'static str, Value); 10] {
     [
         ("Condition", condition()),
         ("FoundTrace", found_trace()),
         ("FoundSpan", found_span()),
+        ("FoundSpanRow", found_span_row()),
+        ("WholeTrace", whole_trace()),
         ("SearchPage", with_end(object([("traces", list(shared("FoundTrace")))]))),
+        ("SpanPage", with_end(object([("spans", list(shared("FoundSpanRow")))]))),
+        ("TraceIdPage", with_end(object([("trace_ids", list(trace_id()))]))),
+        ("WholeTracePage", with_end(object([("traces", list(shared("WholeTrace")))]))),
         ("SearchEnd", with_end(object([]))),
     ]
 }
@@ -58,10 +68,12 @@ pub(crate) fn by_address() -> Operation {
             .query("cursor", text(), CURSOR)
             .query("order", order(), "Which traces come first.")
             .query("match", unit(), MATCH)
+            .query("result", result(), RESULT)
             .query("select", text(), "As in the body, with commas between the names.")
             .query("spans_per_trace", number(0, limits::SEARCH_SPANS_MAX), SPANS)
             .query("count", word(&["exact"]), COUNT)
             .query("histogram", number(1, limits::SEARCH_HISTOGRAM_MAX), HISTOGRAM)
+            .query("explain", word(&["true", "false", ""]), EXPLAIN)
             .query("page", numbered(), PAGE)
             .query("page_size", numbered(), PAGE_SIZE),
     )
@@ -69,18 +81,25 @@ pub(crate) fn by_address() -> Operation {
 
 /// What both ways of asking answer.
 fn answered(operation: Operation) -> Operation {
-    let page = || in_json(shared("SearchPage"));
-    let line = either([shared("FoundTrace"), object([("end", shared("SearchEnd"))])]);
+    // A page without any traces is one of summaries and one of whole traces.
+    let page = || {
+        let pages = ["SearchPage", "SpanPage", "TraceIdPage", "WholeTracePage"].map(shared);
+        in_json(json!({"anyOf": pages}))
+    };
+    let id = object([("trace_id", trace_id())]);
+    let end = object([("end", shared("SearchEnd"))]);
+    let line = either([shared("FoundTrace"), shared("FoundSpanRow"), id, shared("WholeTrace"), end]);
     operation
         .description(
             "A page as one JSON document or, with `Accept: application/x-ndjson`, a line for each trace as it is \
-             found; without the line with `end` the answer broke off, and its status is 200 whatever `partial` says.",
+             found, or span; without the line with `end` the answer broke off, and its status is 200 whatever \
+             `partial` says. A document of whole traces is sent while they are read, so its status is 200, too.",
         )
         .tenant()
         .answer(200, "The traces.", [page(), in_lines(line)])
         .partial([page()])
         .error_as(406, ErrorKind::UnsupportedMedia, "`Accept` allows neither form.")
-        .errors(&[ErrorKind::Invalid, ErrorKind::Throttled, ErrorKind::Unavailable])
+        .errors(&[ErrorKind::Invalid, ErrorKind::Gone, ErrorKind::Throttled, ErrorKind::Unavailable])
 }
 
 /// The body.
@@ -93,6 +112,7 @@ fn asked() -> Value {
             ("q", noted(text(), Q)),
             ("where", noted(shared("Condition"), "The condition as a tree, instead of `q`.")),
             ("match", noted(unit(), MATCH)),
+            ("result", noted(result(), RESULT)),
             ("start", noted(asked_time_of_body(), START)),
             ("end", noted(asked_time_of_body(), END)),
             ("order", order()),
@@ -102,6 +122,7 @@ fn asked() -> Value {
             ("spans_per_trace", noted(number(0, limits::SEARCH_SPANS_MAX), SPANS)),
             ("count", noted(word(&["exact"]), COUNT)),
             ("histogram", noted(number(1, limits::SEARCH_HISTOGRAM_MAX), HISTOGRAM)),
+            ("explain", noted(truth(), EXPLAIN)),
             ("page", noted(numbered(), PAGE)),
             ("page_size", noted(numbered(), PAGE_SIZE)),
         ],
@@ -122,6 +143,10 @@ fn order() -> Value {
 
 fn unit() -> Value {
     word(&["span", "trace"])
+}
+
+fn result() -> Value {
+    word(&["summaries", "spans", "ids", "traces"])
 }
 
 /// The condition as a tree.
@@ -168,7 +193,21 @@ fn found_span() -> Value {
     ])
 }
 
-/// What there is to say of all traces, in a page and at the end of lines.
+/// What every span has, and what it needs where its trace is not around it.
+fn found_span_row() -> Value {
+    let parent = or_null(span_id());
+    with_required(
+        found_span(),
+        [("trace_id", trace_id()), ("parent_span_id", parent), ("start_time", time())],
+    )
+}
+
+fn whole_trace() -> Value {
+    let lacking = object([("kind", word(&["partial"])), ("message", text())]);
+    object([("trace_id", trace_id()), ("trace", or_null(shared("Trace"))), ("error", or_null(lacking))])
+}
+
+/// What there is to say of all that is found, in a page and at the end of lines.
 fn with_end(object_of: Value) -> Value {
     let histogram = object([
         ("start_time", time()),
@@ -185,7 +224,34 @@ fn with_end(object_of: Value) -> Value {
             ("stats", flat::<SearchStats>()),
         ],
     );
-    with_optional(end, [("total_count", count()), ("histogram", histogram)])
+    with_optional(end, [("total_count", count()), ("histogram", histogram), ("explain", explained())])
+}
+
+/// How a page was found.
+fn explained() -> Value {
+    let condition = object([
+        ("condition", noted(text(), "As TraceQL.")),
+        ("how", word(&["index", "index, upper bound", "rows"])),
+        ("index_bytes", or_null(count())),
+    ]);
+    let source = object([
+        ("source", noted(text(), "`memory`, or a segment by its path.")),
+        ("how", word(&["memory", "index", "scan", "not_read"])),
+        ("parts", count()),
+        ("candidates", count()),
+        ("took_us", count()),
+    ]);
+    let why = word(&["unreadable", "stopped", "filters", "time_range", "later"]);
+    let others = json!({"type": "object", "additionalProperties": count()});
+    object([
+        ("as_of_generation", count()),
+        ("conditions", list(condition)),
+        ("sources", list(with_optional(source, [("why", noted(why, "Of one that was not read."))]))),
+        ("others", noted(others, "How many further sources there are, by `how`.")),
+        ("sources_us", count()),
+        ("decide_us", count()),
+        ("total_us", count()),
+    ])
 }
 
 #[cfg(test)]

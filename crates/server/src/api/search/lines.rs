@@ -1,5 +1,5 @@
-//! A search whose answer is streamed: a line for each trace as it is found, then `{"end":{…}}`. Without that line
-//! the answer broke off.
+//! A search whose answer is streamed as it is found: a line for each, then `{"end":{…}}`, without which the answer
+//! broke off; or a document with a list of them, where they are too large to be there all at once.
 
 use std::time::{Duration, Instant};
 
@@ -7,29 +7,69 @@ use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tracelake::search::SearchEvent;
+use tracelake::search::SearchEnd;
 
-use super::answer::{end, write_trace};
-use super::select::Selected;
+use super::answer::{end, list_begin, list_end};
 use crate::api::lines::Lines;
 
 /// The outcome of a search whose client went away, or stopped reading.
 const BROKEN_OFF: &str = "broken_off";
 
+/// What is one after the other in an answer.
+pub(super) type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
+/// What comes of a search, as JSON.
+pub(super) enum Next {
+    /// The next one that was found, as an object.
+    Found(Pieces),
+    /// There is no further one.
+    End(Box<SearchEnd>),
+}
+
+/// What stands around them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Framing {
+    Lines,
+    /// With a list of this name.
+    Document(&'static str),
+}
+
+impl Framing {
+    fn found(self, pieces: Pieces, is_first: bool) -> Pieces {
+        match self {
+            Self::Lines => Box::new(pieces.chain([Bytes::from_static(b"\n")])),
+            Self::Document(name) => {
+                let before = if is_first { list_begin(name) } else { ",".to_owned() };
+                Box::new(std::iter::once(Bytes::from(before)).chain(pieces))
+            }
+        }
+    }
+
+    fn end(self, search: &SearchEnd, is_first: bool) -> Pieces {
+        let text = match self {
+            Self::Lines => format!("{}\n", json!({"end": end(search)})),
+            Self::Document(name) if is_first => list_begin(name) + &list_end(search),
+            Self::Document(_) => list_end(search),
+        };
+        Box::new(std::iter::once(Bytes::from(text)))
+    }
+}
+
 /// Sends what is found, no faster than it is read. A client that hangs up, or stops reading, loses its answer, and
 /// the work ends. Gives the outcome and how long the search worked.
 pub(super) async fn send(
-    events: impl Stream<Item = SearchEvent>,
-    select: Vec<Selected>,
+    found: impl Stream<Item = Next>,
+    framing: Framing,
     sender: mpsc::Sender<Option<Bytes>>,
     stall_max: Duration,
 ) -> (&'static str, Duration) {
     let started = Instant::now();
     let send = async |piece: Option<Bytes>| sender.send_timeout(piece, stall_max).await.is_ok();
     let mut lines = Lines::default();
-    let mut events = std::pin::pin!(events);
+    let mut is_first = true;
+    let mut found = std::pin::pin!(found);
     loop {
-        let next = match events.next().now_or_never() {
+        let next = match found.next().now_or_never() {
             Some(next) => next,
             None => {
                 // Who asks sees what is there while the next ones are looked for.
@@ -39,30 +79,29 @@ pub(super) async fn send(
                     return (BROKEN_OFF, started.elapsed());
                 }
                 tokio::select! {
-                    next = events.next() => next,
+                    next = found.next() => next,
                     // Nobody is there any more.
                     () = sender.closed() => return (BROKEN_OFF, started.elapsed()),
                 }
             }
         };
-        let (line, ended) = match next {
-            Some(SearchEvent::Trace(hit)) => {
-                let mut line = String::new();
-                write_trace(&mut line, &hit, &select);
-                (line, None)
-            }
-            Some(SearchEvent::End(search)) => {
+        let (pieces, ended) = match next {
+            Some(Next::Found(pieces)) => (framing.found(pieces, is_first), None),
+            Some(Next::End(search)) => {
                 let outcome = if search.missing.is_empty() { "complete" } else { "partial" };
                 let worked = Duration::from_micros(search.stats.total_us);
-                (json!({"end": end(&search)}).to_string(), Some((outcome, worked)))
+                (framing.end(&search, is_first), Some((outcome, worked)))
             }
             // A search says that it has ended.
             None => return (BROKEN_OFF, started.elapsed()),
         };
-        if let Some(joined) = lines.add(format!("{line}\n").as_bytes())
-            && !send(Some(joined)).await
-        {
-            return (BROKEN_OFF, started.elapsed());
+        is_first = false;
+        for piece in pieces {
+            if let Some(joined) = lines.add(&piece)
+                && !send(Some(joined)).await
+            {
+                return (BROKEN_OFF, started.elapsed());
+            }
         }
         if let Some(ended) = ended {
             if let Some(joined) = lines.take()

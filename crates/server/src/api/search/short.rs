@@ -15,7 +15,7 @@ use crate::api::parameters_and_list;
 use crate::rejection::Rejection;
 
 /// All that there are; those of a body mean the same here.
-pub(super) const KNOWN: [&str; 19] = [
+pub(super) const KNOWN: [&str; 21] = [
     "q",
     "service",
     "operation",
@@ -29,10 +29,12 @@ pub(super) const KNOWN: [&str; 19] = [
     "cursor",
     "order",
     "match",
+    "result",
     "select",
     "spans_per_trace",
     "count",
     "histogram",
+    "explain",
     "page",
     "page_size",
 ];
@@ -53,6 +55,7 @@ pub(super) fn of_address(uri: &Uri) -> Question {
     for (name, text) in parameters {
         let value = match name.as_str() {
             "limit" | "spans_per_trace" | "histogram" | "page" | "page_size" => number(&name, &text)?,
+            "explain" => truth(&name, &text)?,
             "select" => text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect(),
             _ => Value::from(text),
         };
@@ -71,6 +74,15 @@ fn number(name: &str, text: &str) -> Result<Value, Rejection> {
     let number = text.parse::<u64>().map(Value::from);
     number
         .map_err(|_| invalid(format!("the query parameter '{name}' is a whole number, and '{text}' is not")))
+}
+
+/// The name alone is enough.
+fn truth(name: &str, text: &str) -> Result<Value, Rejection> {
+    match text {
+        "true" | "" => Ok(Value::Bool(true)),
+        "false" => Ok(Value::Bool(false)),
+        _ => Err(invalid(format!("the query parameter '{name}' is true or false, and '{text}' is not"))),
+    }
 }
 
 /// What the short forms say together, which are taken out; none if there are none.
@@ -160,7 +172,7 @@ mod tests {
     fn short_forms_are_the_tree_of_a_query() {
         for (query, expected) in [
             ("", "{ }"),
-            ("limit=5&order=oldest&select=.a,%20span.b", "{ }"),
+            ("limit=5&order=oldest&select=.a,%20span.b&explain", "{ }"),
             ("q=%7B%20name%20%3D%20%22a%22%20%7D", "{ name = \"a\" }"),
             ("service=cart", "{ resource.service.name = \"cart\" }"),
             ("service=a%22b", "{ resource.service.name = \"a\\\"b\" }"),
@@ -201,6 +213,7 @@ mod tests {
             ("limit=all", "'limit'"),
             ("order=best", "`newest`"),
             ("count=yes", "`exact`"),
+            ("explain=yes", "'explain'"),
             ("where=%7B%7D", "'where'"),
             ("q=%7B%7D&service=a", "'q'"),
             ("q=%7Bnam%7D", "^^^"),

@@ -1,17 +1,28 @@
 //! From what was collected to the bytes of a part.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use super::PartBuilder;
 use super::fields::{Fields, SeenField, list};
-use super::terms::TermTable;
+use super::terms::{Seen, TermTable};
 use crate::FormatError;
+use crate::segment::filter::{KeyFilter, Width};
 use crate::segment::index::dictionary::DictionaryBuilder;
 use crate::segment::index::field::{FieldScope, Universe, is_never_hashed};
 use crate::segment::index::header::{PartWriter, WrittenField, WrittenList};
 use crate::segment::index::parts::IndexPart;
 use crate::segment::index::value::{TermType, hash, hash_seed};
 use crate::segment::index::{FIELDS_MAX, hashed, postings, trace_table};
+
+/// A part as it is written.
+#[derive(Debug)]
+pub(in crate::segment) struct BuiltPart {
+    pub(in crate::segment) bytes: Vec<u8>,
+    pub(in crate::segment) part: IndexPart,
+    /// As it is stored.
+    pub(in crate::segment) value_filter: Vec<u8>,
+}
 
 impl PartBuilder {
     /// The part as it lies at `offset` of the file.
@@ -23,7 +34,7 @@ impl PartBuilder {
         tenant: u32,
         first_row: u64,
         offset: u64,
-    ) -> Result<(Vec<u8>, IndexPart), FormatError> {
+    ) -> Result<BuiltPart, FormatError> {
         let Self { rows, traces, fields, terms, resources, scopes, spans, operations, .. } = self;
         let trace_count = traces.len() as u32;
         let mut table = Vec::new();
@@ -40,6 +51,7 @@ impl PartBuilder {
         let mut writer =
             PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write()]);
         let mut grouped = Grouped::of(&terms);
+        let mut seeds: HashMap<u32, u64> = HashMap::new();
         for (place, mut field) in chosen {
             let universe = universe(&field);
             let mut lists = Vec::new();
@@ -47,6 +59,7 @@ impl PartBuilder {
                 let seed = hash_seed(field.scope, &field.key, term_type);
                 let is_hashed = term_type != TermType::Bool && !is_never_hashed(field.scope, &field.key);
                 let list = list(place, term_type);
+                seeds.insert(list, seed);
                 lists.extend(grouped.write(&terms, list, term_type, universe, is_hashed.then_some(seed))?);
             }
             let mut exists = Vec::new();
@@ -72,8 +85,19 @@ impl PartBuilder {
             header_len: header_len as u32,
             header_crc32c: crc32c::crc32c(header),
         };
-        Ok((bytes, part))
+        // What is not listed may have any value.
+        let value_filter = if is_complete { value_filter(&terms, &seeds) } else { KeyFilter::anything() };
+        Ok(BuiltPart { bytes, part, value_filter })
     }
+}
+
+/// The filter over all terms.
+fn value_filter(terms: &TermTable, seeds: &HashMap<u32, u64>) -> Vec<u8> {
+    let key = |seen: &Seen| Some(hash(terms.term(seen), *seeds.get(&seen.list)?));
+    let mut keys: Vec<u64> = terms.terms().iter().filter_map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    KeyFilter::build(&keys, Width::One)
 }
 
 /// The fields that are listed, in order, with their places; and whether these are all.

@@ -15,6 +15,7 @@ fn what_is_not_said_is_as_documented() {
     assert_eq!((query.starts, query.limit, query.spans_per_trace), (0..u64::MAX, 20, 3));
     assert_eq!((query.predicate.to_string().as_str(), query.order), ("{ }", Order::Newest));
     assert!(!query.count && query.histogram.is_none() && query.after.is_none() && page.skip == 0);
+    assert!(!query.explain);
     assert_eq!(search(json!({}), true).expect("a search").query.limit, ENDLESS);
 }
 
@@ -49,6 +50,10 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({"order": "best"}), false, "`newest`"),
         (json!({"match": "all"}), false, "`trace`"),
         (json!({"count": "about"}), false, "`exact`"),
+        (json!({"result": "rows"}), false, "`summaries`"),
+        (json!({"result": "ids", "select": [".a"]}), true, "`select`"),
+        (json!({"result": "spans", "spans_per_trace": 1}), false, "`spans_per_trace`"),
+        (json!({"explain": "yes"}), false, "a boolean"),
         (json!({"page_size": 5}), false, "needs `page`"),
         (json!({"page": 1}), false, "count"),
         (json!({"page": 0, "count": "exact"}), false, "`page`"),

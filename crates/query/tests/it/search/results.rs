@@ -1,0 +1,286 @@
+//! Results other than summaries: spans beside the naive oracle, each at its own place, and whole traces beside lookups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use futures::StreamExt;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tracelake_model::TraceId;
+use tracelake_query::search::{Cursor, SearchEnd, SearchQuery, Sought, SpanHit, WholeEvent};
+use tracelake_query::{EngineOptions, Order, TimeHint, TraceSpans};
+
+use super::model::{BEGIN, Query, Span};
+use super::{TRACES, everything, random_search, search};
+use crate::oracle::seed;
+use crate::support::World;
+
+/// A span: where it stands, and which it is.
+type Row = (u64, u128, u64);
+
+fn place(order: Order, start: u64, duration: u64) -> u64 {
+    match order {
+        Order::Newest => u64::MAX - start,
+        Order::Oldest => start,
+        Order::Longest => u64::MAX - duration,
+    }
+}
+
+fn expected(spans: &[Span], query: &Query, starts: &Range<u64>, order: Order) -> Vec<Row> {
+    let mut traces: BTreeMap<u64, Vec<&Span>> = BTreeMap::new();
+    spans.iter().for_each(|span| traces.entry(span.trace).or_default().push(span));
+    let mut rows = Vec::new();
+    for (trace, spans) in traces {
+        let in_range: Vec<&Span> =
+            spans.iter().filter(|span| starts.contains(&span.start)).copied().collect();
+        let Some(matching) = query.matching(&in_range, &spans) else { continue };
+        for span in in_range.iter().filter(|span| matching.contains(&span.id)) {
+            rows.push((place(order, span.start, span.duration()), u128::from(trace) + 1, span.id));
+        }
+    }
+    rows.sort_unstable();
+    rows
+}
+
+fn row(hit: &SpanHit, order: Order) -> Row {
+    let span = hit.span();
+    let place = place(order, span.start_unix_nano(), span.duration_nano());
+    let trace = u128::from_be_bytes(*span.trace_id().as_bytes());
+    (place, trace, u64::from_be_bytes(*span.span_id().as_bytes()))
+}
+
+/// All pages, of changing sizes; `between` happens between them.
+async fn all_rows(
+    world: &mut World,
+    mut query: SearchQuery,
+    mut between: impl AsyncFnMut(&mut World),
+) -> Vec<SpanHit> {
+    query.sought = Sought::Spans;
+    let (mut all, mut counted, mut page_number) = (Vec::new(), None, 0);
+    loop {
+        let page = world.page(&query).await;
+        assert!(page.traces.is_empty() && page.spans.len() <= query.limit);
+        assert!(page.end.next.is_none() || page.spans.len() == query.limit, "a page is full");
+        all.extend(page.spans);
+        if let Some(totals) = page.end.totals {
+            let histogram = totals.histogram.as_ref().map(|histogram| histogram.counts.iter().sum::<u64>());
+            assert_eq!(histogram.unwrap_or(totals.count), totals.count);
+            assert_eq!(*counted.get_or_insert(totals.count), totals.count, "every page counts all of them");
+        }
+        let Some(next) = page.end.next else {
+            assert_eq!(counted.unwrap_or(all.len() as u64), all.len() as u64);
+            return all;
+        };
+        // As a client carries it.
+        let next: Cursor = next.to_string().parse().expect("a cursor");
+        next.check(&query).expect("of this search");
+        query.after = Some(next);
+        page_number += 1;
+        query.limit = 1 + page_number * 7 % 19;
+        between(world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_those_that_a_naive_oracle_finds_each_at_its_own_place() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut rows = 0;
+    for round in 0..3 {
+        let mut world = World::new(seed + round, EngineOptions::default()).await;
+        let mut spans: Vec<Span> = Vec::new();
+        for step in 0..7 {
+            let first = spans.len() as u64 + 1;
+            let more: Vec<Span> = (first..first + random.random_range(20..60))
+                .map(|id| {
+                    let trace = random.random_range(0..TRACES);
+                    Span::random(&mut random, trace, id)
+                })
+                .collect();
+            for part in more.chunks(15) {
+                world.send(&part.iter().collect::<Vec<_>>()).await;
+            }
+            spans.extend(more);
+            match random.random_range(0..4) {
+                0 => {}
+                1 | 2 => world.flush().await,
+                _ => drop(world.store.compact().await.expect("a merge")),
+            }
+            for _ in 0..20 {
+                let (query, starts, order, limit) = random_search(&mut random);
+                let expected = expected(&spans, &query, &starts, order);
+                let mut search = search(&query, starts.clone(), order, limit);
+                search.count = random.random_bool(0.2);
+                search.histogram = random.random_bool(0.2).then(|| random.random_range(1..20));
+                let found = all_rows(&mut world, search, async |_| ()).await;
+                let found: Vec<Row> = found.iter().map(|hit| row(hit, order)).collect();
+                assert_eq!(found, expected, "step {step}: {} in {starts:?} by {order:?}", query.text());
+                rows += found.len();
+            }
+        }
+    }
+    assert!(rows > 2_000, "{rows} spans matched: hardly any");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_spans_are_as_of_the_first_whatever_comes_in_and_is_merged() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut world = World::new(seed, EngineOptions::default()).await;
+    let mut spans: Vec<Span> = Vec::new();
+    let add = async |world: &World, spans: &mut Vec<Span>, random: &mut StdRng, count: u64| {
+        let first = spans.len() as u64 + 1;
+        // Of traces that are there, too.
+        let more: Vec<Span> = (first..first + count)
+            .map(|id| {
+                let trace = random.random_range(0..TRACES + 30);
+                Span::random(random, trace, id)
+            })
+            .collect();
+        world.send(&more.iter().collect::<Vec<_>>()).await;
+        spans.extend(more);
+    };
+    add(&world, &mut spans, &mut random, 100).await;
+    let mut pages = 0;
+    for _ in 0..20 {
+        let (query, starts, order, _) = random_search(&mut random);
+        let expected = expected(&spans, &query, &starts, order);
+        let search = search(&query, starts.clone(), order, 7);
+        let found = all_rows(&mut world, search, async |world| {
+            pages += 1;
+            add(world, &mut spans, &mut random, 6).await;
+            match random.random_range(0..6) {
+                0 => world.flush().await,
+                1 => drop(world.store.compact().await.expect("a merge")),
+                2 => world.restart(seed + pages).await,
+                _ => {}
+            }
+        })
+        .await;
+        let found: Vec<Row> = found.iter().map(|hit| row(hit, order)).collect();
+        assert_eq!(found, expected, "{} in {starts:?} by {order:?}", query.text());
+    }
+    assert!(pages > 10, "{pages} pages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_of_one_id_that_differ_are_all_given_once() {
+    for order in [Order::Newest, Order::Oldest, Order::Longest] {
+        let mut world = World::new(2, EngineOptions::default()).await;
+        let mut variants = Vec::new();
+        for name in ["GET", "query", "send"] {
+            for service in ["cart", "shop"] {
+                // Two differ in their resource alone.
+                variants.push(Span { name, service: Some(service), ..Span::plain(1, 7, BEGIN) });
+            }
+        }
+        for (at, variant) in variants.iter().enumerate() {
+            world.send(&[variant]).await;
+            // Once more, in a request of its own.
+            world.send(&[variant, &Span::plain(2, 100 + at as u64, BEGIN)]).await;
+            if at % 2 == 0 {
+                world.flush().await;
+            }
+        }
+        let mut query = everything(order, 0..u64::MAX);
+        query.limit = 1;
+        let mut pages = 0;
+        let found = all_rows(&mut world, query, async |world| {
+            pages += 1;
+            match pages {
+                1 => world.flush().await,
+                2 => drop(world.store.compact().await.expect("a merge")),
+                _ => {}
+            }
+        })
+        .await;
+        let of_one_id: Vec<(String, String)> = found
+            .iter()
+            .map(SpanHit::span)
+            .filter(|span| span.span_id().as_bytes()[7] == 7)
+            .map(|span| {
+                let service = span.resource().service_name().expect("a service");
+                (span.name().to_owned(), service.to_owned())
+            })
+            .collect();
+        let distinct: BTreeSet<_> = of_one_id.iter().collect();
+        assert_eq!((of_one_id.len(), distinct.len()), (6, 6), "{of_one_id:?}");
+        assert_eq!(found.len(), 12);
+    }
+}
+
+/// Their IDs with what they are, and the end.
+async fn whole(
+    world: &World,
+    query: &SearchQuery,
+    skip: usize,
+) -> (Vec<(TraceId, TraceSpans)>, Box<SearchEnd>) {
+    let events = world.engine.search_whole(&world.tenant, query.clone(), skip).expect("a page");
+    let mut events: Vec<WholeEvent<TraceSpans>> = events.collect().await;
+    let Some(WholeEvent::End(end)) = events.pop() else { unreachable!("it says that it has ended") };
+    assert!(end.missing.is_empty(), "{:?}", end.missing);
+    let traces = events.into_iter().map(|event| match event {
+        WholeEvent::Trace(trace_id, trace) => (trace_id, trace.expect("it is there")),
+        WholeEvent::End(_) => unreachable!("there is one end"),
+    });
+    (traces.collect(), end)
+}
+
+fn is_same(a: &TraceSpans, b: &TraceSpans) -> bool {
+    a.len() == b.len() && a.spans().zip(b.spans()).all(|(a, b)| a.is_duplicate_of(&b))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_traces_are_those_that_lookups_give_as_of_the_first_page() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let world = World::new(seed, EngineOptions::default()).await;
+    let mut id = 0;
+    let mut more = |random: &mut StdRng| -> Vec<Span> {
+        let mut spans = Vec::new();
+        for _ in 0..40 {
+            id += 1;
+            let trace = random.random_range(0..12);
+            spans.push(Span::random(random, trace, id));
+        }
+        spans
+    };
+    for step in 0..4 {
+        world.send(&more(&mut random).iter().collect::<Vec<_>>()).await;
+        match step {
+            0 | 1 => world.flush().await,
+            2 => drop(world.store.compact().await.expect("a merge")),
+            _ => {}
+        }
+    }
+    for order in [Order::Newest, Order::Oldest, Order::Longest] {
+        let mut query = everything(order, 0..u64::MAX);
+        query.limit = 100;
+        let summaries = world.page(&query).await.traces;
+        let expected: Vec<TraceId> = summaries.iter().map(|hit| hit.trace_id).collect();
+        assert!(expected.len() > 8, "{} traces", expected.len());
+        let mut looked_up = BTreeMap::new();
+        for trace_id in &expected {
+            let (trace, _) = world.engine.trace(&world.tenant, trace_id, TimeHint::default()).await;
+            looked_up.insert(*trace_id, trace.expect("it is there"));
+        }
+        let (behind, _) = whole(&world, &query, 3).await;
+        let ids = behind.iter().map(|(trace_id, _)| *trace_id);
+        assert_eq!(ids.collect::<Vec<_>>(), expected[3..]);
+
+        query.limit = 5;
+        let mut found = Vec::new();
+        loop {
+            let (traces, end) = whole(&world, &query, 0).await;
+            for (trace_id, trace) in traces {
+                assert!(is_same(&trace, &looked_up[&trace_id]), "{trace_id} by {order:?}");
+                found.push(trace_id);
+            }
+            let Some(next) = end.next else { break };
+            query.after = Some(next);
+            world.send(&more(&mut random).iter().collect::<Vec<_>>()).await;
+            world.flush().await;
+        }
+        assert_eq!(found, expected, "by {order:?}");
+    }
+}
