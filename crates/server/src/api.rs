@@ -57,7 +57,8 @@ async fn guard(mut response: Response) -> Response {
 }
 
 async fn wrong_path() -> Response {
-    let message = "there is nothing here; a trace is at /api/v1/traces/{trace_id}";
+    let message = "there is nothing here; a trace is at /api/v1/traces/{trace_id}, and \
+                   /api/v1/openapi.json tells what else there is";
     Rejection::new(ErrorKind::UnknownPath, message).into_api()
 }
 

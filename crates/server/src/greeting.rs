@@ -15,7 +15,8 @@ pub(crate) fn greeting(settings: &Settings, addresses: &Addresses) -> String {
          Send spans to   http://{grpc}             OTLP/gRPC\n\
          \u{20}               http://{http}/v1/traces   OTLP/HTTP\n\
          Look at         http://{api}/api/v1/traces/TRACE_ID\n\
-         \u{20}               http://{api}/readyz  /metrics  /api/v1/status\n\
+         \u{20}               http://{api}/api/v1/search?service=NAME&min_duration=300ms\n\
+         \u{20}               http://{api}/readyz  /metrics  /api/v1/status  /api/v1/openapi.json\n\
          Data            {data_dir}\n\
          Durability      {DURABILITY}: spans are acknowledged once they are synced to disk\n",
         version = env!("CARGO_PKG_VERSION"),
