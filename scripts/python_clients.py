@@ -211,6 +211,12 @@ def ask_for_searches(api: Described, traces: int) -> None:
     assert api.ask("post", SEARCH, 200, body=asked)["total_count"] == traces
     lines = api.ask("post", SEARCH, 200, body={"q": "{ status = error }", "select": select}, headers=LINES)
     assert len(lines) == traces + 1 and "end" in lines[-1], lines
+    for result in ["summaries", "spans", "ids", "traces"]:
+        asked = {"q": "{ status = error }", "result": result, "explain": True, "limit": 2}
+        assert "explain" in api.ask("post", SEARCH, 200, body=asked), result
+        assert "end" in api.ask("post", SEARCH, 200, body=asked, headers=LINES)[-1], result
+        api.ask("get", SEARCH, 200, f"?status=error&limit=2&result={result}")
+    api.ask("post", SEARCH, 400, body={"result": "everything"})
     api.ask("post", SEARCH, 400, body={"q": "{ duration > }"})
     api.ask("post", SEARCH, 400, body={"where": {"field": "colour", "op": "=", "value": 1}})
     api.ask("post", SEARCH, 400, body=[])

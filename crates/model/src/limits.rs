@@ -181,7 +181,7 @@ limits! {
     /// Fields that a part of a segment's attribute index lists.
     INDEX_FIELDS_MAX: "fields" = 4_096,
         "each stands in what a search reads first and keeps; real parts have some hundred",
-        "nothing: a search reads all that may have a field that is not listed";
+        "nothing: a search reads all that may have a field that is not listed, and a list of attributes is partial";
     /// Pairs of a service and a name that a part of a segment's attribute index lists.
     INDEX_OPERATIONS_MAX: "operations" = 4_096,
         "real parts have some hundred; of more, names have IDs in them, and nobody chooses one of a list",

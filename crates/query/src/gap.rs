@@ -99,6 +99,12 @@ impl Gap {
         Self { kind: GapKind::Partition, segment: None, why }
     }
 
+    /// Traces that were to be decided, where the work on them has died.
+    pub(crate) fn undecided(traces: usize) -> Self {
+        let why = format!("{traces} traces could not be looked at; the log of the server says why");
+        Self { kind: GapKind::Partition, segment: None, why }
+    }
+
     /// Traces worth a look that there is no room for.
     pub(crate) fn too_many_candidates(max: usize) -> Self {
         let why = format!(

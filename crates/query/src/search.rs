@@ -44,7 +44,7 @@ pub use self::whole::WholeEvent;
 pub(crate) use self::whole::search_whole;
 use crate::assemble::TraceLimits;
 use crate::batch::{BatchLimits, BatchView, batch};
-use crate::gap::Gap;
+use crate::gap::{Gap, GapKind};
 
 /// What is searched for.
 #[derive(Debug, Clone)]
@@ -232,6 +232,10 @@ struct Run {
     satisfied: usize,
     matched: usize,
     missing: Vec<Gap>,
+    /// Whether there was no time, or no room, for all of the page.
+    is_stopped: bool,
+    /// Rows of the batches that spans which were found lie in.
+    copied: usize,
     stats: SearchStats,
     worked: Duration,
 }
@@ -287,6 +291,8 @@ impl Run {
             satisfied: 0,
             matched: 0,
             missing: Vec::new(),
+            is_stopped: false,
+            copied: 0,
             stats: SearchStats {
                 segments_live: work.snapshot.manifest.segments.len() as u64,
                 segments_considered: sources.segments() as u64,
@@ -307,7 +313,7 @@ impl Run {
         let next = tokio::time::timeout(left, self.next()).await;
         self.worked += since.elapsed();
         next.unwrap_or_else(|_| {
-            self.missing.push(Gap::late_search(self.limits.time_max));
+            self.stop(Gap::late_search(self.limits.time_max));
             None
         })
     }
@@ -383,12 +389,12 @@ impl Run {
     /// next page; more if not all satisfied the condition so far, as each turn costs a wait.
     fn decided_at_once(&self) -> usize {
         if self.totals.is_some() {
-            return DECIDED_AT_ONCE_MAX;
+            return DECIDED_AT_ONCE_MAX.min(self.traces_with_room());
         }
         let lacking = (self.query.limit + 1).saturating_sub(self.given + self.found.len()).max(1);
         let of_each = (self.matched / self.satisfied.max(1)).max(1);
         let for_each = self.decided.div_ceil(self.satisfied.max(1)).clamp(1, DECIDED_FOR_EACH_MAX);
-        (lacking.div_ceil(of_each) * for_each).min(DECIDED_AT_ONCE_MAX)
+        (lacking.div_ceil(of_each) * for_each).min(DECIDED_AT_ONCE_MAX).min(self.traces_with_room())
     }
 
     /// The traces of rows of segments.
@@ -441,6 +447,12 @@ impl Run {
         }
         self.stats.candidates += (opened.traces.len() + opened.rows.len()) as u64;
         opened
+    }
+
+    /// The page ends before it is full, and the next one can go on from there.
+    fn stop(&mut self, gap: Gap) {
+        self.is_stopped = true;
+        self.lacks(gap);
     }
 
     fn lacks(&mut self, gap: Gap) {
@@ -503,34 +515,48 @@ impl Run {
             group_time_max: self.limits.time_max,
         };
         let (store, tenant) = (self.work.store.clone(), self.work.tenant.clone());
+        let mut unanswered = traces.len();
         let answers = batch(store, tenant, traces, view, limits);
         let mut answers = std::pin::pin!(answers);
         while let Some((trace_id, spans)) = answers.next().await {
+            unanswered = unanswered.saturating_sub(1);
             let Some(spans) = spans else { continue };
             if spans.has_shared_ids() && !is_all {
                 twice.push(trace_id);
                 continue;
             }
-            spans.missing().iter().for_each(|gap| self.lacks(gap.clone()));
+            spans.missing().iter().for_each(|gap| self.lacks_of(gap));
             self.decided += 1;
             if let Some(trace) = hits::decide(&self.query, &spans) {
                 self.keep(trace_id, &trace, spans.conflicting_span_ids());
             }
         }
+        if unanswered > 0 {
+            self.lacks(Gap::undecided(unanswered));
+        }
         twice
     }
 
+    /// What a trace lacks that was read for the search, whose time it was.
+    fn lacks_of(&mut self, gap: &Gap) {
+        match gap.kind {
+            GapKind::Deadline => self.lacks(Gap::late_search(self.limits.time_max)),
+            _ => self.lacks(gap.clone()),
+        }
+    }
+
     fn end(self) -> SearchEnd {
-        let Self { work, sources, query, found, given, last, totals, missing, mut stats, worked, .. } = self;
+        let Self { work, sources, query, found, given, last, totals, missing, is_stopped, .. } = self;
+        let Self { mut stats, worked, .. } = self;
         work.store.segments().account(&work.reads);
         // What was stopped goes on from what it gave last.
-        let is_cut = !found.is_empty() || given > 0 && !missing.is_empty();
+        let is_cut = !found.is_empty() || given > 0 && is_stopped;
         let next = last.filter(|_| is_cut).map(|place| {
             let (as_of, removed) = (self.complete_up_to_unix_nano, self.retention_version);
             Cursor::new(&query, work.generation, as_of, removed, place)
         });
         // Where there was no time for a single one the same page can be asked for again.
-        let next = next.or_else(|| query.after.clone().filter(|_| given == 0 && !missing.is_empty()));
+        let next = next.or_else(|| query.after.clone().filter(|_| given == 0 && is_stopped));
         stats.reads = work.reads.counts();
         stats.total_us = micros(worked);
         let plan = sources.into_looked_into().map(|looked_into| {

@@ -10,6 +10,7 @@ mod export;
 mod lines;
 mod openapi;
 mod operations;
+mod refused;
 mod retention;
 mod routes;
 mod search;

@@ -79,16 +79,26 @@ impl Place {
     }
 }
 
+/// Of a batch that spans which were found share most others may have gone; so many rows beside them are left alone.
+const COPIED_SLACK: usize = 4_096;
+
+/// Traces that are decided together before it is known how many spans each gives.
+const FIRST_TRACES_OF_SPANS: usize = 16;
+
 /// What a trace that satisfies the condition gives behind the page before: itself, or its matching spans, of which
-/// there is no room for more than the foremost `most`.
+/// there is no room for more than the foremost `most`, nor for any from `end` on.
 fn of_trace(
     query: &SearchQuery,
     trace_id: TraceId,
     trace: &Satisfying<'_>,
     conflicting: &[SpanId],
     most: usize,
+    end: Option<Place>,
 ) -> Vec<(Place, Found)> {
-    let is_passed = |place: &Place| query.after.as_ref().is_some_and(|after| after.is_passed(place));
+    let is_passed = |place: &Place| {
+        end.is_some_and(|end| *place >= end)
+            || query.after.as_ref().is_some_and(|after| after.is_passed(place))
+    };
     match query.sought {
         Sought::Traces => {
             let rank = query.order.rank(trace.start_unix_nano, trace.facts.duration_nano);
@@ -157,15 +167,52 @@ impl Run {
                 Sought::Spans => trace.matching.iter().for_each(|span| totals.add(span.start_unix_nano())),
             }
         }
+        // Where all else there is room for is found, what comes behind it is not copied.
+        let is_full = self.found.len() > room;
+        let end = self.found.last_key_value().map(|(place, _)| *place).filter(|_| is_full);
         // One more than are kept, to see that some are not.
-        self.found.extend(of_trace(&self.query, trace_id, trace, conflicting, room + 2));
+        let added = of_trace(&self.query, trace_id, trace, conflicting, room + 2, end);
+        if self.query.sought == Sought::Spans {
+            self.copied += added.len();
+        }
+        self.found.extend(added);
         if self.found.len() > room + 1 && room < lacking {
             // The page ends before what there is no room for.
             self.query.limit = self.given + room;
-            self.lacks(Gap::too_many_spans(room));
+            self.stop(Gap::too_many_spans(room));
         }
         while self.found.len() > room + 1 {
             self.found.pop_last();
+        }
+        if self.copied > 2 * self.found.len() + COPIED_SLACK {
+            self.copy_found();
+        }
+    }
+
+    /// Copies the spans that were found: their batches have others, which went.
+    fn copy_found(&mut self) {
+        let mut copies = Copies::default();
+        for found in self.found.values() {
+            if let Found::Span(hit) = found {
+                copies.push(hit.span());
+            }
+        }
+        let spans = Arc::new(copies.finish());
+        for (row, found) in self.found.values_mut().enumerate() {
+            *found = Found::Span(SpanHit { spans: Arc::clone(&spans), row });
+        }
+        self.copied = self.found.len();
+    }
+
+    /// Traces that may be decided together, so that there is room for what they give.
+    pub(super) fn traces_with_room(&self) -> usize {
+        match self.query.sought {
+            Sought::Traces => usize::MAX,
+            Sought::Spans if self.satisfied == 0 => FIRST_TRACES_OF_SPANS,
+            Sought::Spans => {
+                let room = (SPANS_FOUND_MAX / 2).saturating_sub(self.found.len());
+                (room / (self.matched / self.satisfied).max(1)).max(1)
+            }
         }
     }
 }

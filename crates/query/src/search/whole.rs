@@ -13,7 +13,7 @@ use super::found::{Found, Sought};
 use super::{CursorError, Run, SearchEnd, SearchLimits, SearchQuery};
 use crate::assemble::TraceSpans;
 use crate::batch::{BatchLimits, BatchView, batch};
-use crate::gap::Gap;
+use crate::gap::{Gap, GapKind};
 
 /// What comes of such a search, one by one.
 #[derive(Debug)]
@@ -57,15 +57,16 @@ pub(crate) fn search_whole(
 impl Run {
     /// The next trace of the page behind the first `skip`, if there is time for it. What it lacks, the page lacks.
     async fn next_whole(&mut self, skip: usize) -> Option<(TraceId, Option<TraceSpans>)> {
-        if self.worked >= self.limits.time_max && self.given > 0 {
+        if self.worked >= self.limits.time_max && (1..self.query.limit).contains(&self.given) {
             // What is known already could be given; but there is no time to read it.
-            self.lacks(Gap::late_search(self.limits.time_max));
+            self.stop(Gap::late_search(self.limits.time_max));
             return None;
         }
-        let hit = loop {
+        let (hit, before) = loop {
+            let before = self.last;
             let Found::Trace(hit) = self.next_in_time().await? else { return None };
             if self.given > skip {
-                break hit;
+                break (hit, before);
             }
         };
         let since = Instant::now();
@@ -83,6 +84,13 @@ impl Run {
         let (store, tenant) = (self.work.store.clone(), self.work.tenant.clone());
         let mut answers = std::pin::pin!(batch(store, tenant, vec![hit.trace_id], view, limits));
         let trace = answers.next().await.and_then(|(_, spans)| spans);
+        let is_late = |gap: &Gap| gap.kind == GapKind::Deadline;
+        if trace.as_ref().is_some_and(|trace| trace.missing().iter().any(is_late)) {
+            // The page ends before it, so that the next one has all of it.
+            (self.last, self.given) = (before, self.given - 1);
+            self.stop(Gap::late_search(self.limits.time_max));
+            return None;
+        }
         match &trace {
             Some(trace) => trace.missing().iter().for_each(|gap| self.lacks(gap.clone())),
             None => self.lacks(Gap::unread_trace(&hit.trace_id)),

@@ -70,22 +70,15 @@ pub(super) fn values(tally: &Tally, asked: &Asked, limit: usize) -> (Vec<ListedV
     let listed = tally.values().map(|(value, traces)| ListedValue { value: named(value, asked), traces });
     let mut listed: Vec<ListedValue> =
         listed.filter(|one| one.value.text().starts_with(&*asked.prefix)).collect();
-    listed.sort_unstable_by(|a, b| {
-        let by_traces = b.traces.cmp(&a.traces);
-        by_traces
-            .then_with(|| a.value.text().cmp(&b.value.text()))
-            .then_with(|| a.value.type_rank().cmp(&b.value.type_rank()))
+    listed.sort_by_cached_key(|one| {
+        (Reverse(one.traces), one.value.text().into_owned(), one.value.type_rank())
     });
     first(listed, limit)
 }
 
 /// The same of keys.
 pub(super) fn keys(tally: &Tally, asked: &Asked, limit: usize) -> (Vec<ListedKey>, bool) {
-    let Question::Keys { scope: wanted } = &asked.question else { return (Vec::new(), false) };
-    let is_asked = |scope: FieldScope, key: &str| {
-        wanted.is_none_or(|wanted| wanted == scope) && key.starts_with(&*asked.prefix)
-    };
-    let found = tally.keys().filter(|&(scope, key, ..)| is_asked(scope, key));
+    let found = tally.keys().filter(|&(scope, key, ..)| asked.lists_key(scope, key));
     let mut listed: Vec<ListedKey> = found
         .map(|(scope, key, types, traces)| ListedKey { scope, key: key.into(), types, traces })
         .collect();

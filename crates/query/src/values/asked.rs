@@ -6,6 +6,8 @@ use tracelake_model::SpanView;
 use tracelake_store::format::segment::{FieldScope, Projection};
 use tracelake_traceql::{Predicate, TraceFacts};
 
+use super::answer::TypedValue;
+use super::tally::Scalar;
 use crate::search::add_field;
 
 /// The scopes of attributes.
@@ -50,6 +52,26 @@ impl Asked {
         let facts = TraceFacts::default();
         self.starts.contains(&span.start_unix_nano())
             && self.condition.as_ref().is_none_or(|condition| condition.matches(span, &facts))
+    }
+
+    /// Whether a value is listed, as far as what is asked for and the prefix say.
+    pub(super) fn lists(&self, value: Scalar<'_>) -> bool {
+        let Question::Values { scopes, texts_alone, .. } = &self.question else { return true };
+        let begins = |text: &str| text.starts_with(&*self.prefix);
+        match value {
+            Scalar::Text(text) => begins(text),
+            _ if *texts_alone => false,
+            // Kinds and statuses are listed by their words.
+            _ if self.prefix.is_empty() || *scopes == [FieldScope::Intrinsic] => true,
+            Scalar::Number(number) => begins(&TypedValue::Number(number).text()),
+            Scalar::Bool(value) => begins(&TypedValue::Bool(value).text()),
+        }
+    }
+
+    /// The same of a key.
+    pub(super) fn lists_key(&self, scope: FieldScope, key: &str) -> bool {
+        let Question::Keys { scope: wanted } = &self.question else { return false };
+        wanted.is_none_or(|wanted| wanted == scope) && key.starts_with(&*self.prefix)
     }
 
     /// What has to be read of spans.

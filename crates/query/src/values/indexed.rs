@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, Range};
 
+use tracelake_model::limits;
 use tracelake_store::format::FormatError;
 use tracelake_store::format::segment::{
     FieldLookup, FieldScope, IndexBytes, IndexHeader, IndexValue, IndexedField, Operations, SpanBounds,
@@ -37,6 +38,10 @@ pub(super) fn ranges(question: &Question, header: &IndexHeader, is_cut: bool) ->
                     FieldLookup::Unknown => return None,
                 }
             }
+        }
+        // Such a long one is not listed.
+        Question::Operations { service } if service.len() as u64 > limits::INDEX_TEXT_BYTES_MAX => {
+            return None;
         }
         // It says how many traces, and not which.
         Question::Operations { .. } if is_cut => return None,
@@ -77,7 +82,7 @@ pub(super) fn count(
             }
         }
         Question::Keys { .. } => {
-            for field in attributes(header) {
+            for field in attributes(header).filter(|field| asked.lists_key(field.scope(), field.key())) {
                 let mut traces = field.exists(SpanBounds::default(), bytes)?;
                 if let Some(within) = within {
                     traces.and(within);
@@ -120,7 +125,7 @@ fn count_values(
 ) -> Result<(), FormatError> {
     tally.add_hashed(field.unlisted_values());
     let mut add = |value: Scalar<'_>, traces: u32| {
-        if traces > 0 {
+        if traces > 0 && asked.lists(value) {
             tally.add_value(value, Seen::Traces(traces.into()));
         }
         // Beyond the room for others those that have been found are counted on.

@@ -57,15 +57,11 @@ impl RowCounter {
             return;
         }
         match &asked.question {
-            Question::Values { scopes, key, texts_alone } => {
+            Question::Values { scopes, key, .. } => {
                 for scope in scopes {
                     let seen = Seen::In { trace: self.trace, scope: *scope };
                     each_value(*scope, key, span, &mut |value| {
-                        let is_asked = match value {
-                            Scalar::Text(text) => text.starts_with(&*asked.prefix),
-                            Scalar::Number(_) | Scalar::Bool(_) => !texts_alone,
-                        };
-                        if is_asked {
+                        if asked.lists(value) {
                             self.tally.add_value(value, seen);
                         }
                     });

@@ -5,7 +5,6 @@ mod answer;
 mod asked;
 pub(super) mod described;
 mod lines;
-mod refused;
 mod results;
 mod select;
 mod short;

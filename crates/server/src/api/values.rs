@@ -20,7 +20,7 @@ use tracelake::values::{
 use tracelake::{ErrorKind, TenantId, limits};
 
 use super::trace::{PARTIAL_HEADER, header_text, turn};
-use super::{parameters, times};
+use super::{parameters, refused, times};
 use crate::receive::tenant;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
@@ -181,7 +181,7 @@ fn limit(text: Option<&str>) -> Result<usize, Rejection> {
 
 /// Of single spans: what a trace has as a whole is not read.
 fn condition(text: &str) -> Result<Predicate, Rejection> {
-    match traceql::parse(text).map_err(|error| invalid(error.to_string()))? {
+    match traceql::parse(text).map_err(|error| refused::rejection(&error))? {
         TracePredicate::AnySpan(condition) if !asks_of_trace(&condition) => Ok(condition),
         TracePredicate::AnySpan(_) => Err(invalid(
             "the query parameter 'q' is about single spans here: rootName, rootServiceName and traceDuration are of \

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::bytes::{Reader, put_varint};
-use super::damaged;
+use super::{OPERATIONS_MAX, TEXT_BYTES_MAX, damaged};
 use crate::FormatError;
 
 /// A service, which is none where a resource names none, and its names with how many traces have such a span.
@@ -57,7 +57,8 @@ impl Operations {
         let services = if is_complete { reader.count(2)? } else { 0 };
         let services = (0..services).map(|_| of_service(&mut reader)).collect::<Result<Vec<_>, _>>()?;
         let are_sorted = services.is_sorted_by(|a, b| a.0 < b.0);
-        if !are_sorted || !reader.rest.is_empty() {
+        let count: usize = services.iter().map(|(_, names)| names.len()).sum();
+        if !are_sorted || count > OPERATIONS_MAX || !reader.rest.is_empty() {
             return Err(damaged("the operations of a part contradict themselves"));
         }
         Ok(Self { is_complete, services })
@@ -81,17 +82,21 @@ fn of_service(reader: &mut Reader<'_>) -> Result<OfService, FormatError> {
     let service = match reader.varint()? {
         0 => None,
         len => {
-            let len = usize::try_from(len - 1).map_err(|_| reader.damaged())?;
+            let len = usize::try_from(len - 1).ok().filter(|len| *len <= TEXT_BYTES_MAX);
+            let len = len.ok_or_else(|| reader.damaged())?;
             Some(text(reader.take(len)?.to_vec())?.into_boxed_str())
         }
     };
     let mut names: Vec<(Box<str>, u32)> = Vec::new();
-    let count = reader.count(3)?;
+    let count = reader.count(3)?.min(OPERATIONS_MAX + 1);
     for _ in 0..count {
         let before = names.last().map(|(name, _)| name.as_bytes()).unwrap_or_default();
         let shared = reader.at_most(before.len())?;
         let mut name = before.get(..shared).unwrap_or_default().to_vec();
         name.extend_from_slice(reader.sized()?);
+        if name.len() > TEXT_BYTES_MAX {
+            return Err(reader.damaged());
+        }
         let name = text(name)?.into_boxed_str();
         let traces = u32::try_from(reader.varint()?).map_err(|_| reader.damaged())?;
         if names.last().is_some_and(|(before, _)| *before >= name) {

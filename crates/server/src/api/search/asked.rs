@@ -12,8 +12,8 @@ use tracelake::{ErrorKind, limits};
 
 use super::results::{Form, Results};
 use super::select::selected;
-use super::{Question, invalid, not_a_cursor, refused};
-use crate::api::{body, parameters, times};
+use super::{Question, invalid, not_a_cursor};
+use crate::api::{body, parameters, refused, times};
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 

@@ -72,14 +72,22 @@ pub(super) async fn send(
         let next = match found.next().now_or_never() {
             Some(next) => next,
             None => {
-                // Who asks sees what is there while the next ones are looked for.
-                if let Some(joined) = lines.take()
-                    && !send(Some(joined)).await
-                {
-                    return (BROKEN_OFF, started.elapsed());
-                }
+                // Who asks sees what is there while the next ones are looked for. Both go on at once: the search has begun,
+                // and its time would run while nothing but the client is waited for.
+                let joined = lines.take();
+                let sending = async {
+                    match joined {
+                        Some(joined) => send(Some(joined)).await,
+                        None => true,
+                    }
+                };
                 tokio::select! {
-                    next = found.next() => next,
+                    (is_sent, next) = async { tokio::join!(sending, found.next()) } => {
+                        if !is_sent {
+                            return (BROKEN_OFF, started.elapsed());
+                        }
+                        next
+                    }
                     // Nobody is there any more.
                     () = sender.closed() => return (BROKEN_OFF, started.elapsed()),
                 }

@@ -1,15 +1,15 @@
 //! A query that is refused, with the place in it that is meant: its line and what is below it, or its path in JSON.
 
+use tracelake::ErrorKind;
 use tracelake::traceql::QueryError;
 
-use super::invalid;
 use crate::rejection::Rejection;
 
 /// What is wrong may be said at length, as of a regular expression. It is cut rather than the place below it.
 const MESSAGE_BYTES_MAX: usize = 400;
 
 pub(super) fn rejection(error: &QueryError) -> Rejection {
-    invalid(underlined(error))
+    Rejection::new(ErrorKind::Invalid, underlined(error))
 }
 
 fn underlined(error: &QueryError) -> String {
