@@ -7,8 +7,8 @@ use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_model::TraceId;
-use tracelake_query::search::{Cursor, SearchEnd, SearchQuery, Sought, SpanHit, WholeEvent};
-use tracelake_query::{EngineOptions, Order, TimeHint, TraceSpans};
+use tracelake_query::search::{Cursor, SearchEnd, SearchEvent, SearchQuery, Sought, SpanHit, WholeEvent};
+use tracelake_query::{EngineOptions, Order, TimeHint, TraceLimits, TraceSpans};
 
 use super::model::{BEGIN, Query, Span};
 use super::{TRACES, everything, random_search, search};
@@ -282,5 +282,62 @@ async fn whole_traces_are_those_that_lookups_give_as_of_the_first_page() {
             world.flush().await;
         }
         assert_eq!(found, expected, "by {order:?}");
+    }
+}
+
+/// As many as a stream of spans may have waiting, and some more; in as many traces as are decided together at most.
+const STREAMED_TRACES: u64 = 520;
+const STREAMED_OF_EACH: u64 = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_spans_ends_where_they_do_however_many_there_are() {
+    let world = World::new(1, EngineOptions::default()).await;
+    for trace in 0..STREAMED_TRACES {
+        let start = BEGIN + trace * 1_000;
+        let spans: Vec<Span> = (0..STREAMED_OF_EACH).map(|n| Span::plain(trace, n + 1, start + n)).collect();
+        world.send(&spans.iter().collect::<Vec<_>>()).await;
+    }
+    for order in [Order::Newest, Order::Oldest] {
+        let query =
+            SearchQuery { sought: Sought::Spans, limit: u32::MAX as usize, ..everything(order, 0..u64::MAX) };
+        let events = world.engine.search_events(&world.tenant, query).expect("no cursor");
+        let mut events = std::pin::pin!(events);
+        let (mut given, mut last) = (0, 0);
+        while let Some(event) = events.next().await {
+            match event {
+                SearchEvent::Span(hit) => {
+                    let (place, ..) = row(&hit, order);
+                    assert!(place >= last, "in order");
+                    (given, last) = (given + 1, place);
+                }
+                SearchEvent::Trace(_) => unreachable!("spans are sought"),
+                SearchEvent::End(end) => {
+                    assert!(end.missing.is_empty() && end.next.is_none(), "{:?}", end.missing);
+                }
+            }
+        }
+        assert_eq!(given, STREAMED_TRACES * STREAMED_OF_EACH);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lacks_for_good_is_no_reason_for_a_further_page() {
+    let trace = TraceLimits { spans_max: 5, ..EngineOptions::default().trace };
+    let world = World::new(1, EngineOptions { trace, ..EngineOptions::default() }).await;
+    let spans: Vec<Span> = (0..10).map(|n| Span::plain(1, n + 1, BEGIN + n)).collect();
+    world.send(&spans.iter().collect::<Vec<_>>()).await;
+    world.send(&[&Span::plain(2, 1, BEGIN)]).await;
+    for sought in [Sought::Traces, Sought::Spans] {
+        for order in [Order::Newest, Order::Oldest, Order::Longest] {
+            let mut query = SearchQuery { sought, limit: 4, ..everything(order, 0..u64::MAX) };
+            let mut pages = 0;
+            loop {
+                let page = world.engine.search(&world.tenant, query.clone()).await.expect("a page");
+                pages += 1;
+                assert!(pages <= 3, "{sought:?} {order:?}: pages without end");
+                let Some(next) = page.end.next else { break };
+                query.after = Some(next);
+            }
+        }
     }
 }
