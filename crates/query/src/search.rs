@@ -355,7 +355,6 @@ impl Run {
             self.stats.sources_us += micros(since.elapsed());
             return self.add_opened(opened).await;
         }
-        let since = Instant::now();
         let at_once = self.decided_at_once();
         let mut traces = Vec::with_capacity(at_once);
         let mut rows: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
@@ -382,7 +381,6 @@ impl Run {
             }
         }
         self.decide(traces).await;
-        self.stats.decide_us += micros(since.elapsed());
     }
 
     /// How many traces are worth deciding together: those that the page lacks, and one more which says that there is a
@@ -491,11 +489,13 @@ impl Run {
 
     /// Reads traces and keeps what of them satisfies the condition.
     async fn decide(&mut self, traces: Vec<TraceId>) {
+        let since = Instant::now();
         let twice = self.decide_by(traces, projection(&self.query)).await;
         // Whether spans of one ID are duplicates, all that they have tells.
         if !twice.is_empty() {
             self.decide_by(twice, Projection::ALL).await;
         }
+        self.stats.decide_us += micros(since.elapsed());
     }
 
     /// The same by some columns; gives the traces of which more has to be known.

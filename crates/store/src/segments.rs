@@ -24,14 +24,14 @@ use object_store::ObjectStore;
 use tracelake_format::FormatError;
 use tracelake_format::manifest::SegmentEntry;
 use tracelake_format::segment::{
-    KeyFilter, OpenSegment, Section, SegmentMeta, ValueFilters, WholeSegment, WrittenSegment,
+    KeyFilter, OpenSegment, Section, ValueFilters, WholeSegment, WrittenSegment,
 };
 use tracelake_model::limits;
 use ulid::Ulid;
 
 use self::cache::BlockCache;
 pub use self::disk_cache::DiskCache;
-use self::filters::{Filters, Known};
+use self::filters::{Filters, HeapBytes, Known};
 use self::helpers::Helpers;
 use self::index::IndexCache;
 pub use self::reading::ReadInProgress;
@@ -190,12 +190,16 @@ impl Segments {
             let bytes = range.and_then(|(start, end)| written.bytes.get(start..end));
             Bytes::copy_from_slice(bytes.unwrap_or_default())
         };
-        let opened = OpenSegment::open(meta, part(OpenSegment::tail_range(meta)))
-            .and_then(|segment| Ok((segment, parse_filter(meta, part(meta.filter.range()))?)));
-        let of_values =
-            meta.value_filters.map(|section| parse_value_filters(&section, part(section.range())));
-        match opened.and_then(|opened| Ok((opened, of_values.transpose()?))) {
-            Ok(((segment, filter), of_values)) => {
+        let open = || {
+            let of_values = meta
+                .value_filters
+                .map(|section| parse_section(&section, part(section.range()), parse_value_filters));
+            let filter = parse_section(&meta.filter, part(meta.filter.range()), KeyFilter::parse)?;
+            let segment = OpenSegment::open(meta, part(OpenSegment::tail_range(meta)))?;
+            Ok::<_, FormatError>((segment, filter, of_values.transpose()?))
+        };
+        match open() {
+            Ok((segment, filter, of_values)) => {
                 self.metadata.insert(meta.id, Arc::new(segment)).await;
                 self.filters.insert(meta.id, Known::Filter(Arc::new(filter)));
                 if let Some(of_values) = of_values {
@@ -259,17 +263,6 @@ impl Segments {
         self.filters.may(segment, |filter| filter.contains(key))
     }
 
-    /// Whether the segment may have spans of which its filters of values say so; none if those are not in memory.
-    pub fn may_hold_values(
-        &self,
-        segment: Ulid,
-        says: impl FnOnce(&ValueFilters) -> bool,
-        report: &ReadReport,
-    ) -> Option<bool> {
-        add(&report.value_filters_asked, 1);
-        self.value_filters.may(segment, says)
-    }
-
     /// The same of several keys, with the filter read if need be: once.
     pub async fn may_hold_read(
         &self,
@@ -279,6 +272,17 @@ impl Segments {
     ) -> Result<Vec<bool>, StoreError> {
         let known = self.filter(entry, report).await?;
         Ok(keys.iter().map(|key| known.may(|filter| filter.contains(*key))).collect())
+    }
+
+    /// Whether the segment may have spans of which its filters of values say so; none if those are not in memory.
+    pub fn may_hold_values(
+        &self,
+        segment: Ulid,
+        says: impl FnOnce(&ValueFilters) -> bool,
+        report: &ReadReport,
+    ) -> Option<bool> {
+        add(&report.value_filters_asked, 1);
+        self.value_filters.may(segment, says)
     }
 
     /// Has a segment's filter in memory, if there is room.
@@ -294,50 +298,49 @@ impl Segments {
         let Some(section) = entry.meta.value_filters.filter(|_| !self.value_filters.is_full()) else {
             return Ok(());
         };
-        let _turn = self.value_filters.turn(entry.meta.id).await;
-        if self.value_filters.get(entry.meta.id).is_some() {
-            return Ok(());
-        }
-        let bytes = self.reader.range(entry, section.range(), &ReadReport::default()).await?;
-        let known = match parse_value_filters(&section, bytes) {
-            Ok(filters) => Known::Filter(Arc::new(filters)),
-            Err(error) => {
-                tracing::error!(segment = entry.path, %error, "filters of values are damaged and do without");
-                Known::Damaged
-            }
-        };
-        self.value_filters.insert(entry.meta.id, known);
-        Ok(())
+        let report = ReadReport::default();
+        self.read_filter(&self.value_filters, entry, &section, parse_value_filters, &report).await.map(drop)
     }
 
-    /// A damaged filter allows everything: it only spares a look at the directory, which has checksums of its
-    /// own.
     async fn filter(
         &self,
         entry: &SegmentEntry,
         report: &ReadReport,
     ) -> Result<Known<KeyFilter>, StoreError> {
-        let _turn = self.filters.turn(entry.meta.id).await;
-        if let Some(known) = self.filters.get(entry.meta.id) {
+        self.read_filter(&self.filters, entry, &entry.meta.filter, KeyFilter::parse, report).await
+    }
+
+    /// A filter from memory, or from its section of the file. A damaged one allows everything: it only spares a look at
+    /// what has checksums of its own.
+    async fn read_filter<F: HeapBytes>(
+        &self,
+        filters: &Filters<F>,
+        entry: &SegmentEntry,
+        section: &Section,
+        parse: impl Fn(Bytes) -> Result<F, FormatError>,
+        report: &ReadReport,
+    ) -> Result<Known<F>, StoreError> {
+        let _turn = filters.turn(entry.meta.id).await;
+        if let Some(known) = filters.get(entry.meta.id) {
             return Ok(known);
         }
         let since = Instant::now();
         add(&report.filters_read, 1);
-        let range = entry.meta.filter.range();
-        let bytes = self.reader.range(entry, range.clone(), report).await?;
-        let mut parsed = parse_filter(&entry.meta, bytes);
+        let parse = |bytes: Bytes| parse_section(section, bytes, &parse);
+        let range = section.range();
+        let mut parsed = parse(self.reader.range(entry, range.clone(), report).await?);
         if let (Err(_), Some(cache)) = (&parsed, self.reader.disk_cache()) {
             cache.distrust(entry.meta.id);
-            parsed = parse_filter(&entry.meta, self.reader.range(entry, range, report).await?);
+            parsed = parse(self.reader.range(entry, range, report).await?);
         }
         let known = match parsed {
             Ok(filter) => Known::Filter(Arc::new(filter)),
             Err(error) => {
-                tracing::error!(segment = entry.path, %error, "a trace filter is damaged and does without");
+                tracing::error!(segment = entry.path, %error, "a filter is damaged and does without");
                 Known::Damaged
             }
         };
-        self.filters.insert(entry.meta.id, known.clone());
+        filters.insert(entry.meta.id, known.clone());
         add_time(&report.filter_us, since);
         Ok(known)
     }
@@ -381,13 +384,16 @@ impl Segments {
     }
 }
 
-fn parse_filter(meta: &SegmentMeta, bytes: Bytes) -> Result<KeyFilter, FormatError> {
-    OpenSegment::verify_section(&meta.filter, &bytes)?;
-    KeyFilter::parse(bytes)
+fn parse_section<F>(
+    section: &Section,
+    bytes: Bytes,
+    parse: impl Fn(Bytes) -> Result<F, FormatError>,
+) -> Result<F, FormatError> {
+    OpenSegment::verify_section(section, &bytes)?;
+    parse(bytes)
 }
 
-fn parse_value_filters(section: &Section, bytes: Bytes) -> Result<ValueFilters, FormatError> {
-    OpenSegment::verify_section(section, &bytes)?;
+fn parse_value_filters(bytes: Bytes) -> Result<ValueFilters, FormatError> {
     ValueFilters::parse(&bytes)
 }
 

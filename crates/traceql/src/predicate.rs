@@ -168,6 +168,11 @@ impl Status {
         of_name(&Self::ALL, word)
     }
 
+    /// The one of this number; none of one that OTLP has no word for.
+    pub fn of_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().map(|(_, one)| one).find(|one| *one as i32 == number)
+    }
+
     /// Its word.
     pub fn name(self) -> &'static str {
         name_of(&Self::ALL, &self)
@@ -188,6 +193,11 @@ impl Kind {
     /// The one of this word.
     pub fn of(word: &str) -> Option<Self> {
         of_name(&Self::ALL, word)
+    }
+
+    /// The one of this number; none of one that OTLP has no word for.
+    pub fn of_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().map(|(_, one)| one).find(|one| *one as i32 == number)
     }
 
     /// Its word.

@@ -9,10 +9,6 @@ use tracelake_traceql::{Kind, Status};
 use super::asked::{Asked, KIND, Question, STATUS};
 use super::tally::{Tally, ValueTypes};
 
-const STATUSES: [Status; 3] = [Status::Unset, Status::Ok, Status::Error];
-const KINDS: [Kind; 6] =
-    [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer];
-
 /// A value with its type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TypedValue {
@@ -101,10 +97,10 @@ fn named(value: TypedValue, asked: &Asked) -> TypedValue {
     if *scopes != [FieldScope::Intrinsic] {
         return value;
     }
-    let is = |other: i32| f64::from(other) == number;
+    // Both are 32-bit integers, which a double has exactly.
     let word = match &**key {
-        KIND => KINDS.into_iter().find(|kind| is(*kind as i32)).map(Kind::name),
-        STATUS => STATUSES.into_iter().find(|status| is(*status as i32)).map(Status::name),
+        KIND => Kind::of_number(number as i32).map(Kind::name),
+        STATUS => Status::of_number(number as i32).map(Status::name),
         _ => None,
     };
     word.map_or(value, |word| TypedValue::Text(word.into()))

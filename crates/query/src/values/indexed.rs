@@ -131,11 +131,11 @@ fn count_values(
         // Beyond the room for others those that have been found are counted on.
         true
     };
-    field.texts_within(&asked.prefix, within, bytes, &mut |text, traces| add(Scalar::Text(text), traces))?;
+    field.texts(&asked.prefix, within, bytes, &mut |text, traces| add(Scalar::Text(text), traces))?;
     if texts_alone {
         return Ok(());
     }
-    field.each_number_within(within, bytes, &mut |number, traces| add(Scalar::Number(number), traces))?;
+    field.each_number(within, bytes, &mut |number, traces| add(Scalar::Number(number), traces))?;
     for value in [false, true] {
         let mut traces = field.equal(IndexValue::Bool(value), SpanBounds::default(), bytes)?;
         if let Some(within) = within {

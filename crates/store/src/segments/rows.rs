@@ -44,6 +44,8 @@ struct Wanted<'r> {
     /// They have nothing in other columns.
     filled: ColumnSet,
     projection: &'r Projection,
+    /// Of each range, rows of its first so many row groups.
+    groups_max: usize,
 }
 
 /// Row groups that are fetched together: some 6 MiB, where rows are large up to 32.
@@ -88,8 +90,10 @@ impl Segments {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         let mut rows = trace.first_row..trace.first_row + trace.rows.min(rows_max);
         while !rows.is_empty() && bytes < bytes_max {
-            let wanted = Wanted { rows: slice::from_ref(&rows), filled: trace.columns, projection };
-            let read = self.read_first(entry, wanted, Some(&cache), bytes_max - bytes, report);
+            let rows_left = slice::from_ref(&rows);
+            let groups_max = GROUPS_AT_ONCE;
+            let wanted = Wanted { rows: rows_left, filled: trace.columns, projection, groups_max };
+            let read = self.read(entry, wanted, Some(&cache), bytes_max - bytes, report);
             let read = read.await?;
             let batch = &read.batch;
             if batch.is_empty() || batch.trace_ids().any(|other| *other != trace.trace_id) {
@@ -112,8 +116,8 @@ impl Segments {
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
-        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL, projection };
-        self.read_first(entry, wanted, None, bytes_max, report).await
+        let wanted = Wanted { rows: &[rows], filled: ColumnSet::ALL, projection, groups_max: GROUPS_AT_ONCE };
+        self.read(entry, wanted, None, bytes_max, report).await
     }
 
     /// Rows of a segment, in order, with few others between them where that is cheaper; no more when they take
@@ -127,20 +131,8 @@ impl Segments {
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.blocks) as _;
-        let wanted = Wanted { rows, filled: ColumnSet::ALL, projection };
-        self.read(entry, wanted, Some(&cache), usize::MAX, bytes_max, report).await
-    }
-
-    /// The first of these rows, of few row groups.
-    async fn read_first(
-        &self,
-        entry: &SegmentEntry,
-        wanted: Wanted<'_>,
-        cache: Option<&Arc<dyn ReadCache>>,
-        bytes_max: usize,
-        report: &ReadReport,
-    ) -> Result<ReadRows, StoreError> {
-        self.read(entry, wanted, cache, GROUPS_AT_ONCE, bytes_max, report).await
+        let wanted = Wanted { rows, filled: ColumnSet::ALL, projection, groups_max: usize::MAX };
+        self.read(entry, wanted, Some(&cache), bytes_max, report).await
     }
 
     async fn read(
@@ -148,7 +140,6 @@ impl Segments {
         entry: &SegmentEntry,
         wanted: Wanted<'_>,
         cache: Option<&Arc<dyn ReadCache>>,
-        groups_max: usize,
         bytes_max: usize,
         report: &ReadReport,
     ) -> Result<ReadRows, StoreError> {
@@ -156,7 +147,7 @@ impl Segments {
         let segment = self.opened(entry, report).await?;
         let since = Instant::now();
         let mut rows: Vec<Range<u64>> =
-            wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, groups_max)).collect();
+            wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, wanted.groups_max)).collect();
         let plan = loop {
             let plan = segment.plan_projected(&rows, wanted.filled, wanted.projection, cache);
             let bytes: u64 = plan.ranges().iter().map(|range| range.end - range.start).sum();

@@ -75,8 +75,8 @@ pub(in crate::segment) fn ask(header: &IndexHeader, bytes: &IndexBytes) {
         }
         check(field.prefix("v", spans, bytes));
         check(field.matching(&mut |text| text.len() > 3, spans, bytes));
-        drop(field.texts("", bytes, &mut |_, count| count <= traces));
-        drop(field.each_number(bytes, &mut |_, count| count <= traces));
+        drop(field.texts("", None, bytes, &mut |_, count| count <= traces));
+        drop(field.each_number(None, bytes, &mut |_, count| count <= traces));
     }
     assert!(!matches!(header.field(FieldScope::Intrinsic, "no such"), FieldLookup::Known(_)));
 }

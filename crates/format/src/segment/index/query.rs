@@ -45,20 +45,6 @@ impl<'h> IndexedField<'h> {
         &self.field.key
     }
 
-    /// How many values it has in the part that are told from each other, of all types.
-    pub fn distinct_values(&self) -> u64 {
-        let of_list = |list: &List| {
-            u64::from(list.terms) + list.hashed.iter().map(|hashes| u64::from(*hashes)).sum::<u64>()
-        };
-        self.field.lists.iter().map(of_list).sum()
-    }
-
-    /// The lowest and the highest of its numbers; integers beyond 2⁵³ as the nearest double. None without any.
-    pub fn numbers_min_max(&self) -> Option<(f64, f64)> {
-        let (min, max) = self.list(TermType::Number)?.bounds?;
-        Some((number_of(min), number_of(max)))
-    }
-
     /// What [`exists`](Self::exists) needs.
     pub fn exists_ranges(&self) -> Vec<Range<u64>> {
         self.with_owners(self.field.exists.range().into_iter().collect())
@@ -210,32 +196,19 @@ impl<'h> IndexedField<'h> {
         self.list(TermType::Bool).is_some()
     }
 
-    /// How many of [`distinct_values`](Self::distinct_values) cannot be listed: of those there are hashes.
+    /// How many of its values cannot be listed: of those there are hashes.
     pub fn unlisted_values(&self) -> u64 {
         let hashed = |list: &List| list.hashed.iter().map(|hashes| u64::from(*hashes)).sum::<u64>();
         let long = self.list(TermType::LongText).map_or(0, |list| u64::from(list.terms));
         self.field.lists.iter().map(hashed).sum::<u64>() + long
     }
 
-    /// Gives the field's texts that begin so, in order, and how many traces have each, as long as `take` says so. Not
-    /// those that are hashed.
+    /// Gives the field's texts that begin so, in order, and how many traces have each, of all or of a set, as long as
+    /// `take` says so. Not those that are hashed. A text that no trace of the set has comes with 0.
     ///
     /// # Errors
     /// As [`exists`](Self::exists).
     pub fn texts(
-        &self,
-        prefix: &str,
-        fetched: &IndexBytes,
-        take: &mut dyn FnMut(&str, u32) -> bool,
-    ) -> Result<(), FormatError> {
-        self.texts_within(prefix, None, fetched, take)
-    }
-
-    /// The same, of the traces of a set alone. A text that none of them has comes with 0.
-    ///
-    /// # Errors
-    /// As [`exists`](Self::exists).
-    pub fn texts_within(
         &self,
         prefix: &str,
         within: Option<&TraceSet>,
@@ -247,23 +220,11 @@ impl<'h> IndexedField<'h> {
         })
     }
 
-    /// As [`texts`](Self::texts) of its numbers; from the bytes for [`numbers`](Self::numbers) without bounds.
+    /// The same of its numbers; from the bytes for [`numbers`](Self::numbers) without bounds.
     ///
     /// # Errors
     /// As [`exists`](Self::exists).
     pub fn each_number(
-        &self,
-        fetched: &IndexBytes,
-        take: &mut dyn FnMut(f64, u32) -> bool,
-    ) -> Result<(), FormatError> {
-        self.each_number_within(None, fetched, take)
-    }
-
-    /// The same, of the traces of a set alone. A number that none of them has comes with 0.
-    ///
-    /// # Errors
-    /// As [`exists`](Self::exists).
-    pub fn each_number_within(
         &self,
         within: Option<&TraceSet>,
         fetched: &IndexBytes,

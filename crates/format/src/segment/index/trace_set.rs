@@ -72,18 +72,6 @@ impl TraceSet {
         self.cut();
     }
 
-    /// Removes those of the other.
-    pub fn and_not(&mut self, other: &Self) {
-        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
-    }
-
-    /// Those that are not in it instead of those that are. Of an upper bound this is none: a trace that may have a
-    /// value may lack it, too.
-    pub fn negate(&mut self) {
-        self.words.iter_mut().for_each(|word| *word = !*word);
-        self.cut();
-    }
-
     /// Ordinals, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.words.iter().zip(0u32..).flat_map(|(word, at)| {

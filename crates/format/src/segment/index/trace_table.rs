@@ -105,13 +105,6 @@ impl TraceTable {
         self.first_row + u64::from(start)..self.first_row + u64::from(rows_end)
     }
 
-    /// The trace that has a row of the segment, which is one of the part's.
-    pub fn trace_of(&self, row: u64) -> Option<u32> {
-        let row = row.checked_sub(self.first_row)?;
-        let at = self.rows_end.partition_point(|end| u64::from(*end) <= row);
-        (at < self.len()).then_some(at as u32)
-    }
-
     /// The earliest start of those rows.
     pub fn start_unix_nano_min(&self, ordinal: u32) -> u64 {
         self.base.saturating_add(unpack(&self.starts, ordinal as usize, self.start_bits))

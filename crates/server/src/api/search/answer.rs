@@ -10,11 +10,6 @@ use super::results::Form;
 use super::select::{Selected, write_selected};
 use crate::api::times::rfc3339;
 
-/// By OTLP's numbers.
-const STATUSES: [Status; 3] = [Status::Unset, Status::Ok, Status::Error];
-const KINDS: [Kind; 6] =
-    [Kind::Unspecified, Kind::Internal, Kind::Server, Kind::Client, Kind::Producer, Kind::Consumer];
-
 /// A page but for the first `skip` of what it has, piece by piece: of many it is never one text in memory.
 pub(super) fn page(
     page: SearchPage,
@@ -89,8 +84,8 @@ pub(super) fn write_row(out: &mut String, span: &SpanView<'_>, select: &[Selecte
 
 /// Appends what every span has, besides `more`.
 fn write_members(out: &mut String, span: &SpanView<'_>, more: Value, select: &[Selected]) {
-    let status = STATUSES.into_iter().find(|status| *status as i32 == span.status_code()).map(Status::name);
-    let kind = KINDS.into_iter().find(|kind| *kind as i32 == span.kind()).map(Kind::name);
+    let status = Status::of_number(span.status_code()).map(Status::name);
+    let kind = Kind::of_number(span.kind()).map(Kind::name);
     let mut members = json!({
         "span_id": span.span_id().to_string(),
         "name": span.name(),
