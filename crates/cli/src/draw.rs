@@ -6,6 +6,7 @@
 
 mod hits;
 mod spans;
+mod table;
 
 use std::io;
 

@@ -290,6 +290,7 @@ pub(super) fn http_kind(status: StatusCode) -> ErrorKind {
     match status.as_u16() {
         401 | 403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
+        410 => ErrorKind::Gone,
         413 => ErrorKind::TooLarge,
         415 => ErrorKind::UnsupportedMedia,
         429 => ErrorKind::Throttled,

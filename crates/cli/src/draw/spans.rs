@@ -1,13 +1,7 @@
-//! Draws the spans that a search found: a table with a line a span, as wide as the terminal; where that is narrow,
-//! the ID of its trace has a line of its own.
+//! Draws the spans that a search found: a table with a line a span.
 
-use std::io;
-
-use unicode_width::UnicodeWidthStr;
-
-use super::hits::{GAP, NAME_WIDTH_MIN, WIDTH_WITH_ID, fitted};
-use super::{DURATION_WIDTH, Ink, Piece, Style, WIDTH_MIN, clean, write_line};
-use crate::time::{duration_text, utc_text};
+use super::table::{Column, Row, Table, named};
+use super::{Ink, Style};
 
 /// `status`, and all that it can be.
 const STATUS_WIDTH: usize = 6;
@@ -26,88 +20,34 @@ pub(crate) struct SpanRow {
     pub(crate) below: Vec<String>,
 }
 
-/// Which column is how wide: as the first spans need it, and the same for all that follow.
-#[derive(Debug)]
-pub(crate) struct SpanTable {
-    style: Style,
-    start: usize,
-    service: usize,
-    name: usize,
-    has_id: bool,
-}
+pub(crate) type SpanTable = Table<SpanRow>;
 
 impl SpanTable {
     pub(crate) fn of(rows: &[SpanRow], style: Style) -> Self {
-        let style = Style { width: style.width.max(WIDTH_MIN), ..style };
-        let has_id = style.width >= WIDTH_WITH_ID;
-        let widest =
-            |width: &dyn Fn(&SpanRow) -> usize| rows.iter().map(width).fold(NAME_WIDTH_MIN, usize::max);
-        // Milliseconds, or no fraction.
-        let start = if has_id { 23 } else { 19 };
-        let id = if has_id { 32 + GAP.len() } else { 0 };
-        let others = start + DURATION_WIDTH + STATUS_WIDTH + id + 4 * GAP.len();
-        let room = style.width.saturating_sub(others).max(2 * NAME_WIDTH_MIN);
-        let service = widest(&|row: &SpanRow| clean(service(row)).width()).min(room * 2 / 5);
-        let service = service.max(NAME_WIDTH_MIN);
-        let name = widest(&|row: &SpanRow| clean(&row.name).width()).min(room - service);
-        Self { style, start, service, name, has_id }
-    }
-
-    /// The columns' names.
-    pub(crate) fn write_head(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        let names = ["start (UTC)", "duration", "service", "name", "status", "trace"];
-        self.write_cells(out, names.map(|name| (Ink::Faint, name.to_owned())))
-    }
-
-    pub(crate) fn write(&self, out: &mut dyn io::Write, row: &SpanRow) -> io::Result<()> {
-        let ink = if row.service.is_some() { Ink::Plain } else { Ink::Faint };
-        let status = if row.status == "error" { Ink::Error } else { Ink::Plain };
-        let cells = [
-            (Ink::Plain, utc_text(row.start_unix_nano).chars().take(self.start).collect::<String>()),
-            (Ink::Plain, duration_text(row.duration_nano)),
-            (ink, service(row).to_owned()),
-            (Ink::Plain, row.name.clone()),
-            (status, row.status.clone()),
-            (Ink::Strong, row.trace_id.clone()),
-        ];
-        self.write_cells(out, cells)?;
-        for line in &row.below {
-            write_line(out, &[(Ink::Faint, format!("{GAP}{}", clean(line)))], self.style)?;
-        }
-        Ok(())
-    }
-
-    fn write_cells(&self, out: &mut dyn io::Write, cells: [Piece; 6]) -> io::Result<()> {
-        let [start, (duration_ink, duration), service, name, status, id] = cells;
-        let gap = || (Ink::Plain, GAP.to_owned());
-        let left = |(ink, text): Piece, width: usize| (ink, fitted(&text, width));
-        let mut line = vec![
-            left(start, self.start),
-            gap(),
-            (duration_ink, format!("{duration:>DURATION_WIDTH$}")),
-            gap(),
-            left(service, self.service),
-            gap(),
-            left(name, self.name),
-            gap(),
-            left(status, STATUS_WIDTH),
-        ];
-        let id = (id.0, clean(&id.1));
-        if self.has_id {
-            line.extend([gap(), id]);
-            return write_line(out, &line, self.style);
-        }
-        write_line(out, &line, self.style)?;
-        write_line(out, &[gap(), id], self.style)
+        let status = Column { title: "status", width: STATUS_WIDTH, is_number: false };
+        Self::new("name", vec![status], rows, SpanRow::row, style)
     }
 }
 
-fn service(row: &SpanRow) -> &str {
-    row.service.as_deref().unwrap_or("(no service)")
+impl SpanRow {
+    fn row(&self) -> Row<'_> {
+        let status = if self.status == "error" { Ink::Error } else { Ink::Plain };
+        Row {
+            start_unix_nano: self.start_unix_nano,
+            duration_nano: self.duration_nano,
+            service: named(self.service.as_deref(), "(no service)"),
+            name: (Ink::Plain, self.name.as_str()),
+            others: vec![(status, self.status.clone())],
+            trace_id: &self.trace_id,
+            below: &self.below,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
 
     fn row() -> SpanRow {

@@ -2,6 +2,7 @@ use std::io::Read;
 
 use super::super::tests::{Answered, ScriptedServer, answer};
 use super::*;
+use crate::outcome::Failure;
 
 async fn send(
     script: Vec<Answered>,
@@ -86,17 +87,19 @@ async fn a_connection_that_breaks_is_opened_again() {
 
 #[tokio::test]
 async fn an_error_that_stays_is_not_sent_again() {
-    for (status, kind) in [
-        (400, ErrorKind::Invalid),
-        (413, ErrorKind::TooLarge),
-        (415, ErrorKind::UnsupportedMedia),
-        (500, ErrorKind::Internal),
+    for (status, kind, exit_code) in [
+        (400, ErrorKind::Invalid, 2),
+        (410, ErrorKind::Gone, 1),
+        (413, ErrorKind::TooLarge, 1),
+        (415, ErrorKind::UnsupportedMedia, 1),
+        (500, ErrorKind::Internal, 1),
     ] {
         let script = vec![answer(status, &[], b"\x08\x03\x12\x09malformed"), answer(200, &[], b"")];
         let (sent, retries, _) = send(script, |_| {}).await;
         let error = sent.expect_err("an error");
         assert_eq!(error.kind(), kind);
         assert!(error.to_string().ends_with("malformed"), "{error}");
+        assert_eq!(Failure::from(error).exit_code(), exit_code, "{status}");
         assert_eq!(retries, 0);
     }
 }
