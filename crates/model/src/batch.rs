@@ -43,6 +43,8 @@ pub struct SpanBatch {
     nested: Vec<Value>,
     resources: Vec<Arc<Resource>>,
     scopes: Vec<Arc<Scope>>,
+    /// The earliest and the latest start.
+    starts: Option<(u64, u64)>,
 }
 
 /// A span, and behind the last of its attributes, events and links: they begin where those of the row before end.
@@ -106,6 +108,11 @@ impl SpanBatch {
     /// The trace IDs of the spans from `row` on; none behind the last.
     pub fn trace_ids_from(&self, row: usize) -> impl ExactSizeIterator<Item = &TraceId> {
         self.spans.get(row..).unwrap_or_default().iter().map(|span| &span.scalars.trace_id)
+    }
+
+    /// The earliest and the latest start of its spans, in nanoseconds since 1970; none without spans.
+    pub fn starts_unix_nano(&self) -> Option<(u64, u64)> {
+        self.starts
     }
 
     /// The distinct resources that rows refer to, by [`SpanView::resource_index`].

@@ -190,7 +190,7 @@ limits! {
     INDEX_TEXT_BYTES_MAX: "bytes" = 256,
         "nobody looks for a statement by its first letters; whole ones are found by their hash",
         "nothing: a search for a part of a text reads all that have a longer one";
-    /// What a merge holds for the part of an attribute index that it writes.
+    /// What a flush or a merge holds for the part of an attribute index that it writes.
     INDEX_PART_BYTES_MAX: "bytes" = 128 << 20,
         "three times what 262,144 ordinary spans take",
         "nothing: the part ends earlier";
@@ -343,7 +343,8 @@ limits! {
     SEARCH_SPANS_MAX: "spans" = 100,
         "they tell why a trace was found; all of its spans come with the trace",
         "HTTP 400";
-    /// Spans that a search for spans has found and keeps until it is known what comes before them.
+    /// Spans, those of traces and one more for each trace, that a search has found and keeps until it is known what comes
+    /// before them.
     SEARCH_SPANS_FOUND_MAX: "spans" = 100_000,
         "some 300 bytes each; a page needs fewer, and what is streamed waits only behind traces that go on for long",
         "HTTP 206, or the last line says it, and `search_spans_found_max` in the answer, whose cursor goes on";
@@ -351,6 +352,14 @@ limits! {
     SEARCH_SELECT_MAX: "attributes" = 64,
         "each is a column that is read; more than a table has",
         "HTTP 400";
+    /// Services that a search names of a trace; they are counted, however many they are.
+    SEARCH_SERVICES_MAX: "services" = 64,
+        "more than a line shows; all of them come with the trace",
+        "`service_count` is more than `services` has";
+    /// Sources that a search's plan names.
+    SEARCH_SOURCES_MAX: "sources" = 64,
+        "more than anybody reads; the others are counted by how and why",
+        "`others` in the plan counts them";
     /// Parts of a search's histogram.
     SEARCH_HISTOGRAM_MAX: "parts" = 1_000,
         "as many as a screen shows",
@@ -363,10 +372,6 @@ limits! {
     VALUES_FOUND_MAX: "values" = 100_000,
         "at most some 300 bytes each; a prefix narrows what is found",
         "HTTP 206, and `values_found_max` in the answer";
-    /// Memory of the attributes of flushed segments, kept for who lists them again.
-    VALUES_CACHE_BYTES_MAX: "bytes" = 8 << 20,
-        "some hundred bytes an attribute: those of some hundred segments",
-        "nothing: they are read again";
     /// The body of a search.
     SEARCH_BODY_BYTES_MAX: "bytes" = 256 << 10,
         "the texts of the largest query, with what JSON has around them",

@@ -17,7 +17,7 @@ use crate::search::{
     search_whole,
 };
 use crate::values::{
-    FieldScope, KeysCache, Listed, ListedKey, ListedValue, Listing, ValuesLimits, ValuesQuery, ValuesRange,
+    FieldScope, Listed, ListedKey, ListedValue, Listing, ValuesLimits, ValuesQuery, ValuesRange,
 };
 
 /// What the engine may take.
@@ -70,7 +70,6 @@ pub struct TraceQueryEngine {
     options: Arc<EngineOptions>,
     cache: TraceCache,
     prefetch: Arc<Prefetch>,
-    keys: KeysCache,
 }
 
 impl TraceQueryEngine {
@@ -78,7 +77,7 @@ impl TraceQueryEngine {
     pub fn new(store: Store, options: EngineOptions) -> Self {
         let cache = TraceCache::new(options.cache);
         let prefetch = Arc::new(Prefetch::new(options.related_trace_attributes.clone()));
-        Self { store, options: Arc::new(options), cache, prefetch, keys: KeysCache::new() }
+        Self { store, options: Arc::new(options), cache, prefetch }
     }
 
     /// The trace; none if no span of it is stored. What could not be read, or was over a limit, is named in
@@ -186,7 +185,7 @@ impl TraceQueryEngine {
     fn listed(&self, tenant: &TenantId) -> Listed {
         let limits =
             ValuesLimits { workers: self.options.batch_workers, time_max: self.options.search_time_max };
-        Listed { store: self.store.clone(), tenant: tenant.clone(), limits, kept: self.keys.clone() }
+        Listed { store: self.store.clone(), tenant: tenant.clone(), limits }
     }
 
     fn search_limits(&self) -> SearchLimits {

@@ -10,9 +10,11 @@ mod cursor;
 mod filtered;
 mod found;
 mod hits;
+mod in_memory;
 pub(crate) mod indexed;
 mod order;
 mod plan;
+mod sources;
 mod totals;
 mod whole;
 
@@ -24,13 +26,14 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tracelake_model::{TenantId, TraceId};
 use tracelake_store::Store;
 use tracelake_store::format::segment::Projection;
 use tracelake_store::report::{ReadCounts, ReadReport};
 use tracelake_traceql::{Field, Intrinsic, Predicate, TracePredicate};
 
-use self::candidates::{Candidate, Candidates, IndexedRow, Opened, Sources};
+use self::candidates::{Candidate, Candidates, IndexedRow, Opened};
 pub use self::cursor::{Cursor, CursorError};
 use self::filtered::Filtered;
 use self::found::{Found, Place};
@@ -39,6 +42,7 @@ pub use self::hits::TraceHit;
 pub use self::order::Order;
 use self::order::Rank;
 pub use self::plan::{ConditionHow, NotRead, PlannedCondition, PlannedSource, SearchPlan, SourceHow};
+use self::sources::Sources;
 pub use self::totals::{Histogram, Totals};
 pub use self::whole::WholeEvent;
 pub(crate) use self::whole::search_whole;
@@ -224,6 +228,8 @@ struct Run {
     seen: HashSet<TraceId>,
     /// What satisfies the condition and was not given yet: what the page lacks and one more.
     found: BTreeMap<Place, Found>,
+    /// As many spans as that takes the room of.
+    found_spans: usize,
     given: usize,
     last: Option<Place>,
     totals: Option<Totals>,
@@ -267,6 +273,7 @@ impl Run {
             order: query.order,
             reads: Arc::new(ReadReport::default()),
             workers: limits.workers,
+            turns: Semaphore::new(limits.workers.max(1)),
             asks_where_else: query.sought == Sought::Traces
                 && (query.order != Order::Newest || query.after.is_some()),
             planned: query.explain.then(OnceLock::new),
@@ -275,7 +282,7 @@ impl Run {
             snapshot,
             generation,
         };
-        let sources = work.sources();
+        let sources = Sources::of(&work);
         let wants_totals = query.count || query.histogram.is_some();
         Ok(Self {
             complete_up_to_unix_nano: query.after.as_ref().map_or(now_unix_nano, Cursor::as_of_unix_nano),
@@ -283,6 +290,7 @@ impl Run {
             pending: BinaryHeap::new(),
             seen: HashSet::new(),
             found: BTreeMap::new(),
+            found_spans: 0,
             given: 0,
             last: None,
             totals: wants_totals
@@ -328,7 +336,9 @@ impl Run {
             {
                 self.last = Some(*first.key());
                 self.given += 1;
-                return Some(first.remove());
+                let found = first.remove();
+                self.found_spans -= found.spans();
+                return Some(found);
             }
             // Whether there is a next page is known once there is something of it.
             let is_over = self.given >= self.query.limit && !self.found.is_empty();

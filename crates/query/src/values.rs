@@ -7,7 +7,6 @@
 
 mod answer;
 mod asked;
-mod cache;
 mod indexed;
 mod rows;
 mod sources;
@@ -23,7 +22,6 @@ use tracelake_traceql::{Field, Intrinsic, Predicate};
 
 pub use self::answer::{ListedKey, ListedValue, TypedValue};
 use self::asked::{Asked, KIND, NAME, Question, SCOPES, STATUS};
-pub(crate) use self::cache::KeysCache;
 use self::sources::Counted;
 pub(crate) use self::sources::ValuesLimits;
 pub use self::tally::ValueTypes;
@@ -90,7 +88,6 @@ pub(crate) struct Listed {
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
     pub(crate) limits: ValuesLimits,
-    pub(crate) kept: KeysCache,
 }
 
 impl Listed {
@@ -150,8 +147,8 @@ impl Listed {
     ) -> (Arc<Asked>, Counted) {
         let ValuesRange { starts, prefix, .. } = range;
         let asked = Arc::new(Asked { starts, question, prefix: prefix.into(), condition });
-        let Self { store, tenant, limits, kept } = self;
-        let counted = sources::count(store, tenant, Arc::clone(&asked), limits, kept).await;
+        let Self { store, tenant, limits } = self;
+        let counted = sources::count(store, tenant, Arc::clone(&asked), limits).await;
         (asked, counted)
     }
 }

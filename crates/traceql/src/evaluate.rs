@@ -1,12 +1,15 @@
 //! Whether a span satisfies a condition: the one place that says what conditions mean. An index may answer sooner,
 //! never otherwise. docs/search.md has the same in words.
 
+mod asked;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use tracelake_model::batch::{EventView, LinkView};
 use tracelake_model::{KeyValue, SpanView, Value, ValueRef};
 
+pub(crate) use self::asked::Asked;
 use crate::field::{AttributeScope, Field, Intrinsic};
 use crate::number::Number;
 use crate::predicate::{Arithmetic, Comparison, Literal, Operand, Predicate, TracePredicate};
@@ -24,7 +27,7 @@ pub struct TraceFacts<'t> {
 
 /// A value as it is compared.
 #[derive(Debug, Clone)]
-enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Text(Cow<'a, str>),
     Number(Number),
     Bool(bool),
@@ -132,17 +135,13 @@ impl Predicate {
 
     /// Of a condition that has no others in it.
     fn holds(&self, about: &About<'_>) -> bool {
+        if let Some((field, asked)) = self.asked() {
+            let mut is_any = false;
+            let is_there = about.each(field, &mut |cell| is_any |= asked.is(&cell));
+            return asked.follows(is_there, is_any);
+        }
         match self {
             Self::Compare { left, comparison, right } => compares(about, left, *comparison, right),
-            Self::Match { field, pattern, negated } => {
-                let mut found = false;
-                about.each(field, &mut |cell| {
-                    found |= matches!(&cell, Cell::Text(text) if pattern.matches(text) != *negated);
-                });
-                found
-            }
-            Self::Exists(field) => about.each(field, &mut |_| ()),
-            Self::Absent(field) => !about.each(field, &mut |_| ()),
             other => other.eval(about),
         }
     }
@@ -214,13 +213,12 @@ impl<'a> About<'a> {
     fn intrinsic(&self, intrinsic: Intrinsic) -> Option<Cell<'a>> {
         let text = |text: &'a str| Some(Cell::Text(Cow::Borrowed(text)));
         let number = |number: i128| Some(Cell::Number(Number::Int(number)));
-        let unless_empty = |value: &'a str| if value.is_empty() { None } else { text(value) };
         let span = self.span;
         match intrinsic {
-            Intrinsic::Name => text(span.name()),
+            Intrinsic::Name => own_text(intrinsic, span.name()),
             Intrinsic::Kind => Some(Cell::Kind(span.kind())),
             Intrinsic::Status => Some(Cell::Status(span.status_code())),
-            Intrinsic::StatusMessage => unless_empty(span.status_message()),
+            Intrinsic::StatusMessage => own_text(intrinsic, span.status_message()),
             Intrinsic::Duration => number(span.duration_nano().into()),
             Intrinsic::SpanId => Some(Cell::Text(span.span_id().to_string().into())),
             Intrinsic::ParentId => span.parent_span_id().map(|id| Cell::Text(id.to_string().into())),
@@ -234,8 +232,8 @@ impl<'a> About<'a> {
             }
             Intrinsic::LinkTraceId => Some(Cell::Text(hex(self.link?.trace_id()).into())),
             Intrinsic::LinkSpanId => Some(Cell::Text(hex(self.link?.span_id()).into())),
-            Intrinsic::InstrumentationName => unless_empty(&span.scope().name),
-            Intrinsic::InstrumentationVersion => unless_empty(&span.scope().version),
+            Intrinsic::InstrumentationName => own_text(intrinsic, &span.scope().name),
+            Intrinsic::InstrumentationVersion => own_text(intrinsic, &span.scope().version),
         }
     }
 
@@ -296,6 +294,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A text that a span, or its scope, has once: an empty one is not there, but for the span's name.
+fn own_text(intrinsic: Intrinsic, text: &str) -> Option<Cell<'_>> {
+    (intrinsic == Intrinsic::Name || !text.is_empty()).then_some(Cell::Text(Cow::Borrowed(text)))
+}
+
 fn in_list<'a>(attributes: &'a [KeyValue], key: &str, visit: &mut impl FnMut(Cell<'a>)) -> bool {
     of_key(attributes.iter().map(|attribute| (&*attribute.key, attribute.value.as_ref())), key, visit)
 }
@@ -305,8 +308,13 @@ fn of_key<'a>(
     key: &str,
     visit: &mut impl FnMut(Cell<'a>),
 ) -> bool {
+    each_of(attributes.filter(|(other, _)| *other == key).map(|(_, value)| value), visit)
+}
+
+/// Calls for each of the values that a key has. Whether it has any: an empty array is one, of which nothing is.
+fn each_of<'a>(values: impl Iterator<Item = ValueRef<'a>>, visit: &mut impl FnMut(Cell<'a>)) -> bool {
     let mut is_there = false;
-    for (_, value) in attributes.filter(|(other, _)| *other == key) {
+    for value in values {
         is_there = true;
         match value {
             ValueRef::Nested(Value::Array(elements)) => {
@@ -340,14 +348,8 @@ fn of_literal(literal: &Literal) -> Cell<'_> {
     }
 }
 
-/// Against a literal any value of the field may compare so, otherwise the one value of each side.
+/// The one value of each side; of a field against a literal any may compare so, see [`Asked`].
 fn compares(about: &About<'_>, left: &Operand, comparison: Comparison, right: &Operand) -> bool {
-    if let (Operand::Field(field), Operand::Literal(literal)) = (left, right) {
-        let right = of_literal(literal);
-        let mut found = false;
-        about.each(field, &mut |left| found |= compare(&left, comparison, &right));
-        return found;
-    }
     let values = about.value(left).zip(about.value(right));
     values.is_some_and(|(left, right)| compare(&left, comparison, &right))
 }
@@ -355,6 +357,10 @@ fn compares(about: &About<'_>, left: &Operand, comparison: Comparison, right: &O
 /// Values of types that do not compare are neither equal nor unequal nor ordered, and a NaN is not even equal to
 /// itself; but what does not compare differs.
 fn compare(left: &Cell<'_>, comparison: Comparison, right: &Cell<'_>) -> bool {
+    if let (Cell::Text(a), Comparison::Equal, Cell::Text(b)) = (left, comparison, right) {
+        // Lengths tell most texts apart, which an order does not look at first.
+        return a == b;
+    }
     let ordering = match (left, right) {
         (Cell::Text(a), Cell::Text(b)) => Some(a.cmp(b)),
         (Cell::Number(a), Cell::Number(b)) => a.compare(*b),

@@ -16,6 +16,7 @@ mod number;
 mod parse;
 mod predicate;
 mod print;
+mod screen;
 mod syntax;
 mod typed;
 
@@ -27,3 +28,4 @@ pub use parse::parse;
 pub use predicate::{
     Arithmetic, Comparison, Kind, Literal, Operand, Pattern, Predicate, Status, TracePredicate,
 };
+pub use screen::Screen;

@@ -17,6 +17,7 @@ use super::filter::KeyFilter;
 use super::index::{BuiltPart, IndexPart, PartBuilder, ValueFilters};
 use super::meta::SegmentTenant;
 use super::open::OpenSegment;
+use super::projection::Projection;
 use super::row_group::{RowGroupReader, WholeSegment};
 use super::schema;
 
@@ -186,7 +187,7 @@ impl<'a> Check<'a> {
 
     /// The first of these rows.
     fn window(&mut self, rows: Range<u64>) -> Option<SpanBatch> {
-        let plan = self.segment.plan_rows(slice::from_ref(&rows), ColumnSet::ALL, None);
+        let plan = self.segment.plan_rows(slice::from_ref(&rows), ColumnSet::ALL, &Projection::ALL, None);
         let ranges = plan.ranges().iter();
         let fetched =
             ranges.map(|range| Some((range.clone(), self.bytes(range)?))).collect::<Option<Vec<_>>>()?;

@@ -18,6 +18,7 @@ use super::directory::TraceEntry;
 use super::open::{OpenSegment, RowGroup};
 use super::pages::{CachedPage, PageSource, ReadCache};
 use super::plan::{PlannedColumn, PlannedLeaf, PlannedPart, RowsPlan, hull, uniform_value, within};
+use super::projection::Projection;
 use super::unpack::Unpacker;
 use super::{WHAT, parquet_error};
 use crate::FormatError;
@@ -429,7 +430,8 @@ impl OpenSegment {
         rows: Range<u64>,
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
-        Decoding::new(self, self.plan_rows(&[rows], ColumnSet::ALL, None), fetched)?.finish()
+        let plan = self.plan_rows(&[rows], ColumnSet::ALL, &Projection::ALL, None);
+        Decoding::new(self, plan, fetched)?.finish()
     }
 
     /// The spans of a trace that [`find_trace`](Self::find_trace) found. Never another trace's.
@@ -441,7 +443,7 @@ impl OpenSegment {
         entry: &TraceEntry,
         fetched: Vec<(Range<u64>, Bytes)>,
     ) -> Result<SpanBatch, FormatError> {
-        let plan = self.plan_rows(&[entry.row_range()], entry.columns, None);
+        let plan = self.plan_rows(&[entry.row_range()], entry.columns, &Projection::ALL, None);
         let batch = Decoding::new(self, plan, fetched)?.finish()?;
         let others = batch.trace_ids().any(|trace_id| *trace_id != entry.trace_id);
         if others || batch.len() as u64 != entry.rows {

@@ -65,12 +65,6 @@ impl OpenSegment {
         meta.directory.offset.min(meta.size_bytes)..meta.size_bytes
     }
 
-    /// The bytes of the trace-ID filter, for [`KeyFilter::parse`](super::KeyFilter::parse) after
-    /// [`verify_section`](Self::verify_section).
-    pub fn filter_range(meta: &SegmentMeta) -> Range<u64> {
-        meta.filter.range()
-    }
-
     /// Whether these are a section's bytes.
     ///
     /// # Errors
@@ -235,24 +229,7 @@ impl OpenSegment {
         tenant: &TenantId,
         trace_id: &TraceId,
     ) -> Result<Option<TraceEntry>, FormatError> {
-        block.find(trace_id).map(|entry| self.of_tenant(entry, tenant)).transpose()
-    }
-
-    /// As [`find_trace`](Self::find_trace), of many.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn find_traces(
-        &self,
-        block: &DirectoryBlock,
-        tenant: &TenantId,
-        trace_ids: &[TraceId],
-    ) -> Result<Vec<TraceEntry>, FormatError> {
-        let found = trace_ids.iter().filter_map(|trace_id| block.find(trace_id));
-        found.map(|entry| self.of_tenant(entry, tenant)).collect()
-    }
-
-    fn of_tenant(&self, entry: TraceEntry, tenant: &TenantId) -> Result<TraceEntry, FormatError> {
+        let Some(entry) = block.find(trace_id) else { return Ok(None) };
         let range = entry.row_range();
         let is_its = |(_, part): (usize, &SegmentTenant)| {
             range.start >= part.first_row && range.end <= part.first_row.saturating_add(part.rows)
@@ -260,7 +237,7 @@ impl OpenSegment {
         if self.meta.tenant(tenant).is_none_or(|part| !is_its(part)) {
             return Err(FormatError::damaged(WHAT, "its directory gives a trace rows of another tenant"));
         }
-        Ok(entry)
+        Ok(Some(entry))
     }
 
     /// The directory block that lists the trace of a tenant's row, for [`directory_block`](Self::directory_block).

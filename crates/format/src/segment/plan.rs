@@ -124,30 +124,11 @@ impl OpenSegment {
         &self,
         rows: &[Range<u64>],
         filled: ColumnSet,
-        cache: Option<&Arc<dyn ReadCache>>,
-    ) -> RowsPlan {
-        self.plan(rows, filled, false, cache)
-    }
-
-    /// The same of what is wanted of them.
-    pub fn plan_projected(
-        &self,
-        rows: &[Range<u64>],
-        filled: ColumnSet,
         projection: &Projection,
         cache: Option<&Arc<dyn ReadCache>>,
     ) -> RowsPlan {
-        let columns = filled.and(self.columns_of(projection));
-        self.plan(rows, columns, projection.has_generations(), cache)
-    }
-
-    fn plan(
-        &self,
-        rows: &[Range<u64>],
-        filled: ColumnSet,
-        has_generations: bool,
-        cache: Option<&Arc<dyn ReadCache>>,
-    ) -> RowsPlan {
+        let filled = filled.and(self.columns_of(projection));
+        let has_generations = projection.has_generations();
         let mut runs: Vec<Range<u64>> = Vec::with_capacity(rows.len());
         for range in rows {
             let range = range.start..range.end.min(self.meta.rows);
@@ -215,7 +196,7 @@ impl OpenSegment {
     /// The ranges of the file that hold these rows, for [`decode_rows`](Self::decode_rows). Rows beyond the last
     /// are ignored.
     pub fn ranges_for_rows(&self, rows: Range<u64>) -> Vec<Range<u64>> {
-        self.plan_rows(&[rows], ColumnSet::ALL, None).ranges
+        self.plan_rows(&[rows], ColumnSet::ALL, &Projection::ALL, None).ranges
     }
 
     /// The columns that have to be read for rows of a row group.

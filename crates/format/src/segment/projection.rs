@@ -69,7 +69,7 @@ impl Projection {
 
 impl OpenSegment {
     /// The file's columns that have what is to be read.
-    pub fn columns_of(&self, projection: &Projection) -> ColumnSet {
+    pub(super) fn columns_of(&self, projection: &Projection) -> ColumnSet {
         let Some(columns) = &projection.columns else { return ColumnSet::ALL };
         let mut set = ColumnSet::NONE;
         for (column, field) in self.schema.fields().iter().enumerate() {

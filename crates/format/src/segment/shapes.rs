@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
 use tracelake_model::{SpanView, ValueRef};
 
 use super::columns::{AttributeColumn, AttributeCounts};
@@ -70,8 +71,8 @@ impl Shapes {
 #[derive(Default, Clone)]
 struct Sample<'a> {
     values: usize,
-    texts: HashSet<&'a str>,
-    ints: HashSet<i64>,
+    texts: HashSet<&'a str, RandomState>,
+    ints: HashSet<i64, RandomState>,
 }
 
 impl<'a> Sample<'a> {

@@ -48,7 +48,7 @@ pub struct SegmentWriterOptions {
     pub page_rows: usize,
     /// zstd's level.
     pub zstd_level: i32,
-    /// Whether it gets an attribute index, for what is searched more than once: rows that are merged.
+    /// Whether it gets an attribute index. Segments of older formats have none.
     pub attribute_index: bool,
     /// Rows after which a part of the attribute index ends.
     pub index_part_rows: usize,
@@ -60,7 +60,7 @@ impl Default for SegmentWriterOptions {
             row_group_rows: 32_768,
             page_rows: 4_096,
             zstd_level: 1,
-            attribute_index: false,
+            attribute_index: true,
             index_part_rows: PART_ROWS,
         }
     }

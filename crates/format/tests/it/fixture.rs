@@ -31,8 +31,7 @@ fn both_tenants() -> Vec<(TenantId, Vec<SpanBatch>)> {
 fn files_of_every_version_read_back() {
     let sent = both_tenants();
     if std::env::var_os("TRACELAKE_BLESS").is_some() {
-        let options = SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() };
-        let segment = write(&sent, &columns(&sent), &options);
+        let segment = write(&sent, &columns(&sent), &SegmentWriterOptions::default());
         let meta = serde_json::to_vec_pretty(&segment.meta).expect("plain data");
         std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.json")), meta).expect("writable");
         std::fs::write(testdata(&format!("v{FORMAT_VERSION}/segment.parquet")), &segment.bytes)

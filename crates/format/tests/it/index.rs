@@ -22,7 +22,7 @@ use crate::support::{columns, fetch, open, small, tenant, write};
 
 /// Small parts, so that small tests have several, of several row groups.
 pub(crate) fn indexed() -> SegmentWriterOptions {
-    SegmentWriterOptions { attribute_index: true, index_part_rows: 128, ..small() }
+    SegmentWriterOptions { index_part_rows: 128, ..small() }
 }
 
 /// Whatever the spans are like.
@@ -490,7 +490,8 @@ fn what_has_a_value_is_found() {
 fn a_segment_without_an_index_says_so() {
     let mut odd = Odd::new(seed(), 5);
     let tenants = vec![(tenant("default"), vec![odd.batch(20)])];
-    let written = write(&tenants, &columns(&tenants), &small());
+    let options = SegmentWriterOptions { attribute_index: false, ..small() };
+    let written = write(&tenants, &columns(&tenants), &options);
     let opened = open(&written.meta, &written.bytes).expect("own bytes");
     assert!(!opened.has_index() && opened.index_parts().is_empty());
 }
@@ -535,8 +536,7 @@ fn spans(count: u32, resources: u32, mut each: impl FnMut(&mut SpanBatchBuilder,
 
 fn whole(batch: SpanBatch) -> Index {
     let tenants = vec![(tenant("default"), vec![batch])];
-    let options = SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() };
-    Index::of(&write(&tenants, &columns(&tenants), &options))
+    Index::of(&write(&tenants, &columns(&tenants), &SegmentWriterOptions::default()))
 }
 
 #[test]
@@ -615,9 +615,9 @@ fn a_part_ends_before_it_has_too_many_resources() {
 fn an_index_costs_few_bytes() {
     let tenants = vec![(tenant("default"), crate::realistic::batches(3, 60_000))];
     let options = SegmentWriterOptions::default();
-    let without = write(&tenants, &columns(&tenants), &options);
-    let with =
-        write(&tenants, &columns(&tenants), &SegmentWriterOptions { attribute_index: true, ..options });
+    let with = write(&tenants, &columns(&tenants), &options);
+    let without =
+        write(&tenants, &columns(&tenants), &SegmentWriterOptions { attribute_index: false, ..options });
     let bytes = (with.bytes.len() - without.bytes.len()) as f64 / with.meta.rows as f64;
     println!("{bytes:.2} bytes a span");
     assert!(bytes < 8.0, "{bytes:.2} bytes a span");

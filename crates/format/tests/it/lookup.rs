@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tracelake_format::segment::{ColumnSet, Decoding, KeyFilter, OpenSegment, SegmentWriterOptions};
+use tracelake_format::segment::{
+    ColumnSet, Decoding, KeyFilter, OpenSegment, Projection, RowsPlan, SegmentWriterOptions,
+};
 use tracelake_model::hash::{filter_key, tenant_hash, trace_hash};
 use tracelake_model::{
     Owner, Resource, Scope, SpanBatch, SpanBatchBuilder, SpanId, SpanScalars, SpanView, TenantId, TraceId,
@@ -26,6 +28,11 @@ fn traces(batches: &[SpanBatch]) -> BTreeMap<TraceId, Vec<SpanView<'_>>> {
 fn two_tenants(seed: u64) -> Vec<(TenantId, Vec<SpanBatch>)> {
     let mut odd = Odd::new(seed, 700);
     vec![(tenant("one"), vec![odd.batch(300), odd.batch(700)]), (tenant("two"), vec![odd.batch(500)])]
+}
+
+/// How all that these rows have is read.
+fn plan(opened: &OpenSegment, rows: &[Range<u64>]) -> RowsPlan {
+    opened.plan_rows(rows, ColumnSet::ALL, &Projection::ALL, None)
 }
 
 #[test]
@@ -63,7 +70,7 @@ fn threads_that_share_the_decoding_of_rows_get_what_one_gets() {
         for (first, last) in [(0, 2_000), (0, 1), (17, 40), (63, 64), (60, 70), (1_999, 2_000)] {
             let alone = opened.decode_rows(first..last, fetch(&opened, &segment.bytes, first..last));
             let alone = alone.expect("own bytes");
-            let plan = opened.plan_rows(std::slice::from_ref(&(first..last)), ColumnSet::ALL, None);
+            let plan = plan(&opened, std::slice::from_ref(&(first..last)));
             let decoding =
                 Decoding::new(&opened, plan, fetch(&opened, &segment.bytes, first..last)).expect("own bytes");
             shared += usize::from(decoding.shared_columns() > 0);
@@ -91,7 +98,7 @@ fn rows_far_from_each_other_are_read_as_each_alone() {
         let opened = open(&segment.meta, &segment.bytes).expect("own bytes");
         for step in [40, 977] {
             let wanted: Vec<_> = (0..9_000).step_by(step).map(|at| at..at + 1 + at % 23).collect();
-            let plan = opened.plan_rows(&wanted, ColumnSet::ALL, None);
+            let plan = plan(&opened, &wanted);
             let runs = plan.runs().to_vec();
             let bytes = |range: &std::ops::Range<u64>| {
                 (range.clone(), segment.bytes.slice(range.start as usize..range.end as usize))
@@ -122,13 +129,13 @@ fn columns_in_which_a_trace_has_nothing_are_not_read() {
     let (mut read, mut all, mut in_two_slices) = (0, 0, 0);
     for id in traces(batches).keys() {
         let entry = find(&opened, &segment.bytes, tenant, id).expect("own bytes").expect("there");
-        let pages = |filled| opened.plan_rows(&[entry.row_range()], filled, None).pages().0;
-        read += pages(entry.columns);
-        all += pages(ColumnSet::ALL);
+        let plan = |filled| opened.plan_rows(&[entry.row_range()], filled, &Projection::ALL, None);
+        read += plan(entry.columns).pages().0;
+        all += plan(ColumnSet::ALL).pages().0;
         let everything =
             opened.decode_rows(entry.row_range(), fetch(&opened, &segment.bytes, entry.row_range()));
         // What is missing among the bytes would be an error.
-        let plan = opened.plan_rows(&[entry.row_range()], entry.columns, None);
+        let plan = plan(entry.columns);
         let bytes = |range: &std::ops::Range<u64>| {
             (range.clone(), segment.bytes.slice(range.start as usize..range.end as usize))
         };
@@ -167,7 +174,7 @@ fn wide(spans: u64, attributes: usize, text_bytes: usize) -> SpanBatch {
 
 /// The first rows, as many as that many bytes allow.
 fn first_rows(opened: &OpenSegment, file: &Bytes, rows: Range<u64>, heap_bytes_max: usize) -> SpanBatch {
-    let plan = opened.plan_rows(std::slice::from_ref(&rows), ColumnSet::ALL, None);
+    let plan = plan(opened, std::slice::from_ref(&rows));
     let decoding = Decoding::new(opened, plan, fetch(opened, file, rows)).expect("own bytes");
     decoding.at_most(heap_bytes_max).finish().expect("own bytes")
 }
@@ -255,7 +262,7 @@ fn a_damaged_page_is_an_error_whoever_decodes_it() {
         let mut damaged = whole.to_vec();
         damaged[whole.len() / 2] ^= 1;
         fetched[part] = (range.clone(), damaged.into());
-        let plan = opened.plan_rows(std::slice::from_ref(&(0..10)), ColumnSet::ALL, None);
+        let plan = plan(&opened, std::slice::from_ref(&(0..10)));
         let decoding = Decoding::new(&opened, plan, fetched.clone()).expect("all there");
         decoding.work();
         let error = decoding.finish().expect_err("damaged").to_string();

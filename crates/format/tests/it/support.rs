@@ -85,7 +85,7 @@ pub(crate) fn lookup_in(
     id: &TraceId,
 ) -> Result<Option<SpanBatch>, FormatError> {
     let meta = segment.meta();
-    let filter = slice(file, &OpenSegment::filter_range(meta));
+    let filter = slice(file, &meta.filter.range());
     OpenSegment::verify_section(&meta.filter, &filter)?;
     if !KeyFilter::parse(filter)?.contains(filter_key(tenant_hash(tenant), id)) {
         return Ok(None);

@@ -314,6 +314,9 @@ impl SpanBatchBuilder {
     #[inline]
     pub fn finish_span(&mut self, span: SpanScalars) {
         let batch = &mut self.batch;
+        let start = span.start_unix_nano;
+        let (first, last) = batch.starts.unwrap_or((start, start));
+        batch.starts = Some((first.min(start), last.max(start)));
         batch.spans.push(SpanRow {
             scalars: span,
             attributes_end: batch.attributes.len() as u32,
@@ -440,6 +443,7 @@ impl SpanBatchBuilder {
         }
         let batch = &mut self.batch;
         batch.spans.clear();
+        batch.starts = None;
         batch.terms.clear();
         batch.byte_heap.clear();
         batch.nested.clear();

@@ -49,6 +49,18 @@ impl Terms {
         &self.text[self.range(term)]
     }
 
+    /// The term of a text, if it has one: all are gone through.
+    pub fn find(&self, text: &str) -> Option<TermId> {
+        let mut start = 0;
+        let is_text = |end: &u32| {
+            let range = start..*end as usize;
+            start = range.end;
+            range.len() == text.len() && self.text.as_bytes().get(range) == Some(text.as_bytes())
+        };
+        let place = self.end.iter().position(is_text)?;
+        Some(TermId(place as u32))
+    }
+
     /// As [`get`](Self::get), to be compared.
     #[inline]
     pub(super) fn bytes(&self, term: TermId) -> &[u8] {

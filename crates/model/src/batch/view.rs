@@ -46,6 +46,14 @@ impl<'a> AttributeIter<'a> {
         let Self { batch, attributes } = self;
         attributes.map(move |attribute| (attribute.key(), batch.value(*attribute)))
     }
+
+    /// The values of a key, which may occur more than once. Others are not looked at.
+    #[inline]
+    pub fn values_of(self, key: TermId) -> impl Iterator<Item = ValueRef<'a>> {
+        let Self { batch, attributes } = self;
+        let of_key = attributes.filter(move |attribute| attribute.key() == key);
+        of_key.map(move |attribute| batch.value(*attribute))
+    }
 }
 
 impl<'a> Iterator for AttributeIter<'a> {
@@ -161,6 +169,12 @@ impl<'a> SpanView<'a> {
         self.batch.terms.get(self.scalars().status_message)
     }
 
+    /// `Status.message` as a term of the batch.
+    #[inline]
+    pub fn status_message_term(&self) -> TermId {
+        self.scalars().status_message
+    }
+
     /// W3C trace flags and what else the field carries.
     pub fn flags(&self) -> u32 {
         self.scalars().flags
@@ -169,6 +183,12 @@ impl<'a> SpanView<'a> {
     /// The name.
     pub fn name(&self) -> &'a str {
         self.batch.terms.get(self.scalars().name)
+    }
+
+    /// The name as a term of the batch.
+    #[inline]
+    pub fn name_term(&self) -> TermId {
+        self.scalars().name
     }
 
     /// W3C trace state.

@@ -1,13 +1,12 @@
 //! Which traces of a source are worth a look, and how far in front they can stand: all that have a span in the range
 //! that can satisfy the condition. A source is a segment, or all memtables together.
 
-use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
+use tokio::sync::Semaphore;
+use tracelake_model::{SpanView, TenantId, TraceId};
 use tracelake_store::format::FormatError;
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::{
@@ -22,8 +21,8 @@ use tracelake_traceql::{Predicate, TraceFacts};
 use super::filtered::Filtered;
 use super::found::Sought;
 use super::order::{Order, Rank};
-use super::plan::{NotRead, PlannedCondition, PlannedSource, SourceHow};
-use super::{SearchStats, add_field, indexed};
+use super::plan::PlannedCondition;
+use super::{add_field, indexed};
 use crate::gap::Gap;
 use crate::lookup::{twice, unread};
 
@@ -32,6 +31,10 @@ const WINDOW_BYTES: usize = 32 << 20;
 
 /// What is asked of so few bytes of an index takes no longer than to hand it to another thread.
 const INLINE_INDEX_BYTES_MAX: u64 = 1 << 10;
+
+/// Traces of which it is found out without a rest whether they are elsewhere: a millisecond where there are a hundred
+/// segments.
+const CANDIDATES_OF_TURN: usize = 64;
 
 /// What is worth a look in a source.
 #[derive(Debug, Default)]
@@ -61,7 +64,8 @@ pub(super) struct IndexedRow {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) trace_id: TraceId,
-    /// Its earliest start in the source; elsewhere it may have an earlier one.
+    /// Its earliest start in the source, or in memory that of its matching spans where that is enough; elsewhere it may
+    /// have an earlier one.
     pub(super) start_unix_nano: u64,
     /// From there to its latest end in the source.
     pub(super) duration_nano: u64,
@@ -89,23 +93,18 @@ pub(super) struct Candidates {
     pub(super) order: Order,
     pub(super) reads: Arc<ReadReport>,
     pub(super) workers: usize,
+    /// One for each part of an index that is looked into at once, of whatever segment.
+    pub(super) turns: Semaphore,
     /// Whether it matters if a trace has spans in other sources.
     pub(super) asks_where_else: bool,
     /// Where it is asked for: how the first part of an index that is looked into answers the conditions.
     pub(super) planned: Option<OnceLock<Vec<PlannedCondition>>>,
 }
 
-/// The sources that have not been looked into, in the order in which that is best done.
-pub(super) struct Sources {
-    has_memtables: bool,
-    /// By their places in the manifest, with the foremost place that a trace of theirs can have.
-    segments: VecDeque<(Rank, usize)>,
-    /// Where it is asked for: those that were looked into.
-    looked_into: Option<Vec<PlannedSource>>,
-}
-
-/// How a segment was looked into.
-enum Found {
+/// How a source was looked into.
+pub(super) enum Found {
+    /// In memory.
+    Memory(Vec<Candidate>),
     /// Its filters say that there is nothing.
     RuledOut,
     /// In so many pieces.
@@ -116,7 +115,7 @@ enum Found {
 
 /// A trace's rows in a source, as they are gone through.
 #[derive(Debug, Clone, Copy)]
-struct Extent {
+pub(super) struct Extent {
     start: u64,
     end: u64,
     /// The latest start or end.
@@ -125,16 +124,16 @@ struct Extent {
 }
 
 impl Extent {
-    const NONE: Self = Self { start: u64::MAX, end: 0, last: 0, matches: false };
+    pub(super) const NONE: Self = Self { start: u64::MAX, end: 0, last: 0, matches: false };
 
-    fn add(&mut self, span: &SpanView<'_>, matches: bool) {
+    pub(super) fn add(&mut self, span: &SpanView<'_>, matches: bool) {
         self.start = self.start.min(span.start_unix_nano());
         self.end = self.end.max(span.end_unix_nano());
         self.last = self.last.max(span.start_unix_nano()).max(span.end_unix_nano());
         self.matches |= matches;
     }
 
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         Self {
             start: self.start.min(other.start),
             end: self.end.max(other.end),
@@ -144,96 +143,25 @@ impl Extent {
     }
 }
 
-impl Sources {
-    /// The foremost place that a trace of what is left can have, or a span; none if nothing is.
-    pub(super) fn next_rank(&self) -> Option<Rank> {
-        if self.has_memtables { Some(Rank::FIRST) } else { self.segments.front().map(|(rank, _)| *rank) }
-    }
-
-    /// How many segments are left.
-    pub(super) fn segments(&self) -> usize {
-        self.segments.len()
-    }
-
-    /// Looks into the next one, or several at once: what is worth a look, and what could not be looked into.
-    pub(super) async fn open_next(
-        &mut self,
-        work: &Candidates,
-        stats: &mut SearchStats,
-    ) -> (Opened, Vec<Gap>) {
-        if std::mem::take(&mut self.has_memtables) {
-            let since = Instant::now();
-            let found = work.of_memtables().await;
-            if let Some(looked_into) = &mut self.looked_into {
-                let (memtables, candidates) = (work.memtables().count(), found.as_ref().map(Vec::len));
-                looked_into.push(PlannedSource::memory(memtables, candidates, since.elapsed()));
-            }
-            return match found {
-                Some(traces) => (Opened { traces, rows: Vec::new() }, Vec::new()),
-                None => (Opened::default(), vec![Gap::memtables_unread()]),
-            };
-        }
-        let next: Vec<usize> =
-            (0..work.workers.max(1)).filter_map(|_| self.segments.pop_front()).map(|next| next.1).collect();
-        let opened =
-            futures::future::join_all(next.into_iter().map(|segment| work.of_segment_timed(segment))).await;
-        let (mut found, mut gaps) = (Opened::default(), Vec::new());
-        for (segment, one, took) in opened {
-            if let (Some(looked_into), Some(entry)) = (&mut self.looked_into, work.entry(segment)) {
-                looked_into.push(planned_source(&entry.path, &one, took));
-            }
-            match one {
-                Ok(Found::Scanned(traces, _)) => {
-                    stats.segments_scanned += 1;
-                    found.traces.extend(traces);
-                }
-                Ok(Found::RuledOut) => stats.segments_ruled_out += 1,
-                Ok(Found::Indexed(rows, _)) => {
-                    stats.segments_indexed += 1;
-                    found.rows.extend(rows);
-                }
-                Err(gap) => gaps.push(gap),
-            }
-        }
-        (found, gaps)
-    }
-
-    /// Those that were looked into, if they were to be told.
-    pub(super) fn into_looked_into(self) -> Option<Vec<PlannedSource>> {
-        self.looked_into
-    }
-}
-
-fn planned_source(path: &str, found: &Result<Found, Gap>, took: Duration) -> PlannedSource {
-    let (how, parts, candidates) = match found {
-        Ok(Found::Scanned(traces, pieces)) => (SourceHow::Scan, *pieces, traces.len()),
-        Ok(Found::Indexed(rows, parts)) => (SourceHow::Index, *parts, rows.len()),
-        Ok(Found::RuledOut) => return PlannedSource::not_read(path, NotRead::Filters, took),
-        Err(_) => return PlannedSource::not_read(path, NotRead::Unreadable, took),
-    };
-    PlannedSource::looked_into(path, how, parts, candidates, took)
-}
-
 impl Candidates {
-    /// All that can have spans in the range.
-    pub(super) fn sources(&self) -> Sources {
+    /// The segments that can have spans in the range, each with the foremost place that one can have.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (Rank, usize)> {
         let of_starts = self.snapshot.partitions.of_starts(&self.tenant, self.starts.clone());
-        let seen = of_starts.filter_map(|partition| {
+        of_starts.filter_map(|partition| {
             let meta = &self.entry(partition.segment)?.meta;
-            let first_start = meta.start_unix_nano_min.max(self.starts.start);
-            let last_start = meta.start_unix_nano_max.min(self.starts.end.saturating_sub(1));
-            let rank = match (self.order, self.sought) {
-                (Order::Newest, _) => self.order.rank(last_start, 0),
-                (Order::Oldest, Sought::Spans) => self.order.rank(first_start, 0),
-                // A trace may have begun, and may end, in a segment where nothing of it matches.
-                (Order::Oldest, Sought::Traces) | (Order::Longest, _) => Rank::FIRST,
-            };
+            let rank = self.foremost(meta.start_unix_nano_min, meta.start_unix_nano_max);
             (meta.generation_min <= self.generation).then_some((rank, partition.segment))
-        });
-        let mut segments: Vec<_> = seen.collect();
-        segments.sort_by(|a, b| b.cmp(a));
-        let looked_into = self.planned.as_ref().map(|_| Vec::new());
-        Sources { has_memtables: true, segments: segments.into(), looked_into }
+        })
+    }
+
+    /// The foremost place of what has spans that start from `first` to `last`.
+    pub(super) fn foremost(&self, first: u64, last: u64) -> Rank {
+        match (self.order, self.sought) {
+            (Order::Newest, _) => self.order.rank(last.min(self.starts.end.saturating_sub(1)), 0),
+            (Order::Oldest, Sought::Spans) => self.order.rank(first.max(self.starts.start), 0),
+            // A trace may have begun, and may end, where nothing of it matches.
+            (Order::Oldest, Sought::Traces) | (Order::Longest, _) => Rank::FIRST,
+        }
     }
 
     /// The part of the range in which spans can start, as far as is known without a look at them.
@@ -250,53 +178,26 @@ impl Candidates {
         }
         for (memtable, until) in self.memtables() {
             for batch in memtable.batches_until(&self.tenant, until) {
-                batch.spans().for_each(|span| add(span.start_unix_nano(), span.start_unix_nano()));
+                batch.starts_unix_nano().into_iter().for_each(|(first, last)| add(first, last));
             }
         }
         start.max(self.starts.start)..end.min(self.starts.end)
     }
 
-    fn entry(&self, segment: usize) -> Option<&SegmentEntry> {
+    pub(super) fn entry(&self, segment: usize) -> Option<&SegmentEntry> {
         self.snapshot.manifest.segments.get(segment)
     }
 
     /// The memtables, each up to which of its generations.
-    fn memtables(&self) -> impl Iterator<Item = (&Arc<Memtable>, u32)> {
+    pub(super) fn memtables(&self) -> impl Iterator<Item = (&Arc<Memtable>, u32)> {
         self.snapshot.generations().filter_map(|(memtable, first)| {
             let until = self.generation.checked_sub(first)?;
             Some((memtable, u32::try_from(until).unwrap_or(u32::MAX)))
         })
     }
 
-    /// None if the work on it died.
-    async fn of_memtables(&self) -> Option<Vec<Candidate>> {
-        let batches: Vec<Arc<SpanBatch>> = self
-            .memtables()
-            .flat_map(|(memtable, until)| memtable.batches_until(&self.tenant, until))
-            .collect();
-        let (conditions, starts) = (Arc::clone(&self.conditions), self.starts.clone());
-        // Some hundred thousand spans.
-        let extents = tokio::task::spawn_blocking(move || {
-            let mut extents: HashMap<TraceId, Extent> = HashMap::new();
-            for span in batches.iter().flat_map(|batch| batch.spans()) {
-                let matches = is_match(&conditions, &starts, &span);
-                extents.entry(span.trace_id()).or_insert(Extent::NONE).add(&span, matches);
-            }
-            extents.retain(|_, extent| extent.matches);
-            extents
-        });
-        let extents = extents.await.ok()?;
-        Some(extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, None)).collect())
-    }
-
-    /// Which it is, how it was looked into, and how long that took.
-    async fn of_segment_timed(&self, segment: usize) -> (usize, Result<Found, Gap>, Duration) {
-        let since = Instant::now();
-        let found = self.of_segment(segment).await;
-        (segment, found, since.elapsed())
-    }
-
-    async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
+    /// What is worth a look in a segment.
+    pub(super) async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
         let Some(entry) = self.entry(segment) else { return Ok(Found::Indexed(Vec::new(), 0)) };
         if self.is_ruled_out(entry) {
             return Ok(Found::RuledOut);
@@ -306,9 +207,7 @@ impl Candidates {
             return Ok(Found::Indexed(rows, parts));
         }
         let (extents, pieces) = self.scan(entry).await.map_err(unread)?;
-        let found =
-            extents.into_iter().map(|(trace_id, extent)| self.candidate(trace_id, extent, Some(segment)));
-        Ok(Found::Scanned(found.collect(), pieces))
+        Ok(Found::Scanned(self.candidates(extents, Some(segment)).await, pieces))
     }
 
     /// Whether its filters of values, if they are in memory, say that no span satisfies the condition.
@@ -324,14 +223,15 @@ impl Candidates {
         let Some(entry) = self.entry(segment) else { return Ok(Vec::new()) };
         let found = || self.store.segments().traces_of_rows(entry, &self.tenant, rows, &self.reads);
         let found = twice(found).await.map_err(|error| unread(&self.store, entry, &error))?;
-        let candidate = |trace: TraceEntry| {
+        let extent = |trace: TraceEntry| {
             let (start, end) = (trace.start_unix_nano_min, trace.end_unix_nano_max);
-            let extent = Extent { start, end, last: end, matches: true };
-            // The directory does not tell generations apart.
-            let is_vague = entry.meta.generation_max > self.generation;
-            Candidate { is_vague, ..self.candidate(trace.trace_id, extent, Some(segment)) }
+            (trace.trace_id, Extent { start, end, last: end, matches: true })
         };
-        Ok(found.into_iter().map(candidate).collect())
+        let mut candidates = self.candidates(found.into_iter().map(extent).collect(), Some(segment)).await;
+        // The directory does not tell generations apart.
+        let is_vague = entry.meta.generation_max > self.generation;
+        candidates.iter_mut().for_each(|candidate| candidate.is_vague = is_vague);
+        Ok(candidates)
     }
 
     /// What the segment's index names, and of how many parts it is; none if it has no index.
@@ -362,10 +262,15 @@ impl Candidates {
         part: Option<&IndexPart>,
     ) -> Result<Vec<IndexedRow>, StoreError> {
         let Some(part) = part else { return Ok(Vec::new()) };
+        // Closed by nobody.
+        let _turn = self.turns.acquire().await;
         let (segments, reads) = (self.store.segments(), &*self.reads);
         let header = segments.index_header(entry, opened, part, reads).await?;
         if let Some(planned) = &self.planned {
             planned.get_or_init(|| indexed::planned(&self.conditions, &header));
+        }
+        if !self.conditions.iter().any(|condition| indexed::is_possible(condition, &header)) {
+            return Ok(Vec::new());
         }
         let table = segments.index_traces(entry, opened, &header, reads).await?;
         let wanted: Vec<_> =
@@ -396,7 +301,23 @@ impl Candidates {
         named.map_err(|error: FormatError| segments.damaged(entry, error))
     }
 
-    /// `segment` is where it was found, if not in memory.
+    /// `segment` is where they were found, if not in memory.
+    pub(super) async fn candidates(
+        &self,
+        extents: Vec<(TraceId, Extent)>,
+        segment: Option<usize>,
+    ) -> Vec<Candidate> {
+        let mut candidates = Vec::with_capacity(extents.len());
+        for (at, (trace_id, extent)) in extents.into_iter().enumerate() {
+            candidates.push(self.candidate(trace_id, extent, segment));
+            // Each may ask every segment's filter, and others have their turn.
+            if at % CANDIDATES_OF_TURN == CANDIDATES_OF_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        candidates
+    }
+
     fn candidate(&self, trace_id: TraceId, extent: Extent, segment: Option<usize>) -> Candidate {
         Candidate {
             trace_id,

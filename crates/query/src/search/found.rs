@@ -16,7 +16,8 @@ use super::{Pending, Run, SearchQuery, What};
 use crate::copies::Copies;
 use crate::gap::Gap;
 
-/// Where traces go on for the whole range, all that is found can have to wait for what may come before it.
+/// Where traces go on for the whole range, or are in several segments, all that is found can have to wait for what may
+/// come before it.
 const SPANS_FOUND_MAX: usize = limits::SEARCH_SPANS_FOUND_MAX as usize;
 
 /// What is searched for by a condition.
@@ -49,6 +50,16 @@ impl SpanHit {
 pub(super) enum Found {
     Trace(Box<TraceHit>),
     Span(SpanHit),
+}
+
+impl Found {
+    /// As many spans as it takes the room of.
+    pub(super) fn spans(&self) -> usize {
+        match self {
+            Self::Trace(hit) => 1 + hit.spans.len(),
+            Self::Span(_) => 1,
+        }
+    }
 }
 
 /// Where something stands: what is less comes first.
@@ -152,10 +163,7 @@ impl Run {
     /// page.
     pub(super) fn keep(&mut self, trace_id: TraceId, trace: &Satisfying<'_>, conflicting: &[SpanId]) {
         let lacking = self.query.limit.saturating_sub(self.given);
-        let room = match self.query.sought {
-            Sought::Traces => lacking,
-            Sought::Spans => lacking.min(SPANS_FOUND_MAX),
-        };
+        let room = lacking.min(SPANS_FOUND_MAX);
         self.satisfied += 1;
         self.matched += match self.query.sought {
             Sought::Traces => 1,
@@ -175,17 +183,27 @@ impl Run {
         if self.query.sought == Sought::Spans {
             self.copied += added.len();
         }
+        self.found_spans += added.iter().map(|(_, found)| found.spans()).sum::<usize>();
         self.found.extend(added);
-        if self.found.len() > room + 1 && room < lacking {
-            // The page ends before what there is no room for.
-            self.query.limit = self.given + room;
-            self.stop(Gap::too_many_spans(room));
+        while self.found.len() > lacking + 1 {
+            self.drop_last();
         }
-        while self.found.len() > room + 1 {
-            self.found.pop_last();
+        if self.found_spans > SPANS_FOUND_MAX + 1 {
+            while self.found_spans > SPANS_FOUND_MAX + 1 {
+                self.drop_last();
+            }
+            // The page ends before what there is no room for.
+            self.query.limit = self.given + self.found.len() - 1;
+            self.stop(Gap::too_many_spans(SPANS_FOUND_MAX));
         }
         if self.copied > 2 * self.found.len() + COPIED_SLACK {
             self.copy_found();
+        }
+    }
+
+    fn drop_last(&mut self) {
+        if let Some((_, last)) = self.found.pop_last() {
+            self.found_spans -= last.spans();
         }
     }
 

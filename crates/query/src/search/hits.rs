@@ -1,14 +1,15 @@
 //! What is answered of a trace: a summary of all of it, and the spans that match.
 
-use tracelake_model::{SpanBatch, SpanView, TraceId};
+use std::collections::HashSet;
+
+use tracelake_model::{SpanBatch, SpanView, TraceId, limits};
 use tracelake_traceql::{Status, TraceFacts};
 
 use super::SearchQuery;
 use crate::assemble::TraceSpans;
 use crate::copies::Copies;
 
-/// Services that are listed of a trace.
-const SERVICES_MAX: usize = 64;
+const SERVICES_MAX: usize = limits::SEARCH_SERVICES_MAX as usize;
 
 /// A trace that satisfies the condition, as stored in the generation of the search.
 #[derive(Debug, Clone)]
@@ -27,8 +28,10 @@ pub struct TraceHit {
     pub span_count: usize,
     /// Those of them that failed.
     pub error_count: usize,
-    /// Services with spans in it, in order of their first start; at most 64.
+    /// Services with spans in it, in order of their first start; at most [`limits::SEARCH_SERVICES_MAX`].
     pub services: Vec<Box<str>>,
+    /// All of them.
+    pub service_count: usize,
     /// How many spans in the range match.
     pub matched: usize,
     /// The first of them, by their start: with what the condition and the selection ask of, and what every span has. In
@@ -78,9 +81,9 @@ impl Satisfying<'_> {
         let Self { spans, matching, facts, start_unix_nano } = self;
         let mut given = Copies::default();
         matching.iter().take(query.spans_per_trace).for_each(|span| given.push(*span));
-        let mut services: Vec<Box<str>> = Vec::new();
+        let (mut services, mut known): (Vec<Box<str>>, _) = (Vec::new(), HashSet::new());
         for service in spans.iter().filter_map(|span| span.resource().service_name()) {
-            if services.len() < SERVICES_MAX && services.iter().all(|known| **known != *service) {
+            if known.insert(service) && services.len() < SERVICES_MAX {
                 services.push(service.into());
             }
         }
@@ -93,6 +96,7 @@ impl Satisfying<'_> {
             span_count: spans.len(),
             error_count: spans.iter().filter(|span| span.status_code() == Status::Error as i32).count(),
             services,
+            service_count: known.len(),
             matched: matching.len(),
             spans: given.finish(),
         }

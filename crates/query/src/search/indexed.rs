@@ -56,6 +56,11 @@ impl Cost {
     }
 }
 
+/// Whether the header leaves it open that spans of the part satisfy the condition.
+pub(super) fn is_possible(condition: &Predicate, header: &IndexHeader) -> bool {
+    cost(condition, header) != Cost::Absent
+}
+
 /// The bytes that [`traces`] takes.
 pub(crate) fn ranges(condition: &Predicate, header: &IndexHeader) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();

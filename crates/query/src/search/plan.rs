@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
+use tracelake_model::limits;
 use tracelake_traceql::Predicate;
 
 use super::SearchStats;
 use super::candidates::Candidates;
 
 /// Sources that are named; a store can have thousands.
-const SOURCES_NAMED_MAX: usize = 64;
+const SOURCES_NAMED_MAX: usize = limits::SEARCH_SOURCES_MAX as usize;
 
 /// What the memtables are called, which are one source.
 const MEMORY: &str = "memory";
@@ -71,7 +72,7 @@ pub struct PlannedSource {
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<NotRead>,
-    /// Memtables, parts of its index, or pieces in which its rows were read.
+    /// Pieces of memory, parts of its index, or pieces in which its rows were read.
     pub parts: u64,
     /// Traces that were worth a look.
     pub candidates: u64,
@@ -110,10 +111,22 @@ pub enum NotRead {
 }
 
 impl PlannedSource {
-    pub(super) fn memory(parts: usize, candidates: Option<usize>, took: Duration) -> Self {
+    /// What is in memory, of which nothing was looked into so far.
+    pub(super) fn memory() -> Self {
+        Self::looked_into(MEMORY, SourceHow::Memory, 0, 0, Duration::ZERO)
+    }
+
+    pub(super) fn is_memory(&self) -> bool {
+        self.source == MEMORY
+    }
+
+    /// Adds a part of it; none was found where the work on it died.
+    pub(super) fn add(&mut self, candidates: Option<usize>, took: Duration) {
+        self.parts += 1;
+        self.took_us += super::micros(took);
         match candidates {
-            Some(candidates) => Self::looked_into(MEMORY, SourceHow::Memory, parts as u64, candidates, took),
-            None => Self::not_read(MEMORY, NotRead::Unreadable, took),
+            Some(candidates) => self.candidates += candidates as u64,
+            None => (self.how, self.why) = (SourceHow::NotRead, Some(NotRead::Unreadable)),
         }
     }
 

@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tracelake_model::{SpanBatch, TenantId, limits};
+use tracelake_store::format::FormatError;
 use tracelake_store::format::manifest::SegmentEntry;
 use tracelake_store::format::segment::{
     IndexBytes, IndexHeader, IndexPart, OpenSegment, Projection, TraceSet,
 };
 use tracelake_store::report::ReadReport;
 use tracelake_store::{Snapshot, Store, StoreError};
-use tracelake_traceql::Predicate;
 
-use super::asked::{Asked, Question};
-use super::cache::KeysCache;
+use super::asked::Asked;
 use super::indexed;
 use super::rows::RowCounter;
 use super::tally::Tally;
@@ -70,7 +69,6 @@ struct Work {
     snapshot: Snapshot,
     asked: Arc<Asked>,
     projection: Projection,
-    kept: KeysCache,
     reads: ReadReport,
 }
 
@@ -80,7 +78,6 @@ pub(super) async fn count(
     tenant: TenantId,
     asked: Arc<Asked>,
     limits: ValuesLimits,
-    kept: KeysCache,
 ) -> Counted {
     // Before anything is looked at.
     let complete_up_to_unix_nano = store.now_unix_nano();
@@ -88,7 +85,7 @@ pub(super) async fn count(
     let snapshot = store.snapshot();
     let projection = asked.projection();
     let reads = ReadReport::default();
-    let work = Arc::new(Work { store, tenant, snapshot, asked, projection, kept, reads });
+    let work = Arc::new(Work { store, tenant, snapshot, asked, projection, reads });
     let counting = work.sources().into_iter().map(|source| {
         let work = Arc::clone(&work);
         async move { work.of_source(source).await }
@@ -154,10 +151,12 @@ impl Work {
         let is_whole =
             entry.meta.start_unix_nano_min >= starts.start && entry.meta.start_unix_nano_max < starts.end;
         let opened = twice(|| segments.opened(entry, reads)).await?;
-        if !opened.has_index() {
-            return self.of_flushed(entry, is_whole).await;
-        }
         let mut counter = RowCounter::new();
+        if !opened.has_index() {
+            let of_tenant = entry.meta.tenant(&self.tenant);
+            let rows = of_tenant.map_or(0..0, |(_, part)| part.first_row..part.first_row + part.rows);
+            counter = self.scan(entry, rows, counter).await?;
+        }
         for part in opened.index_parts_of(&self.tenant) {
             match twice(|| self.read_part(entry, &opened, part, is_whole)).await? {
                 Part::Passed => {}
@@ -199,8 +198,8 @@ impl Work {
             }
             within = (!overlapping.is_full()).then_some(overlapping);
         }
-        if let Some(condition) = &self.asked.condition {
-            return self.read_conditioned(entry, opened, &header, condition, within).await;
+        if self.asked.condition.is_some() {
+            return self.read_conditioned(entry, opened, header, within).await;
         }
         let Some(wanted) = indexed::ranges(&self.asked.question, &header, within.is_some()) else {
             return Ok(Part::Rows(part.row_range()));
@@ -209,44 +208,34 @@ impl Work {
         Ok(Part::Index { header, bytes, within })
     }
 
-    /// The rows of a part from the first to the last trace that may satisfy a condition.
+    /// The rows of a part from the first to the last trace that may satisfy the condition.
     async fn read_conditioned(
         &self,
         entry: &SegmentEntry,
         opened: &OpenSegment,
-        header: &IndexHeader,
-        condition: &Predicate,
+        header: Arc<IndexHeader>,
         within: Option<TraceSet>,
     ) -> Result<Part, StoreError> {
         let (segments, reads) = (self.store.segments(), &self.reads);
-        let table = segments.index_traces(entry, opened, header, reads).await?;
-        let wanted = search::indexed::ranges(condition, header);
+        let table = segments.index_traces(entry, opened, &header, reads).await?;
+        let condition = self.asked.condition.iter();
+        let wanted: Vec<_> =
+            condition.flat_map(|condition| search::indexed::ranges(condition, &header)).collect();
         let bytes = segments.index_bytes(entry, opened, &wanted, reads).await?;
-        let found = search::indexed::traces(condition, header, &table, &bytes)
-            .map_err(|error| segments.damaged(entry, error))?;
-        let mut traces = found.unwrap_or_else(|| TraceSet::full(header.part().traces));
-        if let Some(within) = within {
-            traces.and(&within);
-        }
-        let Some(first) = traces.iter().next() else { return Ok(Part::Passed) };
-        let last = traces.iter().last().unwrap_or(first);
-        Ok(Part::Rows(table.rows(first).start..table.rows(last).end))
-    }
-
-    /// Of a segment without an index.
-    async fn of_flushed(&self, entry: &SegmentEntry, is_whole: bool) -> Result<Arc<Tally>, StoreError> {
-        let Some((_, part)) = entry.meta.tenant(&self.tenant) else { return Ok(Arc::new(Tally::new())) };
-        let rows = part.first_row..part.first_row + part.rows;
-        let is_kept = is_whole && matches!(self.asked.question, Question::Keys { .. });
-        let segment = u128::from(entry.meta.id);
-        if is_kept && let Some(kept) = self.kept.get(segment, &self.tenant) {
-            return Ok(kept);
-        }
-        let tally = Arc::new(self.scan(entry, rows, RowCounter::new()).await?.tally);
-        if is_kept {
-            self.kept.insert(segment, &self.tenant, Arc::clone(&tally));
-        }
-        Ok(tally)
+        let asked = Arc::clone(&self.asked);
+        let naming = tokio::task::spawn_blocking(move || {
+            let full = || TraceSet::full(header.part().traces);
+            let mut traces = within.unwrap_or_else(full);
+            if let Some(condition) = &asked.condition
+                && let Some(found) = search::indexed::traces(condition, &header, &table, &bytes)?
+            {
+                traces.and(&found);
+            }
+            let (first, last) = (traces.iter().next(), traces.iter().last());
+            let rows = first.zip(last).map(|(first, last)| table.rows(first).start..table.rows(last).end);
+            Ok(rows.map_or(Part::Passed, Part::Rows))
+        });
+        naming.await.map_err(died)?.map_err(|error: FormatError| segments.damaged(entry, error))
     }
 
     /// Adds rows of a segment, in the columns that are asked of.

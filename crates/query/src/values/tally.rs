@@ -14,9 +14,6 @@ const TEXT_BYTES_MAX: usize = limits::INDEX_TEXT_BYTES_MAX as usize;
 /// The same of keys.
 const KEY_BYTES_MAX: usize = 256;
 
-/// Roughly what an entry takes beside its text.
-const ENTRY_BYTES: usize = 64;
-
 /// A value as it is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Scalar<'v> {
@@ -242,11 +239,6 @@ impl Tally {
         by_scope.flat_map(|(scope, keys)| {
             keys.iter().map(move |(key, count)| (scope, &**key, count.types, count.traces))
         })
-    }
-
-    /// What its keys take, for accounting.
-    pub(super) fn keys_bytes(&self) -> usize {
-        size_of::<Self>() + self.keys().map(|(_, key, ..)| key.len() + ENTRY_BYTES).sum::<usize>()
     }
 }
 

@@ -36,6 +36,31 @@ impl World {
         assert_eq!(ingested.expect("it is taken").spans_accepted, spans.len() as u64);
     }
 
+    /// Sends more random spans, of traces that are there, too: their starts and durations change.
+    async fn send_random(&self, spans: &mut Vec<Span>, random: &mut StdRng, count: u64, traces: u64) {
+        let first = spans.len() as u64 + 1;
+        let more: Vec<Span> = (first..first + count)
+            .map(|id| {
+                let trace = random.random_range(0..traces);
+                Span::random(random, trace, id)
+            })
+            .collect();
+        for part in more.chunks(15) {
+            self.send(&part.iter().collect::<Vec<_>>()).await;
+        }
+        spans.extend(more);
+    }
+
+    /// Flushes, merges or starts anew, four times out of so many.
+    async fn disturb(&mut self, random: &mut StdRng, times: u32) {
+        match random.random_range(0..times) {
+            0 | 1 => self.flush().await,
+            2 => drop(self.store.compact().await.expect("a merge")),
+            3 => self.restart(random.random()).await,
+            _ => {}
+        }
+    }
+
     async fn page(&self, query: &SearchQuery) -> SearchPage {
         let page = self.engine.search(&self.tenant, query.clone()).await.expect("a page");
         assert!(page.end.missing.is_empty(), "{:?}", page.end.missing);
@@ -166,26 +191,13 @@ async fn searches_find_what_a_naive_oracle_finds() {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let (mut pairs, mut hits) = (0, 0);
-    for _ in 0..4 {
-        let mut world = World::new(seed, EngineOptions::default()).await;
+    for round in 0..4 {
+        let mut world = World::new(seed + round, EngineOptions::default()).await;
         let mut spans: Vec<Span> = Vec::new();
         for step in 0..8 {
-            let first = spans.len() as u64 + 1;
-            let more: Vec<Span> = (first..first + random.random_range(20..60))
-                .map(|id| {
-                    let trace = random.random_range(0..TRACES);
-                    Span::random(&mut random, trace, id)
-                })
-                .collect();
-            for part in more.chunks(15) {
-                world.send(&part.iter().collect::<Vec<_>>()).await;
-            }
-            spans.extend(more);
-            match random.random_range(0..4) {
-                0 => {}
-                1 | 2 => world.flush().await,
-                _ => drop(world.store.compact().await.expect("a merge")),
-            }
+            let count = random.random_range(20..60);
+            world.send_random(&mut spans, &mut random, count, TRACES).await;
+            world.disturb(&mut random, 4).await;
             for _ in 0..20 {
                 let (query, starts, order, limit) = random_search(&mut random);
                 let expected = expected(&spans, &query, &starts, order);
@@ -211,19 +223,7 @@ async fn pages_are_as_of_the_first_whatever_comes_in_and_is_merged() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed, EngineOptions::default()).await;
     let mut spans: Vec<Span> = Vec::new();
-    let add = async |world: &World, spans: &mut Vec<Span>, random: &mut StdRng, count: u64| {
-        let first = spans.len() as u64 + 1;
-        // Of traces that are there, too: their starts and durations change.
-        let more: Vec<Span> = (first..first + count)
-            .map(|id| {
-                let trace = random.random_range(0..TRACES + 30);
-                Span::random(random, trace, id)
-            })
-            .collect();
-        world.send(&more.iter().collect::<Vec<_>>()).await;
-        spans.extend(more);
-    };
-    add(&world, &mut spans, &mut random, 100).await;
+    world.send_random(&mut spans, &mut random, 100, TRACES + 30).await;
     let mut pages = 0;
     for _ in 0..20 {
         let (query, starts, order, _) = random_search(&mut random);
@@ -231,13 +231,8 @@ async fn pages_are_as_of_the_first_whatever_comes_in_and_is_merged() {
         let search = search(&query, starts.clone(), order, 7);
         let found = all_pages(&mut world, search, async |world| {
             pages += 1;
-            add(world, &mut spans, &mut random, 6).await;
-            match random.random_range(0..6) {
-                0 => world.flush().await,
-                1 => drop(world.store.compact().await.expect("a merge")),
-                2 => world.restart(seed + pages).await,
-                _ => {}
-            }
+            world.send_random(&mut spans, &mut random, 6, TRACES + 30).await;
+            world.disturb(&mut random, 6).await;
         })
         .await;
         assert_eq!(found, expected, "{} in {starts:?} by {order:?}", query.text());
@@ -268,4 +263,42 @@ async fn a_cursor_is_good_for_its_own_search_alone() {
     ] {
         assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
     }
+}
+
+/// More spans than one task goes through, and traces in batches of several.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_memory_is_gone_through_by_several_tasks() {
+    const MANY: u64 = 20_000;
+    let world = World::new(1, EngineOptions::default()).await;
+    let span = |n: u64| {
+        let attributes = vec![("a", model::Value::Int((n % 3) as i64))];
+        Span { attributes, ..Span::plain(n % MANY + 1, n + 1, BEGIN + n) }
+    };
+    let spans: Vec<Span> = (0..2 * MANY).map(span).collect();
+    for part in spans.chunks(1_000) {
+        world.send(&part.iter().collect::<Vec<_>>()).await;
+    }
+    let predicate = parse("{ span.a = 1 }").expect("a query");
+    let query = SearchQuery { predicate, count: true, ..everything(Order::Newest, 0..u64::MAX) };
+    let page = world.page(&query).await;
+    // Of a trace's two spans one is MANY behind the other.
+    let matching: Vec<u64> = (0..MANY).filter(|n| n % 3 == 1 || (n + MANY) % 3 == 1).collect();
+    assert_eq!(page.end.totals.map(|totals| totals.count), Some(matching.len() as u64));
+    let found: Vec<u64> = page.traces.iter().map(|hit| hit.start_unix_nano - BEGIN).collect();
+    assert_eq!(found, matching.into_iter().rev().take(5).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_services_some_are_named_and_all_are_counted() {
+    let names: Vec<&'static str> = (0..70).map(|n| &*format!("service-{n}").leak()).collect();
+    let world = World::new(1, EngineOptions::default()).await;
+    let span =
+        |(n, name): (u64, &&'static str)| Span { service: Some(name), ..Span::plain(1, n + 1, BEGIN + n) };
+    let spans: Vec<Span> = (0..).zip(&names).map(span).collect();
+    world.send(&spans.iter().chain(&spans).collect::<Vec<_>>()).await;
+    let page = world.page(&everything(Order::Newest, 0..u64::MAX)).await;
+    assert_eq!(page.traces.len(), 1);
+    let hit = &page.traces[0];
+    assert_eq!((hit.services.len(), hit.service_count), (64, 70));
+    assert!(hit.services.iter().zip(&names).all(|(found, sent)| **found == **sent), "{:?}", hit.services);
 }

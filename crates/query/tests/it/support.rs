@@ -29,20 +29,22 @@ pub(crate) fn request(spans: &[(u64, u64, &str)]) -> Bytes {
     format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.join(",")).into()
 }
 
-/// Few rows make several row groups, and parts of an index.
-fn small() -> SegmentWriterOptions {
-    SegmentWriterOptions {
-        row_group_rows: 32,
-        page_rows: 8,
-        index_part_rows: 96,
-        ..SegmentWriterOptions::default()
+/// Of even seeds few rows make several row groups, and parts of an index; of every third there is no index, as in
+/// segments of older formats.
+fn writer_options(seed: u64) -> SegmentWriterOptions {
+    let options =
+        SegmentWriterOptions { attribute_index: !seed.is_multiple_of(3), ..SegmentWriterOptions::default() };
+    if seed.is_multiple_of(2) {
+        SegmentWriterOptions { row_group_rows: 32, page_rows: 8, index_part_rows: 96, ..options }
+    } else {
+        options
     }
 }
 
 async fn open(faults: &Arc<FaultStore>, files: &SimFiles, seed: u64) -> Store {
     let options = StoreOptions {
         files: Arc::new(files.clone()),
-        segment_writer: if seed.is_multiple_of(2) { small() } else { SegmentWriterOptions::default() },
+        segment_writer: writer_options(seed),
         ..StoreOptions::new(Arc::clone(faults) as _, PathBuf::from("/wal"), seed)
     };
     Store::open(options).await.expect("it opens")

@@ -104,6 +104,7 @@ async fn every_form_of_asking_finds_the_same() {
         ("span_count", json!(2)),
         ("error_count", json!(1)),
         ("services", json!(["shop"])),
+        ("service_count", json!(1)),
         ("matched", json!(1)),
     ] {
         assert_eq!(trace[name], expected, "{name} in {trace}");

@@ -61,8 +61,10 @@ impl Segments {
         let mut located = Vec::with_capacity(trace_ids.len());
         for (range, trace_ids) in wanted.into_values() {
             let block = self.directory_block(entry, &segment, range, report).await?;
-            let found = segment.find_traces(&block, tenant, &trace_ids);
-            located.extend(found.map_err(|error| self.damaged(entry, error))?);
+            for trace_id in &trace_ids {
+                let found = segment.find_trace(&block, tenant, trace_id);
+                located.extend(found.map_err(|error| self.damaged(entry, error))?);
+            }
         }
         located.sort_by_key(|trace| trace.first_row);
         add(&report.false_reads, (trace_ids.len().saturating_sub(located.len())) as u64);

@@ -149,7 +149,7 @@ impl Segments {
         let mut rows: Vec<Range<u64>> =
             wanted.rows.iter().map(|rows| segment.rows_of_groups(rows, wanted.groups_max)).collect();
         let plan = loop {
-            let plan = segment.plan_projected(&rows, wanted.filled, wanted.projection, cache);
+            let plan = segment.plan_rows(&rows, wanted.filled, wanted.projection, cache);
             let bytes: u64 = plan.ranges().iter().map(|range| range.end - range.start).sum();
             if rows.len() <= 1 || bytes <= FETCH_BYTES_MAX {
                 break plan;

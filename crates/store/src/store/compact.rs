@@ -15,7 +15,6 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tracelake_format::manifest::{Commit, SegmentEntry, State as ManifestState};
-use tracelake_format::segment::SegmentWriterOptions;
 use tracelake_model::TenantId;
 use ulid::Ulid;
 
@@ -220,11 +219,7 @@ impl Store {
                 runtime,
                 segments: &inner.flusher.segments,
                 object_store: Arc::clone(&inner.flusher.options.object_store),
-                // What is merged is asked for longest, and what is flushed is merged within minutes.
-                writer_options: SegmentWriterOptions {
-                    attribute_index: true,
-                    ..inner.flusher.options.segment_writer.clone()
-                },
+                writer_options: inner.flusher.options.segment_writer.clone(),
                 now_unix_nano: inner.flusher.options.clock.now_unix_nano(),
                 slice_bytes: inner.flusher.options.compaction.slice_bytes,
                 next_id: &|| {

@@ -73,7 +73,7 @@ fn an_index_that_is_not_that_of_its_rows_is_found_out() {
     let batch = batch();
     let tenants = vec![(TenantId::default(), vec![(&batch, 1)])];
     let input = SegmentInput { segment_id: ulid::Ulid::nil(), tenants };
-    let options = SegmentWriterOptions { attribute_index: true, ..SegmentWriterOptions::default() };
+    let options = SegmentWriterOptions::default();
     let written = write_segment(&input, &AttributeColumns::default(), &options).expect("valid spans");
     let tail = written.bytes.slice(OpenSegment::tail_range(&written.meta).start as usize..);
     let opened = OpenSegment::open(&written.meta, tail.clone()).expect("own bytes");

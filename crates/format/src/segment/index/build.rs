@@ -46,6 +46,8 @@ pub(in crate::segment) struct PartBuilder {
     operations: OperationTable,
     /// Of each of the rows that are being added.
     resource_of: Vec<u32>,
+    /// The same: the term that is its name, if its operation is listed.
+    name_of: Vec<Option<u32>>,
 }
 
 impl PartBuilder {
@@ -64,6 +66,7 @@ impl PartBuilder {
             spans: SpansOfResources::default(),
             operations: OperationTable::default(),
             resource_of: Vec::new(),
+            name_of: Vec::new(),
         }
     }
 
@@ -73,6 +76,8 @@ impl PartBuilder {
     /// [`FormatError::Damaged`] if a value is none of its type.
     pub(in crate::segment) fn push(&mut self, arrays: &[ArrayRef]) -> Result<(), FormatError> {
         let ordinals = self.begin_rows(arrays)?;
+        self.resource_of.clear();
+        self.name_of.clear();
         for (array, source) in arrays.iter().zip(self.sources.clone()) {
             self.push_column(array, source, &ordinals)?;
         }

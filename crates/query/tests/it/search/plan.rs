@@ -64,7 +64,7 @@ async fn sources_are_told_as_they_were_looked_into() {
     let plan = world.plan(&all).await;
     let expected = [
         ("memory", (SourceHow::Memory, None, 4)),
-        (flushed.as_str(), (SourceHow::Scan, None, 3)),
+        (flushed.as_str(), (SourceHow::Index, None, 3)),
         (merged.as_str(), (SourceHow::Index, None, 4)),
         (outside.as_str(), (SourceHow::NotRead, Some(NotRead::TimeRange), 0)),
     ];

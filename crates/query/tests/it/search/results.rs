@@ -90,22 +90,9 @@ async fn spans_are_those_that_a_naive_oracle_finds_each_at_its_own_place() {
         let mut world = World::new(seed + round, EngineOptions::default()).await;
         let mut spans: Vec<Span> = Vec::new();
         for step in 0..7 {
-            let first = spans.len() as u64 + 1;
-            let more: Vec<Span> = (first..first + random.random_range(20..60))
-                .map(|id| {
-                    let trace = random.random_range(0..TRACES);
-                    Span::random(&mut random, trace, id)
-                })
-                .collect();
-            for part in more.chunks(15) {
-                world.send(&part.iter().collect::<Vec<_>>()).await;
-            }
-            spans.extend(more);
-            match random.random_range(0..4) {
-                0 => {}
-                1 | 2 => world.flush().await,
-                _ => drop(world.store.compact().await.expect("a merge")),
-            }
+            let count = random.random_range(20..60);
+            world.send_random(&mut spans, &mut random, count, TRACES).await;
+            world.disturb(&mut random, 4).await;
             for _ in 0..20 {
                 let (query, starts, order, limit) = random_search(&mut random);
                 let expected = expected(&spans, &query, &starts, order);
@@ -128,19 +115,7 @@ async fn pages_of_spans_are_as_of_the_first_whatever_comes_in_and_is_merged() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed, EngineOptions::default()).await;
     let mut spans: Vec<Span> = Vec::new();
-    let add = async |world: &World, spans: &mut Vec<Span>, random: &mut StdRng, count: u64| {
-        let first = spans.len() as u64 + 1;
-        // Of traces that are there, too.
-        let more: Vec<Span> = (first..first + count)
-            .map(|id| {
-                let trace = random.random_range(0..TRACES + 30);
-                Span::random(random, trace, id)
-            })
-            .collect();
-        world.send(&more.iter().collect::<Vec<_>>()).await;
-        spans.extend(more);
-    };
-    add(&world, &mut spans, &mut random, 100).await;
+    world.send_random(&mut spans, &mut random, 100, TRACES + 30).await;
     let mut pages = 0;
     for _ in 0..20 {
         let (query, starts, order, _) = random_search(&mut random);
@@ -148,13 +123,8 @@ async fn pages_of_spans_are_as_of_the_first_whatever_comes_in_and_is_merged() {
         let search = search(&query, starts.clone(), order, 7);
         let found = all_rows(&mut world, search, async |world| {
             pages += 1;
-            add(world, &mut spans, &mut random, 6).await;
-            match random.random_range(0..6) {
-                0 => world.flush().await,
-                1 => drop(world.store.compact().await.expect("a merge")),
-                2 => world.restart(seed + pages).await,
-                _ => {}
-            }
+            world.send_random(&mut spans, &mut random, 6, TRACES + 30).await;
+            world.disturb(&mut random, 6).await;
         })
         .await;
         let found: Vec<Row> = found.iter().map(|hit| row(hit, order)).collect();
@@ -235,18 +205,9 @@ async fn whole_traces_are_those_that_lookups_give_as_of_the_first_page() {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::new(seed, EngineOptions::default()).await;
-    let mut id = 0;
-    let mut more = |random: &mut StdRng| -> Vec<Span> {
-        let mut spans = Vec::new();
-        for _ in 0..40 {
-            id += 1;
-            let trace = random.random_range(0..12);
-            spans.push(Span::random(random, trace, id));
-        }
-        spans
-    };
+    let mut spans: Vec<Span> = Vec::new();
     for step in 0..4 {
-        world.send(&more(&mut random).iter().collect::<Vec<_>>()).await;
+        world.send_random(&mut spans, &mut random, 40, 12).await;
         match step {
             0 | 1 => world.flush().await,
             2 => drop(world.store.compact().await.expect("a merge")),
@@ -278,7 +239,7 @@ async fn whole_traces_are_those_that_lookups_give_as_of_the_first_page() {
             }
             let Some(next) = end.next else { break };
             query.after = Some(next);
-            world.send(&more(&mut random).iter().collect::<Vec<_>>()).await;
+            world.send_random(&mut spans, &mut random, 40, 12).await;
             world.flush().await;
         }
         assert_eq!(found, expected, "by {order:?}");
@@ -340,4 +301,49 @@ async fn what_lacks_for_good_is_no_reason_for_a_further_page() {
             }
         }
     }
+}
+
+/// Traces of several segments, of which none is given before all are decided: with so many spans there is no room for
+/// all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_that_have_to_wait_take_bounded_room_and_the_cursor_goes_on() {
+    const TRACES: u64 = 1_100;
+    let world = World::new(1, EngineOptions::default()).await;
+    for half in 0..2 {
+        let of_trace = |trace: u64| (0..50).map(move |n| (trace, half * 50 + n));
+        let span = |(trace, n)| Span::plain(trace, n + 1, BEGIN + trace * 1_000 + n * (trace + 1));
+        let spans: Vec<Span> = (0..TRACES).flat_map(of_trace).map(span).collect();
+        for part in spans.chunks(5_000) {
+            world.send(&part.iter().collect::<Vec<_>>()).await;
+        }
+        world.flush().await;
+    }
+    let everything = everything(Order::Longest, 0..u64::MAX);
+    let mut query = SearchQuery { limit: u32::MAX as usize, spans_per_trace: 100, ..everything };
+    let (mut found, mut pages) = (Vec::new(), 0);
+    loop {
+        let events = world.engine.search_events(&world.tenant, query.clone()).expect("a cursor of its own");
+        let mut events = std::pin::pin!(events);
+        let mut next = None;
+        while let Some(event) = events.next().await {
+            match event {
+                SearchEvent::Trace(hit) => found.push((hit.duration_nano, hit.spans.len())),
+                SearchEvent::Span(_) => unreachable!("traces are sought"),
+                SearchEvent::End(end) => {
+                    assert_eq!(end.missing.is_empty(), end.next.is_none(), "{:?}", end.missing);
+                    assert!(end.missing.iter().all(|gap| gap.why.contains("search_spans_found_max")));
+                    next = end.next;
+                }
+            }
+        }
+        pages += 1;
+        query.after = next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, 2);
+    assert_eq!(found.len() as u64, TRACES);
+    assert!(found.iter().all(|(_, spans)| *spans == 100));
+    assert!(found.is_sorted_by(|a, b| a.0 > b.0), "the longest first, each once");
 }

@@ -54,6 +54,7 @@ pub(super) fn write_trace(out: &mut String, hit: &TraceHit, select: &[Selected])
         "span_count": hit.span_count,
         "error_count": hit.error_count,
         "services": hit.services,
+        "service_count": hit.service_count,
         "matched": hit.matched,
     });
     open(out, &trace);

@@ -173,6 +173,7 @@ fn found_trace() -> Value {
         ("span_count", count()),
         ("error_count", count()),
         ("services", list(text())),
+        ("service_count", count()),
         ("matched", count()),
         ("spans", list(shared("FoundSpan"))),
     ])

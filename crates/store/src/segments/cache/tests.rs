@@ -1,8 +1,8 @@
 use std::ops::Range;
 
 use tracelake_format::segment::{
-    AttributeColumns, ColumnSet, Decoding, OpenSegment, SegmentInput, SegmentWriterOptions, WrittenSegment,
-    write_segment,
+    AttributeColumns, ColumnSet, Decoding, OpenSegment, Projection, SegmentInput, SegmentWriterOptions,
+    WrittenSegment, write_segment,
 };
 use tracelake_model::{Scope, SpanBatchBuilder, SpanId, SpanScalars, TenantId, TraceId};
 
@@ -54,7 +54,7 @@ impl Reader {
     fn read(&self, group: u64) -> [(usize, usize); 2] {
         let cache: Arc<dyn ReadCache> = Arc::clone(&self.cache) as _;
         let rows = group * GROUP_ROWS..(group + 1) * GROUP_ROWS;
-        let plan = self.opened.plan_rows(&[rows], ColumnSet::ALL, Some(&cache));
+        let plan = self.opened.plan_rows(&[rows], ColumnSet::ALL, &Projection::ALL, Some(&cache));
         let ((pages, pages_cached), dictionaries) = (plan.pages(), plan.dictionaries());
         let bytes = |range: &Range<u64>| {
             (range.clone(), self.written.bytes.slice(range.start as usize..range.end as usize))

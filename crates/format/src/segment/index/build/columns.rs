@@ -11,12 +11,12 @@ use super::fields::{Fields, list};
 use super::resources::Spans;
 use super::{PartBuilder, TraceRows};
 use crate::FormatError;
-use crate::segment::index::damaged;
 use crate::segment::index::field::{
     EVENT_NAME, FieldScope, INSTRUMENTATION_NAME, INSTRUMENTATION_VERSION, KIND, LINK_SPAN_ID, LINK_TRACE_ID,
     NAME, STATUS, STATUS_MESSAGE,
 };
 use crate::segment::index::value::Term;
+use crate::segment::index::{TEXT_BYTES_MAX, damaged};
 use crate::segment::slice::STATUS_ERROR;
 use crate::segment::unpack::{List, Residual, wrong_type};
 use crate::segment::{residual, schema};
@@ -114,9 +114,8 @@ impl PartBuilder {
         }
         match source {
             Source::Nothing | Source::TraceId | Source::Start | Source::Duration => Ok(()),
-            Source::Values(field) | Source::Name(field) | Source::Status(field) => {
-                self.push_values(array, field, ordinals)
-            }
+            Source::Values(field) | Source::Status(field) => self.push_values(array, field, ordinals),
+            Source::Name(field) => self.push_names(array, field, ordinals),
             Source::Attributes => self.push_attributes(array, ordinals),
             Source::Events => self.push_events(array, ordinals),
             Source::Links => self.push_links(array, ordinals),
@@ -127,7 +126,7 @@ impl PartBuilder {
 
     fn push_values(&mut self, array: &ArrayRef, field: u32, ordinals: &[u32]) -> Result<(), FormatError> {
         if let Some(texts) = array.as_string_opt::<i32>() {
-            self.push_texts(texts, field, ordinals);
+            self.push_texts(texts, field, ordinals, |_, _| {});
         } else if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
             let numbers = numbers.iter().map(|value| value.map(|value| (value as u64, value as f64)));
             self.push_numbers(numbers, field, ordinals);
@@ -149,18 +148,40 @@ impl PartBuilder {
         Ok(())
     }
 
-    fn push_texts(&mut self, texts: &StringArray, field: u32, ordinals: &[u32]) {
-        let mut newest: Option<(&str, u32)> = None;
-        for (text, ordinal) in texts.iter().zip(ordinals) {
+    fn push_names(&mut self, array: &ArrayRef, field: u32, ordinals: &[u32]) -> Result<(), FormatError> {
+        let texts: &StringArray = array.as_string_opt().ok_or_else(wrong_type)?;
+        let mut names = std::mem::take(&mut self.name_of);
+        names.resize(ordinals.len(), None);
+        self.push_texts(texts, field, ordinals, |row, place| {
+            let is_listed = texts.value_length(row) as usize <= TEXT_BYTES_MAX;
+            if let Some(name) = names.get_mut(row).filter(|_| is_listed) {
+                *name = Some(place);
+            }
+        });
+        self.name_of = names;
+        Ok(())
+    }
+
+    /// Tells of each row with a text where that is among the terms.
+    fn push_texts(
+        &mut self,
+        texts: &StringArray,
+        field: u32,
+        ordinals: &[u32],
+        mut take: impl FnMut(usize, u32),
+    ) {
+        let mut known = KnownTexts::new();
+        for (row, (text, ordinal)) in texts.iter().zip(ordinals).enumerate() {
             let Some(text) = text else { continue };
             self.fields.add(field, *ordinal);
-            newest = match newest {
-                Some((before, place)) if before == text => {
+            let place = match known.place(text) {
+                Some(place) => {
                     self.terms.add_again(place, *ordinal);
-                    newest
+                    place
                 }
-                _ => Some((text, self.push_term(field, &Term::of_text(text), *ordinal))),
+                None => known.keep(text, self.push_term(field, &Term::of_text(text), *ordinal)),
             };
+            take(row, place);
         }
     }
 
@@ -304,7 +325,6 @@ impl PartBuilder {
     }
 
     fn push_resources(&mut self, array: &ArrayRef, ordinals: &[u32]) -> Result<(), FormatError> {
-        self.resource_of.clear();
         each_owner(array, ordinals, |text, trace, known| {
             let (place, is_new) = known.map_or_else(|| self.resources.place(text), |place| (place, false));
             if is_new {
@@ -324,12 +344,12 @@ impl PartBuilder {
         let durations = durations.as_primitive_opt::<Int64Type>().ok_or_else(wrong_type)?;
         let statuses = self.column(arrays, |source| matches!(source, Source::Status(_)))?;
         let statuses = statuses.as_primitive_opt::<Int32Type>().ok_or_else(wrong_type)?;
-        let names = self.column(arrays, |source| matches!(source, Source::Name(_)))?;
-        let names: &StringArray = names.as_string_opt().ok_or_else(wrong_type)?;
-        let spans = durations.values().iter().zip(statuses.values()).zip(names.iter()).zip(ordinals);
+        let spans = durations.values().iter().zip(statuses.values()).zip(&self.name_of).zip(ordinals);
         for ((((duration, status), name), trace), resource) in spans.zip(&self.resource_of) {
             self.spans.add(*resource, *trace, Spans::of(*duration, *status == STATUS_ERROR));
-            self.operations.add(*resource, name.unwrap_or_default(), *trace);
+            if let Some(name) = name {
+                self.operations.add(*resource, *name, *trace);
+            }
         }
         Ok(())
     }
@@ -351,6 +371,45 @@ impl PartBuilder {
             self.scopes.add(place, trace);
             Ok(place)
         })
+    }
+}
+
+/// Where the last few texts of a column are among the terms: most columns have few that come again and again, and to
+/// compare one is less than to hash it.
+struct KnownTexts<'t> {
+    slots: [Option<(&'t str, u32)>; KNOWN_TEXTS],
+}
+
+const KNOWN_TEXTS: usize = 64;
+
+impl<'t> KnownTexts<'t> {
+    fn new() -> Self {
+        Self { slots: [None; KNOWN_TEXTS] }
+    }
+
+    /// By its length and its last bytes, in which texts of one column differ most.
+    #[inline]
+    fn slot(&mut self, text: &str) -> Option<&mut Option<(&'t str, u32)>> {
+        let last = text.as_bytes().last_chunk::<8>().map_or_else(
+            || text.bytes().fold(0, |all, byte| all << 8 | u64::from(byte)),
+            |last| u64::from_le_bytes(*last),
+        );
+        let mixed = (last ^ (text.len() as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.slots.get_mut((mixed >> (u64::BITS - KNOWN_TEXTS.ilog2())) as usize)
+    }
+
+    #[inline]
+    fn place(&mut self, text: &str) -> Option<u32> {
+        let slot = (*self.slot(text)?)?;
+        (slot.0 == text).then_some(slot.1)
+    }
+
+    #[inline]
+    fn keep(&mut self, text: &'t str, place: u32) -> u32 {
+        if let Some(slot) = self.slot(text) {
+            *slot = Some((text, place));
+        }
+        place
     }
 }
 

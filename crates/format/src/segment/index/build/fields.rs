@@ -87,6 +87,11 @@ impl Fields {
         }
     }
 
+    /// How many lists of terms they have.
+    pub(super) fn lists(&self) -> usize {
+        self.fields.len() * TermType::ALL.len()
+    }
+
     pub(super) fn into_fields(self) -> Vec<SeenField> {
         self.fields
     }

@@ -1,7 +1,6 @@
 //! From what was collected to the bytes of a part.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use super::PartBuilder;
 use super::fields::{Fields, SeenField, list};
@@ -47,11 +46,13 @@ impl PartBuilder {
             Universe::Scopes => scopes.len() as u32,
         };
 
+        let lists = fields.lists();
         let (chosen, is_complete) = chosen(fields);
         let mut writer =
-            PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write()]);
+            PartWriter::begin(is_complete, [&table, &of_resources, &of_scopes, &operations.write(&terms)]);
         let mut grouped = Grouped::of(&terms);
-        let mut seeds: HashMap<u32, u64> = HashMap::new();
+        // By list; none of what is not listed.
+        let mut seeds: Vec<Option<u64>> = vec![None; lists];
         for (place, mut field) in chosen {
             let universe = universe(&field);
             let mut lists = Vec::new();
@@ -59,7 +60,9 @@ impl PartBuilder {
                 let seed = hash_seed(field.scope, &field.key, term_type);
                 let is_hashed = term_type != TermType::Bool && !is_never_hashed(field.scope, &field.key);
                 let list = list(place, term_type);
-                seeds.insert(list, seed);
+                if let Some(slot) = seeds.get_mut(list as usize) {
+                    *slot = Some(seed);
+                }
                 lists.extend(grouped.write(&terms, list, term_type, universe, is_hashed.then_some(seed))?);
             }
             let mut exists = Vec::new();
@@ -92,8 +95,9 @@ impl PartBuilder {
 }
 
 /// The filter over all terms.
-fn value_filter(terms: &TermTable, seeds: &HashMap<u32, u64>) -> Vec<u8> {
-    let key = |seen: &Seen| Some(hash(terms.term(seen), *seeds.get(&seen.list)?));
+fn value_filter(terms: &TermTable, seeds: &[Option<u64>]) -> Vec<u8> {
+    let seed = |list: u32| seeds.get(list as usize).copied().flatten();
+    let key = |seen: &Seen| Some(hash(terms.term(seen), seed(seen.list)?));
     let mut keys: Vec<u64> = terms.terms().iter().filter_map(key).collect();
     keys.sort_unstable();
     keys.dedup();
