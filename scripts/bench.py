@@ -109,6 +109,7 @@ MEASURES = {
     "batch_to_singles": ("Batch against one by one", "ratio", ("<=", 1 / 3)),
     "compact_not_whole": ("Compacted, traces that do not read back whole", "traces", ("<=", 0)),
     **bench_search.measures("search", bench_search.SEARCHES),
+    **{f"list_{kind}_p50_ms": (f"{what}, p50", "ms", None) for kind, (what, _) in bench_search.LISTS.items()},
     "search_single_per_second": ("Searches of all kinds, one at a time", "searches/s", None),
     "search_at_once_per_second": ("Searches of all kinds, 16 at once", "searches/s", None),
     "search_at_once_cores": ("Searches, 16 at once, cores that the server used", "cores", (">=", 1.6)),
@@ -613,6 +614,8 @@ class Bench:
         singles, batch = self.batches(server, ids)
         self.note("compact: searches")
         searched = self.searches("search", server, ids, bench_search.SEARCHES)
+        listed = bench_search.lists(server.api, ids, self.args.seed + 13)
+        searched.update({f"list_{kind}_p50_ms": p50 for kind, (p50, _) in listed.items()})
         searched.update(self.searches_at_once(server, ids))
         sample = self.args.check_traces
         bad += self.check_whole(server, ids, sample, self.args.seed + 3)
@@ -655,7 +658,8 @@ class Bench:
         at_once, cores = bench_search.search_at_once(server, ids, seed, *AT_ONCE)
         single, _ = bench_search.search_at_once(server, ids, seed, 1, 1)
         return {
-            "search_single_per_second": single,
+            **{f"list_{kind}_p50_ms": (f"{what}, p50", "ms", None) for kind, (what, _) in bench_search.LISTS.items()},
+    "search_single_per_second": single,
             "search_at_once_per_second": at_once,
             "search_at_once_cores": cores,
         }

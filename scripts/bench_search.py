@@ -37,6 +37,15 @@ LONG_SEARCHES = {
     "one_trace": ("Long run, search, an attribute value in one trace", 10),
 }
 
+# What can be chosen from, for completion, over the whole range.
+LISTS = {
+    "services": ("List of services", "/api/v1/services"),
+    "operations": ("List of a service's operations", "/api/v1/operations?service={service}"),
+    "attributes": ("List of attributes", "/api/v1/attributes"),
+    "values": ("List of the values of http.route", "/api/v1/attributes/http.route/values"),
+    "prefix": ("List of the products with a prefix", "/api/v1/attributes/app.product.id/values?prefix={prefix}"),
+}
+
 # How often p95 may be what p50 should be.
 P95_TO_P50 = 2.5
 
@@ -203,6 +212,24 @@ def searches(api, ids, seed, kinds=SEARCHES, count=200):
     return measured
 
 
+def lists(api, ids, seed, count=50):
+    """By kind: p50 in milliseconds, and how many were listed on average."""
+    connection, draw = Api(api), random.Random(seed)
+    drawn = Drawn(connection, ids, draw)
+    measured = {}
+    for kind, (_, path) in LISTS.items():
+        times, listed = [], []
+        for _ in range(count):
+            service, _ = draw.choice(drawn.names)
+            prefix = draw.choice(drawn.values["app.product.id"])[:6]
+            begun = time.perf_counter()
+            answer = connection.ask("GET", path.format(service=service, prefix=prefix))
+            times.append(1e3 * (time.perf_counter() - begun))
+            listed.append(max(len(one) for one in answer.values() if isinstance(one, list)))
+        measured[kind] = statistics.median(times), statistics.mean(listed)
+    return measured
+
+
 def search_at_once(server, ids, seed, processes, connections, seconds=10):
     """Searches a second of all kinds over so many connections of each process, and the cores that the server used for
     them."""
@@ -252,6 +279,8 @@ def main():
             f"{what:46} p50 {one['p50']:7.2f} ms (≤ {target})  p95 {one['p95']:7.2f} (≤ {target * P95_TO_P50:g})"
             f"  {'met' if is_met else 'missed':6}  found {one['found']:5.1f} of {one['traces_read']:6.1f} read"
         )
+    for kind, (p50, listed) in lists(api, ids, 2).items():
+        print(f"{LISTS[kind][0]:46} p50 {p50:7.2f} ms  listed {listed:5.1f}")
 
 
 if __name__ == "__main__":

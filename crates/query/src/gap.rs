@@ -116,8 +116,8 @@ impl Gap {
     /// Matching spans that would have to wait until others were looked at, and that there is no room for.
     pub(crate) fn too_many_spans(max: usize) -> Self {
         let why = format!(
-            "more than search_spans_found_max ({max}) spans would have to be put in order at once; go on with the next \
-             cursor, or narrow the range or the condition"
+            "more than search_spans_found_max ({max}) results and spans would have to be put in order at once; go on with \
+             the next cursor, or narrow the range or the condition"
         );
         Self { kind: GapKind::Limit, segment: None, why }
     }

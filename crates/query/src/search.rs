@@ -12,6 +12,7 @@ mod found;
 mod hits;
 mod in_memory;
 pub(crate) mod indexed;
+mod named;
 mod order;
 mod plan;
 mod sources;
@@ -170,6 +171,13 @@ struct Pending {
     what: What,
 }
 
+impl Pending {
+    /// Of a trace that can have any place.
+    fn foremost(trace_id: TraceId) -> Self {
+        Self { rank: Rank::FIRST, what: What::Trace(trace_id) }
+    }
+}
+
 /// Which trace it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
@@ -267,6 +275,7 @@ impl Run {
         let conditions: Arc<[Predicate]> = found::span_conditions(&query).into();
         let work = Candidates {
             starts: query.starts.clone(),
+            named: named::by_any(&conditions),
             filtered: Filtered::Any(conditions.iter().map(Filtered::of).collect()),
             conditions,
             sought: query.sought,
@@ -287,7 +296,7 @@ impl Run {
         Ok(Self {
             complete_up_to_unix_nano: query.after.as_ref().map_or(now_unix_nano, Cursor::as_of_unix_nano),
             retention_version: query.after.as_ref().map_or(retention_version, Cursor::retention_version),
-            pending: BinaryHeap::new(),
+            pending: work.named.iter().flatten().copied().map(Pending::foremost).collect(),
             seen: HashSet::new(),
             found: BTreeMap::new(),
             found_spans: 0,
@@ -304,6 +313,7 @@ impl Run {
             stats: SearchStats {
                 segments_live: work.snapshot.manifest.segments.len() as u64,
                 segments_considered: sources.segments() as u64,
+                candidates: work.named.as_ref().map_or(0, |named| named.len() as u64),
                 ..SearchStats::default()
             },
             worked: Duration::ZERO,
@@ -421,6 +431,11 @@ impl Run {
     /// Adds what a source has. What the index names is not looked up before it is its turn, where its place is known
     /// well enough.
     async fn add_opened(&mut self, opened: Opened) {
+        let mut opened = opened;
+        if self.query.sought == Sought::Traces {
+            // Another piece of memory, or another segment, has named it already.
+            opened.traces.retain(|trace| !self.seen.contains(&trace.trace_id));
+        }
         let opened = self.admitted(opened);
         if self.query.sought == Sought::Spans {
             return self.add_spans(opened);
@@ -558,7 +573,6 @@ impl Run {
     fn end(self) -> SearchEnd {
         let Self { work, sources, query, found, given, last, totals, missing, is_stopped, .. } = self;
         let Self { mut stats, worked, .. } = self;
-        work.store.segments().account(&work.reads);
         // What was stopped goes on from what it gave last.
         let is_cut = !found.is_empty() || given > 0 && is_stopped;
         let next = last.filter(|_| is_cut).map(|place| {

@@ -1,8 +1,8 @@
 //! Listing what people type: services, operations, and the keys and values of attributes, with how many traces have
 //! each, from attribute indexes.
 //!
-//! A source is a segment, or all memtables together. What merged segments have their indexes tell: in a range that cuts
-//! a part of one, of the traces that overlap the range. Of all others the spans that start in the range count. A trace
+//! A source is a segment, or all memtables together. What segments have their indexes tell: in a range that cuts a part
+//! of one, of the traces that overlap the range. Of all others the spans that start in the range count. A trace
 //! with spans in several sources counts in each; it is a list to choose from, no statistic.
 
 mod answer;

@@ -14,6 +14,7 @@ mod rows;
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,8 @@ pub struct Segments {
     index: Arc<IndexCache>,
     totals: Arc<ReadReport>,
     failed: Arc<Mutex<HashSet<Ulid>>>,
+    /// Whether something is read in advance, after a start.
+    is_loading: Arc<AtomicBool>,
     helpers: Helpers,
     reading: Reading,
 }
@@ -130,6 +133,8 @@ pub struct CacheSizes {
     pub disk_cache_bytes: u64,
     /// Blocks on their way there.
     pub disk_cache_writing: u64,
+    /// 1 while, after a start, what is known of segments is read in advance; else 0.
+    pub loading: u64,
 }
 
 impl Segments {
@@ -156,6 +161,7 @@ impl Segments {
             index: Arc::new(IndexCache::new(options.index_cache_bytes_max)),
             totals: Arc::default(),
             failed: Arc::default(),
+            is_loading: Arc::default(),
             helpers: Helpers::new(options.decode_helpers),
             // The helpers are as many as there are cores beside that of whoever reads.
             reading: Reading::new(options.decode_helpers + 1),
@@ -244,6 +250,7 @@ impl Segments {
             index_bytes: self.index.bytes(),
             disk_cache_bytes: self.reader.disk_cache().map_or(0, DiskCache::bytes),
             disk_cache_writing: self.reader.disk_cache().map_or(0, DiskCache::writing),
+            loading: u64::from(self.is_loading.load(Ordering::Relaxed)),
         }
     }
 
@@ -300,6 +307,30 @@ impl Segments {
         };
         let report = ReadReport::default();
         self.read_filter(&self.value_filters, entry, &section, parse_value_filters, &report).await.map(drop)
+    }
+
+    /// Has a segment's metadata in memory, and the fields and traces of its attribute index; the bytes that each of both
+    /// takes.
+    pub(crate) async fn load_metadata(&self, entry: &SegmentEntry) -> Result<[u64; 2], StoreError> {
+        let report = ReadReport::default();
+        let segment = self.opened(entry, &report).await?;
+        let mut index_bytes = 0;
+        for part in segment.index_parts() {
+            let header = self.index_header(entry, &segment, part, &report).await?;
+            let traces = self.index_traces(entry, &segment, &header, &report).await?;
+            index_bytes += header.heap_bytes() + traces.heap_bytes();
+        }
+        Ok([segment.heap_bytes() as u64, index_bytes as u64])
+    }
+
+    /// How much of either may be in memory.
+    pub(crate) fn metadata_bytes_max(&self) -> [u64; 2] {
+        [self.metadata.policy().max_capacity().unwrap_or(u64::MAX), self.index.bytes_max()]
+    }
+
+    /// Says whether something is read in advance.
+    pub(crate) fn set_loading(&self, is_loading: bool) {
+        self.is_loading.store(is_loading, Ordering::Relaxed);
     }
 
     async fn filter(

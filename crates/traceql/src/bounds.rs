@@ -1,7 +1,7 @@
 //! What a span alone can tell of a condition on its trace: enough to find the traces that are worth a look. It never
 //! leaves out one that satisfies the whole.
 
-use crate::field::Field;
+use crate::field::{Field, Intrinsic};
 use crate::predicate::{Predicate, TracePredicate};
 
 /// What is decided without the trace.
@@ -65,6 +65,7 @@ impl Predicate {
             Self::Constant(true) => 9,
             Self::Compare { left: Operand::Field(field), comparison: Comparison::Equal, .. } => match field {
                 Field::Attribute { .. } => 1,
+                Field::Intrinsic(Intrinsic::TraceId) => 0,
                 Field::Intrinsic(_) => 2,
             },
             Self::Compare { comparison: Comparison::NotEqual, .. } | Self::Exists(_) => 5,

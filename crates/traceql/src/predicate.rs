@@ -456,7 +456,8 @@ impl Operand {
 }
 
 impl TracePredicate {
-    /// Of conditions on one span the same of any: each comparison may be satisfied by another span of the trace.
+    /// Of conditions on one span the same of any: each comparison may be satisfied by another span of the trace. What is
+    /// asked of one event stays of one event, and so with links.
     #[must_use]
     pub fn anywhere(self) -> Self {
         match self {
@@ -497,9 +498,38 @@ impl TracePredicate {
     }
 }
 
+/// What `&&` combines, at whatever depth.
+fn flat(predicate: Predicate) -> Vec<Predicate> {
+    match predicate {
+        Predicate::And(all) => all.into_iter().flat_map(flat).collect(),
+        one => vec![one],
+    }
+}
+
+/// Conditions on one and the same; one alone may be taken apart.
+fn together(mut all: Vec<Predicate>) -> Option<TracePredicate> {
+    match all.len() {
+        0 | 1 => all.pop().map(lifted),
+        _ => Some(TracePredicate::AnySpan(Predicate::And(all))),
+    }
+}
+
 fn lifted(predicate: Predicate) -> TracePredicate {
     match predicate {
-        Predicate::And(all) => TracePredicate::And(all.into_iter().map(lifted).collect()),
+        Predicate::And(all) => {
+            let (mut each, mut of_event, mut of_link) = (Vec::new(), Vec::new(), Vec::new());
+            for one in all.into_iter().flat_map(flat) {
+                if one.asks(Field::is_of_event) {
+                    of_event.push(one);
+                } else if one.asks(Field::is_of_link) {
+                    of_link.push(one);
+                } else {
+                    each.push(lifted(one));
+                }
+            }
+            each.extend([of_event, of_link].into_iter().filter_map(together));
+            TracePredicate::And(each)
+        }
         Predicate::Or(any) => TracePredicate::Or(any.into_iter().map(lifted).collect()),
         Predicate::Not(of) => TracePredicate::Not(Box::new(lifted(*of))),
         leaf => TracePredicate::AnySpan(leaf),

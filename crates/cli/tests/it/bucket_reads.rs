@@ -21,13 +21,13 @@ const COLD_READS_MAX: usize = 3;
 /// The same for the next trace: the footer is in memory.
 const WARM_READS_MAX: usize = 2;
 
-/// They are read in the background after a start.
-fn wait_for_filters(server: &Server) {
+/// What is known of segments is read in the background after a start; from here on only what is asked for.
+fn wait_until_loaded(server: &Server) {
     let deadline = Instant::now() + RECOVERY_MAX;
     loop {
         let status = server.api().get("/api/v1/status").expect("an answer").text();
         let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-        if status["store"]["caches"]["filters"] == status["store"]["segments"] {
+        if status["store"]["caches"]["loading"] == 0 {
             return;
         }
         assert!(Instant::now() < deadline, "{status}");
@@ -68,7 +68,7 @@ fn a_trace_in_a_compacted_store_takes_few_reads_from_the_bucket() {
     let (mut cold_max, mut warm_max) = (0, 0);
     for at in 0..3 {
         let server = bucket.config(&data_dir, proxy.address).start();
-        wait_for_filters(&server);
+        wait_until_loaded(&server);
         let (cold, _) = look_up(&server, &proxy, &ids[ids.len() / 3 * at]);
         let (warm, _) = look_up(&server, &proxy, &ids[ids.len() / 3 * at + 1]);
         for seen in &cold {
@@ -96,7 +96,7 @@ fn a_read_from_the_bucket_that_takes_long_is_begun_a_second_time() {
 
     let proxy = Proxy::new(bucket.address(), 0);
     let server = bucket.config(&data_dir, proxy.address).with("store-hedge-milliseconds", "50").start();
-    wait_for_filters(&server);
+    wait_until_loaded(&server);
     proxy.take_seen();
     proxy.set(Weather::OneLate);
     client.check_all(server.addresses);
@@ -129,7 +129,7 @@ fn what_was_read_from_the_bucket_is_on_the_disk_after_a_kill_and_never_answered_
     };
 
     let server = config(&data_dir).start();
-    wait_for_filters(&server);
+    wait_until_loaded(&server);
     let mut answers = Vec::new();
     for id in &asked {
         let (seen, answer) = look_up(&server, &proxy, id);
@@ -159,7 +159,7 @@ fn what_was_read_from_the_bucket_is_on_the_disk_after_a_kill_and_never_answered_
 
     proxy.take_seen();
     let server = config(&data_dir).start();
-    wait_for_filters(&server);
+    wait_until_loaded(&server);
     let seen = proxy.take_seen();
     assert!(
         !seen.iter().any(|seen| seen.path.contains("/segments/")),
@@ -187,7 +187,7 @@ fn what_was_read_from_the_bucket_is_on_the_disk_after_a_kill_and_never_answered_
         std::fs::write(&block, bytes).expect("a file");
     }
     let server = config(&data_dir).start();
-    wait_for_filters(&server);
+    wait_until_loaded(&server);
     let mut reads = 0;
     for (id, answer) in asked.iter().zip(&answers) {
         let (seen, found) = look_up(&server, &proxy, id);

@@ -1,18 +1,22 @@
 //! `tracelake search` as people and scripts use it.
 
+use std::time::SystemTime;
+
 use crate::harness::{Config, arg, outcome, run, run_ok};
 
-/// A request with traces of one span each, a second apart; of every third one the span failed.
-fn requests(traces: u64) -> String {
-    let span = |n: u64| {
-        let start = 1_661_140_339 + n;
+/// The first of the traces starts a second later, in seconds since 1970.
+const BEGIN: u64 = 1_661_140_339;
+
+/// A request with traces of one span each, which start at these seconds; of every third one the span failed.
+fn requests(starts: impl Iterator<Item = u64>) -> String {
+    let span = |(n, start): (u64, u64)| {
         let status = if n.is_multiple_of(3) { r#","status":{"code":2}"# } else { "" };
         format!(
             r#"{{"traceId":"{n:032x}","spanId":"{n:016x}","name":"GET /cart","kind":2,"startTimeUnixNano":"{start}000000000","endTimeUnixNano":"{start}020000000","attributes":[{{"key":"http.status","value":{{"intValue":"{}"}}}}]{status}}}"#,
             200 + n
         )
     };
-    let spans: Vec<String> = (1..=traces).map(span).collect();
+    let spans: Vec<String> = (1..).zip(starts).map(span).collect();
     format!(
         r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"shop"}}}}]}},"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
         spans.join(",")
@@ -23,7 +27,7 @@ fn requests(traces: u64) -> String {
 fn traces_are_found_as_a_table_and_as_json() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("traces.jsonl");
-    std::fs::write(&file, requests(30)).expect("written");
+    std::fs::write(&file, requests(BEGIN + 1..=BEGIN + 30)).expect("written");
     let server = Config::new(&folder.path().join("store")).start();
     run_ok(&["import", arg(&file), "--endpoint", &server.otlp_url()]);
     let api = server.api_url();
@@ -93,6 +97,21 @@ start (UTC)                duration  service   name       status  trace
     assert_eq!(search(&["--last", "1h"]), (String::new(), "no trace was found\n".to_owned()));
     let range = ["--start", "2022-08-22T03:52:21Z", "--end", "2022-08-22T03:52:23Z", "--json"];
     assert_eq!(search(&range).0.lines().count(), 2);
+}
+
+#[test]
+fn what_was_just_sent_is_of_the_last_hour() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    let file = folder.path().join("traces.jsonl");
+    std::fs::write(&file, requests([now - 2 * 3_600, now].into_iter())).expect("written");
+    let server = Config::new(&folder.path().join("store")).start();
+    run_ok(&["import", arg(&file), "--endpoint", &server.otlp_url()]);
+    let api = server.api_url();
+    let found = |args: &[&str]| run_ok(&[&["search", "--api", &api, "--ids"], args].concat());
+    let (before, just_sent) = (format!("{:032x}\n", 1), format!("{:032x}\n", 2));
+    assert_eq!(found(&["--last", "1h"]), just_sent);
+    assert_eq!(found(&["--last", "3h"]), format!("{just_sent}{before}"));
 }
 
 #[test]

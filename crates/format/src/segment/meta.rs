@@ -81,7 +81,7 @@ pub struct SegmentMeta {
     pub value_filters: Option<Section>,
     /// The index of the directory's blocks.
     pub directory: Section,
-    /// The parts of the attribute index; none if it has none, as what was flushed.
+    /// The parts of the attribute index; none if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Section>,
     /// The checksum table, which covers everything before it.

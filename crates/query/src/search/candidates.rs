@@ -1,6 +1,7 @@
 //! Which traces of a source are worth a look, and how far in front they can stand: all that have a span in the range
-//! that can satisfy the condition. A source is a segment, or all memtables together.
+//! that can satisfy the condition. A source is a segment, or a piece of what is in memory.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -87,7 +88,9 @@ pub(super) struct Candidates {
     pub(super) starts: Range<u64>,
     /// A trace is worth a look if a span satisfies one of them.
     pub(super) conditions: Arc<[Predicate]>,
-    /// The same as filters of values are asked.
+    /// The only traces that are worth a look, if the conditions name them.
+    pub(super) named: Option<BTreeSet<TraceId>>,
+    /// The conditions as filters of values are asked.
     pub(super) filtered: Filtered,
     pub(super) sought: Sought,
     pub(super) order: Order,
@@ -99,6 +102,13 @@ pub(super) struct Candidates {
     pub(super) asks_where_else: bool,
     /// Where it is asked for: how the first part of an index that is looked into answers the conditions.
     pub(super) planned: Option<OnceLock<Vec<PlannedCondition>>>,
+}
+
+/// What a search has read is counted, also of one that nobody waits for any more.
+impl Drop for Candidates {
+    fn drop(&mut self) {
+        self.store.segments().account(&self.reads);
+    }
 }
 
 /// How a source was looked into.
@@ -430,7 +440,7 @@ fn extents(
     extents
 }
 
-fn is_match(conditions: &[Predicate], starts: &Range<u64>, span: &SpanView<'_>) -> bool {
+pub(super) fn is_match(conditions: &[Predicate], starts: &Range<u64>, span: &SpanView<'_>) -> bool {
     let facts = TraceFacts::default();
     starts.contains(&span.start_unix_nano()) && conditions.iter().any(|one| one.matches(span, &facts))
 }

@@ -20,6 +20,9 @@ use crate::gap::Gap;
 /// come before it.
 const SPANS_FOUND_MAX: usize = limits::SEARCH_SPANS_FOUND_MAX as usize;
 
+/// What is on a page that was not asked for by its number.
+const PAGE_MAX: usize = limits::SEARCH_TRACES_MAX as usize;
+
 /// What is searched for by a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Sought {
@@ -175,8 +178,8 @@ impl Run {
                 Sought::Spans => trace.matching.iter().for_each(|span| totals.add(span.start_unix_nano())),
             }
         }
-        // Where all else there is room for is found, what comes behind it is not copied.
-        let is_full = self.found.len() > room;
+        // What comes behind all that the page lacks, and one more, is not copied.
+        let is_full = self.found.len() > lacking;
         let end = self.found.last_key_value().map(|(place, _)| *place).filter(|_| is_full);
         // One more than are kept, to see that some are not.
         let added = of_trace(&self.query, trace_id, trace, conflicting, room + 2, end);
@@ -188,8 +191,9 @@ impl Run {
         while self.found.len() > lacking + 1 {
             self.drop_last();
         }
-        if self.found_spans > SPANS_FOUND_MAX + 1 {
-            while self.found_spans > SPANS_FOUND_MAX + 1 {
+        // What a page lacks there is always room for.
+        if self.found_spans > SPANS_FOUND_MAX + 1 && lacking > PAGE_MAX {
+            while self.found_spans > SPANS_FOUND_MAX + 1 && self.found.len() > 2 {
                 self.drop_last();
             }
             // The page ends before what there is no room for.

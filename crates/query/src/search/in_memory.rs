@@ -8,16 +8,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use tracelake_model::{SpanBatch, TenantId, TraceId};
+use tracelake_model::{SpanBatch, SpanView, TenantId, TraceId};
 use tracelake_store::memtable::Memtable;
 use tracelake_traceql::{Predicate, Screen, TraceFacts};
 
-use super::candidates::{Candidate, Candidates, Extent};
+use super::candidates::{Candidate, Candidates, Extent, is_match};
 use super::order::Rank;
 
 /// Spans of the first pieces: some 0.2 ms. Later ones are larger, as where those were not enough, most likely all are
 /// gone through.
 const SPANS_OF_PIECE_MIN: usize = 8_192;
+
+/// To make conditions ready for a batch takes as long as to ask some spans.
+const SCREENED_SPANS_MIN: usize = 16;
 
 /// Batches that are gone through together.
 pub(super) type Piece = Arc<[Arc<SpanBatch>]>;
@@ -85,6 +88,12 @@ type Matching = HashMap<TraceId, Extent, RandomState>;
 
 /// Adds the matching spans of a batch.
 fn add_matching(batch: &SpanBatch, conditions: &[Predicate], starts: &Range<u64>, found: &mut Matching) {
+    let mut add = |span: SpanView<'_>| {
+        found.entry(span.trace_id()).or_insert(Extent::NONE).add(&span, true);
+    };
+    if batch.len() < SCREENED_SPANS_MIN {
+        return batch.spans().filter(|span| is_match(conditions, starts, span)).for_each(add);
+    }
     let mut screens: Vec<Screen<'_>> = conditions.iter().map(|one| one.screen(batch)).collect();
     screens.retain(|screen| !screen.is_empty());
     if screens.is_empty() {
@@ -96,7 +105,7 @@ fn add_matching(batch: &SpanBatch, conditions: &[Predicate], starts: &Range<u64>
         if starts.contains(&span.start_unix_nano())
             && screens.iter().any(|screen| screen.matches(&span, &facts))
         {
-            found.entry(span.trace_id()).or_insert(Extent::NONE).add(&span, true);
+            add(span);
         }
     }
 }

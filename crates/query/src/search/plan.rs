@@ -100,6 +100,8 @@ pub enum SourceHow {
 pub enum NotRead {
     /// It could not be read; `partial` says more.
     Unreadable,
+    /// The condition names its traces, which were looked up by their IDs.
+    TraceIds,
     /// Nothing of it could come before what was found, or the time was over.
     Stopped,
     /// Its filters of values say that no span satisfies the condition.
@@ -122,12 +124,15 @@ impl PlannedSource {
 
     /// Adds a part of it; none was found where the work on it died.
     pub(super) fn add(&mut self, candidates: Option<usize>, took: Duration) {
-        self.parts += 1;
         self.took_us += super::micros(took);
-        match candidates {
-            Some(candidates) => self.candidates += candidates as u64,
-            None => (self.how, self.why) = (SourceHow::NotRead, Some(NotRead::Unreadable)),
+        if let Some(candidates) = candidates {
+            self.parts += 1;
+            self.candidates += candidates as u64;
         }
+        (self.how, self.why) = match self.parts {
+            0 => (SourceHow::NotRead, Some(NotRead::Unreadable)),
+            _ => (SourceHow::Memory, None),
+        };
     }
 
     pub(super) fn looked_into(
@@ -184,7 +189,8 @@ fn not_looked_into(work: &Candidates, looked_into: &[PlannedSource]) -> Vec<Plan
             others.push(PlannedSource::not_read(source, why, Duration::ZERO));
         }
     };
-    add(MEMORY, NotRead::Stopped);
+    let left = if work.named.is_some() { NotRead::TraceIds } else { NotRead::Stopped };
+    add(MEMORY, left);
     for (segment, entry) in work.snapshot.manifest.segments.iter().enumerate() {
         // What is of other tenants alone is none of this one's business.
         if entry.meta.tenant(&work.tenant).is_none() {
@@ -195,7 +201,7 @@ fn not_looked_into(work: &Candidates, looked_into: &[PlannedSource]) -> Vec<Plan
         } else if entry.meta.generation_min > work.generation {
             NotRead::Later
         } else {
-            NotRead::Stopped
+            left
         };
         add(&entry.path, why);
     }

@@ -48,8 +48,12 @@ impl Source {
 }
 
 impl Sources {
-    /// All that can have spans in the range.
+    /// All that can have spans in the range; none where traces are looked up by their IDs.
     pub(super) fn of(work: &Candidates) -> Self {
+        let looked_into = work.planned.as_ref().map(|_| Vec::new());
+        if work.named.is_some() {
+            return Self { left: VecDeque::new(), segments: 0, looked_into };
+        }
         let segments = work.segments().map(|(rank, segment)| (rank, Source::Segment(segment)));
         let mut left: Vec<_> = segments.collect();
         let segments = left.len();
@@ -61,8 +65,9 @@ impl Sources {
             Source::Segment(segment) => (Reverse(*rank), Reverse(*segment)),
         });
         let has_memory = left.len() > segments;
-        let told = || if has_memory { Vec::new() } else { vec![PlannedSource::memory()] };
-        Self { left: left.into(), segments, looked_into: work.planned.as_ref().map(|_| told()) }
+        let empty = (!has_memory).then(PlannedSource::memory);
+        let looked_into = looked_into.map(|_| empty.into_iter().collect());
+        Self { left: left.into(), segments, looked_into }
     }
 
     /// The foremost place that a trace of what is left can have, or a span; none if nothing is.

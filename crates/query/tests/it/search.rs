@@ -1,11 +1,15 @@
 //! Searches beside a naive oracle: over memtables, flushed and merged segments and mixtures of them, page by page,
 //! while more comes in.
 
+mod by_id;
+mod many;
 pub(crate) mod model;
+mod partial;
 mod plan;
 mod removed;
 mod results;
 mod ruled_out;
+mod states;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use tracelake_query::search::{Cursor, SearchPage, SearchQuery, Sought};
+use tracelake_query::search::{Cursor, Histogram, SearchPage, SearchQuery, Sought, Totals};
 use tracelake_query::{EngineOptions, Order};
 use tracelake_store::Encoding;
 use tracelake_traceql::parse;
@@ -42,7 +46,7 @@ impl World {
         let more: Vec<Span> = (first..first + count)
             .map(|id| {
                 let trace = random.random_range(0..traces);
-                Span::random(random, trace, id)
+                Span::wild(random, trace, id)
             })
             .collect();
         for part in more.chunks(15) {
@@ -147,12 +151,43 @@ fn random_search(random: &mut StdRng) -> (Query, Range<u64>, Order, usize) {
     (query, starts, order, random.random_range(1..25))
 }
 
+/// When what matches in a trace starts first, which is where a histogram has the trace.
+fn first_start(spans: &[Span], matching: &[u64]) -> u64 {
+    let starts = spans.iter().filter(|span| matching.contains(&span.id)).map(|span| span.start);
+    starts.min().expect("something matches")
+}
+
+/// That each of these starts, and nothing else, is counted in its part, and that the parts are of the range.
+fn check_histogram(histogram: &Histogram, range: &Range<u64>, starts: impl Iterator<Item = u64>) {
+    let (first, width) = (histogram.start_unix_nano, histogram.width_nano);
+    assert!(first >= range.start, "{histogram:?} of {range:?}");
+    let mut counts = vec![0; histogram.counts.len()];
+    for start in starts {
+        let is_in = |part: &usize| {
+            let from = first + *part as u64 * width;
+            (from..from + width).contains(&start)
+        };
+        let part = (0..counts.len()).find(is_in);
+        counts[part.unwrap_or_else(|| unreachable!("{start} is in no part of {histogram:?}"))] += 1;
+    }
+    assert_eq!(histogram.counts, counts, "by {width} from {first}");
+}
+
 /// All pages, each begun where the one before ended; `between` happens between them.
 async fn all_pages(
     world: &mut World,
+    query: SearchQuery,
+    between: impl AsyncFnMut(&mut World),
+) -> Vec<Expected> {
+    counted_pages(world, query, between).await.0
+}
+
+/// The same with what was counted, if it was asked for.
+async fn counted_pages(
+    world: &mut World,
     mut query: SearchQuery,
     mut between: impl AsyncFnMut(&mut World),
-) -> Vec<Expected> {
+) -> (Vec<Expected>, Option<Totals>) {
     let (mut all, mut counted) = (Vec::new(), None);
     loop {
         let page = world.page(&query).await;
@@ -173,10 +208,10 @@ async fn all_pages(
         }
         all.extend(answered(&page, query.order));
         let Some(next) = page.end.next else {
-            if let Some(totals) = totals {
+            if let Some(totals) = &totals {
                 assert_eq!(totals.count, all.len() as u64);
             }
-            return all;
+            return (all, totals);
         };
         // As a client carries it.
         let next: Cursor = next.to_string().parse().expect("a cursor");
@@ -190,7 +225,7 @@ async fn all_pages(
 async fn searches_find_what_a_naive_oracle_finds() {
     let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let (mut pairs, mut hits) = (0, 0);
+    let (mut pairs, mut hits, mut binned) = (0, 0, 0);
     for round in 0..4 {
         let mut world = World::new(seed + round, EngineOptions::default()).await;
         let mut spans: Vec<Span> = Vec::new();
@@ -204,8 +239,13 @@ async fn searches_find_what_a_naive_oracle_finds() {
                 let mut search = search(&query, starts.clone(), order, limit);
                 search.count = random.random_bool(0.2);
                 search.histogram = random.random_bool(0.2).then(|| random.random_range(1..20));
-                let found = all_pages(&mut world, search, async |_| ()).await;
+                let (found, totals) = counted_pages(&mut world, search, async |_| ()).await;
                 assert_eq!(found, expected, "step {step}: {} in {starts:?} by {order:?}", query.text());
+                if let Some(histogram) = totals.and_then(|totals| totals.histogram) {
+                    let firsts = expected.iter().map(|(_, _, _, matching)| first_start(&spans, matching));
+                    check_histogram(&histogram, &starts, firsts);
+                    binned += expected.len();
+                }
                 pairs += TRACES;
                 hits += found.len();
             }
@@ -215,6 +255,7 @@ async fn searches_find_what_a_naive_oracle_finds() {
     assert!(indexed > 100 && scanned > 100, "{indexed} times by the index, {scanned} times by the rows");
     assert!(pairs >= 20_000, "{pairs} traces were decided");
     assert!(hits * 20 > pairs as usize, "{hits} of {pairs} traces satisfied a condition: hardly any");
+    assert!(binned > 200, "{binned} traces in histograms: hardly any");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,7 +106,9 @@ impl Traces {
             end: time("endTimeUnixNano"),
             attributes: Vec::new(),
             of_resource: of_resource.to_vec(),
-            event: None,
+            events: Vec::new(),
+            scope: "",
+            message: "",
         };
         self.0.entry(trace_id).or_default().insert(id, span);
     }

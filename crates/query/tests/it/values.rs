@@ -46,7 +46,7 @@ fn attributes(span: &Span, scope: FieldScope) -> Vec<(&'static str, Value)> {
             let service = span.service.map(|service| ("service.name", Value::Text(service)));
             span.of_resource.iter().cloned().chain(service).collect()
         }
-        FieldScope::Event => span.event.as_ref().map(|event| event.1.clone()).unwrap_or_default(),
+        FieldScope::Event => span.events.iter().flat_map(|(_, attributes)| attributes.clone()).collect(),
         FieldScope::Intrinsic | FieldScope::Instrumentation | FieldScope::Link => Vec::new(),
     }
 }

@@ -12,5 +12,6 @@ mod metrics;
 mod openapi;
 mod sdk;
 mod search;
+mod search_streams;
 mod upkeep;
 mod values;

@@ -1,5 +1,7 @@
 //! Searching over HTTP: every form of asking, pages, what is selected, lines, and what is refused.
 
+use std::time::SystemTime;
+
 use http::{Method, StatusCode};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
@@ -295,12 +297,15 @@ async fn how_a_page_was_found_is_told_if_it_is_asked_for() {
     let q = "{ status = error }";
     let answer = found(&server, json!({"q": q, "explain": true})).await;
     let plan = &answer["explain"];
-    let condition = json!({"condition": "status = error", "how": "rows", "index_bytes": null});
-    assert_eq!(plan["conditions"], json!([condition]), "{plan}");
+    let [condition] = plan["conditions"].as_array().expect("conditions").as_slice() else {
+        panic!("not one: {plan}");
+    };
+    assert_eq!((&condition["condition"], &condition["how"]), (&json!("status = error"), &json!("index")));
+    assert!(condition["index_bytes"].is_u64(), "{plan}");
     let sources = plan["sources"].as_array().expect("sources");
     let told: Vec<(&Value, &Value)> = sources.iter().map(|one| (&one["how"], &one["candidates"])).collect();
     // Traces 10, 20 and 30 have spans that failed, and the first of them is in the segment.
-    assert_eq!(told, [(&json!("memory"), &json!(2)), (&json!("scan"), &json!(1))], "{plan}");
+    assert_eq!(told, [(&json!("memory"), &json!(2)), (&json!("index"), &json!(1))], "{plan}");
     assert!(plan["as_of_generation"].is_u64() && plan["total_us"].is_u64(), "{plan}");
 
     let by_address: Value =
@@ -313,6 +318,44 @@ async fn how_a_page_was_found_is_told_if_it_is_asked_for() {
     for body in [json!({"q": q}), json!({"q": q, "explain": false})] {
         assert!(found(&server, body).await.get("explain").is_none());
     }
+    server.stop().await;
+}
+
+fn now_unix_nano() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_nanos()).expect("before 2262")
+}
+
+/// Up to when an answer, or an end, says that it has everything.
+fn complete_up_to_unix_nano(answer: &Value) -> i64 {
+    let text = answer["complete_up_to"].as_str().expect("a time");
+    let time = chrono::DateTime::parse_from_rfc3339(text).expect(text);
+    time.timestamp_nanos_opt().expect("before 2262")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_has_all_that_was_acknowledged_before_the_time_that_it_says() {
+    let server = server_with_traces().await;
+    let acknowledged = now_unix_nano();
+    let first = found(&server, json!({"limit": 7})).await;
+    let answered = now_unix_nano();
+    let complete = complete_up_to_unix_nano(&first);
+    assert!((acknowledged..=answered).contains(&complete), "{acknowledged} {complete} {answered}");
+
+    // All pages of a search are as of its begin, whatever has come in since.
+    server.post_protobuf(request(vec![span(TRACES + 1, TRACES + 1)])).await;
+    let acknowledged = now_unix_nano();
+    let body = json!({"limit": 7, "cursor": first["next_cursor"]});
+    let second = found(&server, body.clone()).await;
+    assert_eq!(second["complete_up_to"], first["complete_up_to"]);
+    let (_, end) = found_lines(&server, body).await;
+    assert_eq!(end["complete_up_to"], first["complete_up_to"]);
+
+    let (lines, end) = found_lines(&server, json!({})).await;
+    let answered = now_unix_nano();
+    let complete = complete_up_to_unix_nano(&end);
+    assert!((acknowledged..=answered).contains(&complete), "{acknowledged} {complete} {answered}");
+    assert_eq!(lines.len() as u64, TRACES + 1);
     server.stop().await;
 }
 

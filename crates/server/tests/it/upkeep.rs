@@ -1,9 +1,10 @@
-//! The API for those who run a server: retention, flushes, segments and partitions.
+//! The API for those who run a server: retention, flushes, segments and partitions, and what it tells when merges
+//! stay behind.
 
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::harness::{TestServer, request, span};
+use crate::harness::{TestServer, request, span, trace_id};
 
 fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).expect("JSON")
@@ -95,5 +96,54 @@ async fn segments_are_listed_in_pages_and_for_each_tenant_its_own() {
     }
     let all = json(&server.get_with("/api/v1/segments?all=true", &[("x-scope-orgid", "blue")]).await.body);
     assert_eq!(all["segments"].as_array().map(Vec::len), Some(3));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_too_many_segments_wait_to_be_merged_spans_are_turned_down_and_it_is_told() {
+    let server = TestServer::start().await;
+    for n in 1..=4 {
+        server.post_protobuf(request(vec![span(1, n)])).await;
+        let flushed = server.send(Method::POST, &server.api_url("/api/v1/flush"), &[], "").await;
+        assert_eq!(flushed.status, StatusCode::OK);
+    }
+    let (_, folder) = server.stop().await;
+    // A link is not followed, and what is neither damaged nor gone is not left out: every merge fails.
+    let segments = folder.path().join("data/store/segments");
+    let mut entries = std::fs::read_dir(segments).expect("a folder");
+    let segment = entries.next().expect("a segment").expect("an entry").path();
+    let aside = folder.path().join("aside");
+    std::fs::rename(&segment, &aside).expect("renamed");
+    std::os::unix::fs::symlink(&aside, &segment).expect("a link");
+    let server = TestServer::start_in(folder, |settings| {
+        settings.flushed_segments_max = 2;
+        settings.flushed_segments_waiting_max = 4;
+    })
+    .await;
+
+    let body = request(vec![span(1, 5)]);
+    let (over_http, over_grpc) = tokio::join!(server.post_protobuf(body.clone()), server.export(&[], &body));
+    assert_eq!(over_http.status, StatusCode::SERVICE_UNAVAILABLE, "{over_http:?}");
+    assert_eq!(over_http.headers["retry-after"], "30");
+    let said = String::from_utf8_lossy(&over_http.body);
+    assert!(said.contains("4 segments wait to be merged"), "{said}");
+    // UNAVAILABLE, with RetryInfo.
+    assert_eq!((over_grpc.code, over_grpc.details.is_some()), (14, true), "{over_grpc:?}");
+    let status = json(&server.get("/api/v1/status").await.body);
+    let compaction = &status["store"]["compaction"];
+    assert_eq!(compaction["waiting_segments"], 4, "{compaction}");
+    for name in ["waiting_segments", "waiting_bytes"] {
+        let metric = server.metric(&format!("tracelake_store_compaction_{name}")).await;
+        assert_eq!(Some(metric), compaction[name].as_f64(), "{name}");
+    }
+
+    // In one step: what is gone is left out of merges.
+    std::fs::rename(&aside, &segment).expect("renamed");
+    let compacted = server.send(Method::POST, &server.api_url("/api/v1/compact"), &[], "").await;
+    assert_eq!(compacted.status, StatusCode::OK, "{compacted:?}");
+    assert_eq!(json(&compacted.body)["waiting_segments"], 0);
+    assert_eq!(server.post_protobuf(body).await.status, StatusCode::OK);
+    assert_eq!(server.trace(&trace_id(1)).await.map(|spans| spans.len()), Some(5));
+    assert_eq!(server.metric("tracelake_store_compaction_waiting_segments").await, 0.0);
     server.stop().await;
 }

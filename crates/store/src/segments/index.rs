@@ -80,6 +80,11 @@ impl IndexCache {
         Self(cache(bytes_max, USUAL_BYTES, KeptBytes))
     }
 
+    /// What it may have.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.0.capacity()
+    }
+
     /// What it has.
     pub(super) fn bytes(&self) -> u64 {
         self.0.weight()

@@ -21,7 +21,7 @@ use super::{Inner, Signals, Store, StoreOptions};
 use crate::StoreError;
 use crate::env::CrashPoint;
 use crate::manifest_log::ManifestLog;
-use crate::memtable::Memtable;
+use crate::memtable::{Memtable, MemtableSize};
 use crate::put::put_new;
 use crate::segments::{Segments, segment_path};
 use crate::snapshot::{Current, Snapshot, first_generation};
@@ -42,6 +42,11 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 /// Smaller memtables decide nothing about attribute columns: a column is for good, and of a handful of
 /// spans every attribute is frequent.
 const COLUMN_SPANS_MIN: u64 = 1_000;
+
+/// Where tenants have fewer spans than this on average, a segment gets no attribute index: for it each tenant has row
+/// groups of its own, whose description would take more than their rows, and to go through so few is done in a
+/// millisecond.
+const INDEXED_TENANT_SPANS_MIN: u64 = 512;
 
 /// A WAL larger than this is not kept lying about once senders pause: it is flushed early.
 const IDLE_WAL_BYTES_MAX: u64 = 32 << 20;
@@ -294,7 +299,10 @@ impl Flusher {
     ) -> Result<(WrittenSegment, Vec<AttributeColumn>), StoreError> {
         let memtable = Arc::clone(memtable);
         let known = self.current.get().manifest.attribute_columns.clone();
-        let options = self.options.segment_writer.clone();
+        let mut options = self.options.segment_writer.clone();
+        let MemtableSize { spans, tenants, .. } = memtable.size();
+        options.attribute_index &=
+            tenants == 1 || spans / (tenants as u64).max(1) >= INDEXED_TENANT_SPANS_MIN;
         let encode = move || {
             let tenants = memtable.batches();
             let batches = tenants.iter().flat_map(|(_, batches)| batches).map(|(batch, _)| &**batch);

@@ -71,7 +71,7 @@ impl Store {
         };
         store.spawn_flusher();
         store.spawn_compactor();
-        store.spawn_filter_loader();
+        store.spawn_loader();
         Ok(store)
     }
 }

@@ -418,3 +418,21 @@ async fn a_segment_that_was_cut_short_is_left_out_and_keeps_none_of_the_others()
     world.merges_all_but(&victim.path).await;
     assert_eq!(std::fs::metadata(&path).expect("it is there").len(), victim.meta.size_bytes / 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_of_few_spans_for_each_of_several_tenants_has_no_index() {
+    let mut world = World::new(idle()).await;
+    for (tenants, spans, has_index) in [(1, 10, true), (3, 10, false), (3, 520, true)] {
+        for tenant in 0..tenants {
+            let spans: Vec<String> = (0..spans).map(|_| world.span(NOW)).collect();
+            world.send(&format!("tenant-{tenant}"), &spans).await;
+        }
+        world.store.flush().await.expect("a flush");
+        let snapshot = world.store.snapshot();
+        let flushed = snapshot.manifest.segments.last().map(|entry| entry.meta.has_index());
+        assert_eq!(flushed, Some(has_index), "{tenants} tenants with {spans} spans each");
+    }
+    world.store.compact().await.expect("a merge");
+    let snapshot = world.store.snapshot();
+    assert!(snapshot.manifest.segments.iter().all(|entry| entry.meta.has_index()));
+}

@@ -57,6 +57,11 @@ fn queries_are_read_as_they_are_meant() {
             "{ rootServiceName = \"a\" && trace:rootName = \"b\" && trace:duration > 1s }",
             "{ rootServiceName = \"a\" && rootName = \"b\" && traceDuration > 1s }",
         ),
+        (
+            "{ span:kind = server && span:status = error && span:statusMessage = \"m\" && span:duration > 1s }",
+            "{ kind = server && status = error && statusMessage = \"m\" && duration > 1s }",
+        ),
+        ("{ trace:rootService = \"a\" }", "{ rootServiceName = \"a\" }"),
         ("{ .a =\n  1 }", "{ .a = 1 }"),
     ] {
         assert_eq!(printed(text), expected, "{text}");
@@ -124,15 +129,30 @@ fn what_of_traceql_is_not_there_is_refused_by_name() {
         ("{ .a } < { .b }", "`<`"),
         ("{ .a } ~ { .b }", "`~`"),
         ("{ .a } !>> { .b }", "`!>>`"),
+        ("{ .a } !<< { .b }", "`!<<`"),
+        ("{ .a } !> { .b }", "`!>`"),
+        ("{ .a } !< { .b }", "`!<`"),
+        ("{ .a } !~ { .b }", "`!~`"),
         ("{ .a } &>> { .b }", "`&>>`"),
+        ("{ .a } &<< { .b }", "`&<<`"),
+        ("{ .a } &> { .b }", "`&>`"),
+        ("{ .a } &< { .b }", "`&<`"),
+        ("{ .a } &~ { .b }", "`&~`"),
         ("({ .a } >> { .b }) && { }", "`>>`"),
         ("{ .a } | count() > 2", "`| count(…)`"),
         ("{ .a } | select(.b)", "`| select(…)`"),
         ("{ } | rate() by (.x)", "`| rate(…)`"),
+        ("{ } | quantile_over_time(duration, .9)", "`| quantile_over_time(…)`"),
+        ("{ } | histogram_over_time(duration)", "`| histogram_over_time(…)`"),
+        ("{ } | compare({ .a })", "`| compare(…)`"),
         ("{ } with (most_recent=true)", "`with (…)`"),
         ("count() > 2", "`count(…)`"),
         ("{ childCount > 2 }", "`childCount`"),
         ("{ nestedSetLeft = 1 }", "`nestedSetLeft`"),
+        ("{ nestedSetRight = 1 }", "`nestedSetRight`"),
+        ("{ nestedSetParent = 1 }", "`nestedSetParent`"),
+        ("{ trace:spanCount > 1 }", "`trace:spanCount`"),
+        ("{ span:childCount > 1 }", "`span:childCount`"),
         ("{ parent = nil }", "`parent`"),
         ("{ parent.a = 1 }", "`parent.`"),
         ("{ count() > 2 }", "`count(…)`"),
@@ -155,6 +175,27 @@ fn nothing_is_unbounded() {
         let error = parse(&text).expect_err("too large");
         assert_eq!(error.kind, QueryErrorKind::TooLarge, "{}", error.message);
     }
+}
+
+#[test]
+fn of_any_span_are_comparisons_apart_but_for_those_on_one_event_or_link() {
+    for (text, expected) in [
+        ("{ .a = 1 && name = \"x\" }", "{ .a = 1 } && { name = \"x\" }"),
+        ("{ .a = 1 || .b = 2 }", "{ .a = 1 } || { .b = 2 }"),
+        ("{ event.a = 1 && .c = 3 && event.b = 2 }", "{ .c = 3 } && { event.a = 1 && event.b = 2 }"),
+        ("{ link.a = 1 && event.b = 2 && link.c = 3 }", "{ event.b = 2 } && { link.a = 1 && link.c = 3 }"),
+        ("{ event.a = 1 || event.b = 2 }", "{ event.a = 1 } || { event.b = 2 }"),
+    ] {
+        assert_eq!(parse(text).expect("a query").anywhere().to_string(), expected, "{text}");
+    }
+    // TraceQL has no word for a trace of which no span is so.
+    let none = parse("{ !(.a = 1) && .b = 2 }").expect("a query").anywhere();
+    let expected = [TracePredicate::Not(Box::new(any_span("{ .a = 1 }"))), any_span("{ .b = 2 }")];
+    assert_eq!(none, TracePredicate::And(expected.into()));
+}
+
+fn any_span(text: &str) -> TracePredicate {
+    parse(text).expect("a query")
 }
 
 /// With a stack that a recursion over as many would exhaust.

@@ -7,11 +7,13 @@ use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracelake_model::TraceId;
-use tracelake_query::search::{Cursor, SearchEnd, SearchEvent, SearchQuery, Sought, SpanHit, WholeEvent};
+use tracelake_query::search::{
+    Cursor, SearchEnd, SearchEvent, SearchQuery, Sought, SpanHit, Totals, WholeEvent,
+};
 use tracelake_query::{EngineOptions, Order, TimeHint, TraceLimits, TraceSpans};
 
 use super::model::{BEGIN, Query, Span};
-use super::{TRACES, everything, random_search, search};
+use super::{TRACES, check_histogram, everything, first_start, random_search, search};
 use crate::oracle::seed;
 use crate::support::World;
 
@@ -52,9 +54,18 @@ fn row(hit: &SpanHit, order: Order) -> Row {
 /// All pages, of changing sizes; `between` happens between them.
 async fn all_rows(
     world: &mut World,
+    query: SearchQuery,
+    between: impl AsyncFnMut(&mut World),
+) -> Vec<SpanHit> {
+    counted_rows(world, query, between).await.0
+}
+
+/// The same with what was counted, if it was asked for.
+async fn counted_rows(
+    world: &mut World,
     mut query: SearchQuery,
     mut between: impl AsyncFnMut(&mut World),
-) -> Vec<SpanHit> {
+) -> (Vec<SpanHit>, Option<Totals>) {
     query.sought = Sought::Spans;
     let (mut all, mut counted, mut page_number) = (Vec::new(), None, 0);
     loop {
@@ -62,14 +73,15 @@ async fn all_rows(
         assert!(page.traces.is_empty() && page.spans.len() <= query.limit);
         assert!(page.end.next.is_none() || page.spans.len() == query.limit, "a page is full");
         all.extend(page.spans);
-        if let Some(totals) = page.end.totals {
+        let totals = page.end.totals;
+        if let Some(totals) = &totals {
             let histogram = totals.histogram.as_ref().map(|histogram| histogram.counts.iter().sum::<u64>());
             assert_eq!(histogram.unwrap_or(totals.count), totals.count);
             assert_eq!(*counted.get_or_insert(totals.count), totals.count, "every page counts all of them");
         }
         let Some(next) = page.end.next else {
             assert_eq!(counted.unwrap_or(all.len() as u64), all.len() as u64);
-            return all;
+            return (all, totals);
         };
         // As a client carries it.
         let next: Cursor = next.to_string().parse().expect("a cursor");
@@ -99,9 +111,13 @@ async fn spans_are_those_that_a_naive_oracle_finds_each_at_its_own_place() {
                 let mut search = search(&query, starts.clone(), order, limit);
                 search.count = random.random_bool(0.2);
                 search.histogram = random.random_bool(0.2).then(|| random.random_range(1..20));
-                let found = all_rows(&mut world, search, async |_| ()).await;
+                let (found, totals) = counted_rows(&mut world, search, async |_| ()).await;
                 let found: Vec<Row> = found.iter().map(|hit| row(hit, order)).collect();
                 assert_eq!(found, expected, "step {step}: {} in {starts:?} by {order:?}", query.text());
+                if let Some(histogram) = totals.and_then(|totals| totals.histogram) {
+                    let each = expected.iter().map(|(_, _, id)| first_start(&spans, &[*id]));
+                    check_histogram(&histogram, &starts, each);
+                }
                 rows += found.len();
             }
         }
@@ -346,4 +362,43 @@ async fn traces_that_have_to_wait_take_bounded_room_and_the_cursor_goes_on() {
     assert_eq!(found.len() as u64, TRACES);
     assert!(found.iter().all(|(_, spans)| *spans == 100));
     assert!(found.is_sorted_by(|a, b| a.0 > b.0), "the longest first, each once");
+}
+
+/// Spans of an hour that start within a second, each of a trace of its own: by the index any can be the newest until all
+/// are read, and there are more than may wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_given_behind_the_cursor() {
+    const SPANS: u64 = 100_100;
+    const HOUR: u64 = 3_600_000_000_000;
+    let world = World::new(1, EngineOptions::default()).await;
+    let span = |n| Span { end: BEGIN + n + HOUR, ..Span::plain(n, n + 1, BEGIN + n) };
+    let spans: Vec<Span> = (0..SPANS).map(span).collect();
+    for part in spans.chunks(5_000) {
+        world.send(&part.iter().collect::<Vec<_>>()).await;
+    }
+    world.flush().await;
+    let all = everything(Order::Newest, 0..u64::MAX);
+    let mut query = SearchQuery { sought: Sought::Spans, limit: u32::MAX as usize, ..all };
+    let mut pages: Vec<Vec<u64>> = Vec::new();
+    loop {
+        let events = world.engine.search_events(&world.tenant, query.clone()).expect("a cursor of its own");
+        let mut events = std::pin::pin!(events);
+        let (mut found, mut end) = (Vec::new(), None);
+        while let Some(event) = events.next().await {
+            match event {
+                SearchEvent::Span(hit) => found.push(hit.span().start_unix_nano() - BEGIN),
+                SearchEvent::Trace(_) => unreachable!("spans are sought"),
+                SearchEvent::End(last) => end = Some(last),
+            }
+        }
+        let end = end.expect("an end");
+        assert_eq!(end.missing.is_empty(), end.next.is_none(), "{:?}", end.missing);
+        pages.push(found);
+        query.after = end.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [100_000, 100]);
+    assert!(pages.concat().into_iter().eq((0..SPANS).rev()), "in order, each once");
 }

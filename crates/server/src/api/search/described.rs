@@ -242,7 +242,7 @@ fn explained() -> Value {
         ("candidates", count()),
         ("took_us", count()),
     ]);
-    let why = word(&["unreadable", "stopped", "filters", "time_range", "later"]);
+    let why = word(&["unreadable", "trace_ids", "stopped", "filters", "time_range", "later"]);
     let others = json!({"type": "object", "additionalProperties": count()});
     object([
         ("as_of_generation", count()),
