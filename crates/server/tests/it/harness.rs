@@ -176,6 +176,11 @@ impl TestServer {
         value.unwrap_or_else(|| panic!("{line} is not in\n{text}")).parse().expect("a number")
     }
 
+    /// After a start: waits until what is known of segments was read in advance.
+    pub(crate) async fn is_loaded(&self) {
+        self.metric_becomes("tracelake_store_caches_loading", |loading| loading == 0.0).await;
+    }
+
     /// Waits until a number of /metrics is what it should become.
     pub(crate) async fn metric_becomes(&self, line: &str, expected: impl Fn(f64) -> bool) {
         for _ in 0..600 {

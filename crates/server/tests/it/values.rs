@@ -21,7 +21,7 @@ async fn server_with_spans() -> TestServer {
                 attributes: vec![
                     attribute("code", AnyValue::IntValue(200 + n as i64 % 2)),
                     attribute("a/b ü", AnyValue::BoolValue(n % 2 == 0)),
-                    attribute("odd", AnyValue::DoubleValue(if n == 1 { f64::INFINITY } else { 0.5 })),
+                    attribute("odd", AnyValue::DoubleValue(if n == 10 { f64::INFINITY } else { 0.5 })),
                 ],
                 ..span(n, n)
             };
