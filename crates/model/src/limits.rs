@@ -346,7 +346,8 @@ limits! {
     /// Spans, those of traces and one more for each trace, that a search has found and keeps until it is known what comes
     /// before them.
     SEARCH_SPANS_FOUND_MAX: "spans" = 100_000,
-        "some 300 bytes each; a page needs fewer, and what is streamed waits only behind traces that go on for long",
+        "some 300 bytes each; a page that no number names has room for all of its own, and what is streamed waits only \
+         behind traces that go on for long, or are in several segments",
         "HTTP 206, or the last line says it, and `search_spans_found_max` in the answer, whose cursor goes on";
     /// Attributes that a search gives of matching spans.
     SEARCH_SELECT_MAX: "attributes" = 64,

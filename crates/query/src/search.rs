@@ -430,8 +430,7 @@ impl Run {
 
     /// Adds what a source has. What the index names is not looked up before it is its turn, where its place is known
     /// well enough.
-    async fn add_opened(&mut self, opened: Opened) {
-        let mut opened = opened;
+    async fn add_opened(&mut self, mut opened: Opened) {
         if self.query.sought == Sought::Traces {
             // Another piece of memory, or another segment, has named it already.
             opened.traces.retain(|trace| !self.seen.contains(&trace.trace_id));

@@ -32,7 +32,7 @@ use ulid::Ulid;
 
 use self::cache::BlockCache;
 pub use self::disk_cache::DiskCache;
-use self::filters::{Filters, HeapBytes, Known};
+use self::filters::{Filter, Filters, Known};
 use self::helpers::Helpers;
 use self::index::IndexCache;
 pub use self::reading::ReadInProgress;
@@ -343,7 +343,7 @@ impl Segments {
 
     /// A filter from memory, or from its section of the file. A damaged one allows everything: it only spares a look at
     /// what has checksums of its own.
-    async fn read_filter<F: HeapBytes>(
+    async fn read_filter<F: Filter>(
         &self,
         filters: &Filters<F>,
         entry: &SegmentEntry,
@@ -367,7 +367,7 @@ impl Segments {
         let known = match parsed {
             Ok(filter) => Known::Filter(Arc::new(filter)),
             Err(error) => {
-                tracing::error!(segment = entry.path, %error, "a filter is damaged and does without");
+                tracing::error!(segment = entry.path, %error, "damaged, and done without: {}", F::WHAT);
                 Known::Damaged
             }
         };

@@ -112,15 +112,13 @@ impl Drop for Candidates {
 }
 
 /// How a source was looked into.
-pub(super) enum Found {
-    /// In memory.
-    Memory(Vec<Candidate>),
+pub(super) enum LookedInto {
     /// Its filters say that there is nothing.
     RuledOut,
-    /// In so many pieces.
-    Scanned(Vec<Candidate>, u64),
-    /// In so many parts.
-    Indexed(Vec<IndexedRow>, u64),
+    /// By its rows, in so many pieces.
+    Rows(Vec<Candidate>, u64),
+    /// By its index, in so many parts.
+    Index(Vec<IndexedRow>, u64),
 }
 
 /// A trace's rows in a source, as they are gone through.
@@ -207,17 +205,17 @@ impl Candidates {
     }
 
     /// What is worth a look in a segment.
-    pub(super) async fn of_segment(&self, segment: usize) -> Result<Found, Gap> {
-        let Some(entry) = self.entry(segment) else { return Ok(Found::Indexed(Vec::new(), 0)) };
+    pub(super) async fn of_segment(&self, segment: usize) -> Result<LookedInto, Gap> {
+        let Some(entry) = self.entry(segment) else { return Ok(LookedInto::Index(Vec::new(), 0)) };
         if self.is_ruled_out(entry) {
-            return Ok(Found::RuledOut);
+            return Ok(LookedInto::RuledOut);
         }
         let unread = |error| unread(&self.store, entry, &error);
         if let Some((rows, parts)) = twice(|| self.indexed(segment, entry)).await.map_err(unread)? {
-            return Ok(Found::Indexed(rows, parts));
+            return Ok(LookedInto::Index(rows, parts));
         }
         let (extents, pieces) = self.scan(entry).await.map_err(unread)?;
-        Ok(Found::Scanned(self.candidates(extents, Some(segment)).await, pieces))
+        Ok(LookedInto::Rows(self.candidates(extents, Some(segment)).await, pieces))
     }
 
     /// Whether its filters of values, if they are in memory, say that no span satisfies the condition.

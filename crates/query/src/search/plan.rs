@@ -14,8 +14,8 @@ use super::candidates::Candidates;
 /// Sources that are named; a store can have thousands.
 const SOURCES_NAMED_MAX: usize = limits::SEARCH_SOURCES_MAX as usize;
 
-/// What the memtables are called, which are one source.
-const MEMORY: &str = "memory";
+/// What is in memory is told as one source, called so.
+pub(super) const MEMORY: &str = "memory";
 
 /// See the module.
 #[derive(Debug, Clone, Serialize)]
@@ -118,21 +118,14 @@ impl PlannedSource {
         Self::looked_into(MEMORY, SourceHow::Memory, 0, 0, Duration::ZERO)
     }
 
-    pub(super) fn is_memory(&self) -> bool {
-        self.source == MEMORY
-    }
-
-    /// Adds a part of it; none was found where the work on it died.
-    pub(super) fn add(&mut self, candidates: Option<usize>, took: Duration) {
-        self.took_us += super::micros(took);
-        if let Some(candidates) = candidates {
-            self.parts += 1;
-            self.candidates += candidates as u64;
+    /// Adds another part of the same; what could be read of either was read.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.parts += other.parts;
+        self.candidates += other.candidates;
+        self.took_us += other.took_us;
+        if other.how != SourceHow::NotRead {
+            (self.how, self.why) = (other.how, None);
         }
-        (self.how, self.why) = match self.parts {
-            0 => (SourceHow::NotRead, Some(NotRead::Unreadable)),
-            _ => (SourceHow::Memory, None),
-        };
     }
 
     pub(super) fn looked_into(

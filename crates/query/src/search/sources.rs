@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::SearchStats;
-use super::candidates::{Candidates, Found, Opened};
+use super::candidates::{Candidates, LookedInto, Opened};
 use super::in_memory::Piece;
 use super::order::Rank;
-use super::plan::{NotRead, PlannedSource, SourceHow};
+use super::plan::{MEMORY, NotRead, PlannedSource, SourceHow};
 use crate::gap::Gap;
 
 /// What is looked into at once.
@@ -34,11 +34,11 @@ impl Source {
     }
 
     /// What was found in it, and how long that took.
-    async fn look_into(self, work: &Candidates) -> (Self, Result<Found, Gap>, Duration) {
+    async fn look_into(self, work: &Candidates) -> (Self, Result<LookedInto, Gap>, Duration) {
         let since = Instant::now();
         let found = match &self {
             Self::Memory(piece) => match work.of_memory(piece).await {
-                Some(traces) => Ok(Found::Memory(traces)),
+                Some(traces) => Ok(LookedInto::Rows(traces, 1)),
                 None => Err(Gap::memtables_unread()),
             },
             Self::Segment(segment) => work.of_segment(*segment).await,
@@ -101,13 +101,12 @@ impl Sources {
                 tell(looked_into, work, &source, &one, took);
             }
             match one {
-                Ok(Found::Memory(traces)) => found.traces.extend(traces),
-                Ok(Found::Scanned(traces, _)) => {
-                    stats.segments_scanned += 1;
+                Ok(LookedInto::Rows(traces, _)) => {
+                    stats.segments_scanned += u64::from(matches!(source, Source::Segment(_)));
                     found.traces.extend(traces);
                 }
-                Ok(Found::RuledOut) => stats.segments_ruled_out += 1,
-                Ok(Found::Indexed(rows, _)) => {
+                Ok(LookedInto::RuledOut) => stats.segments_ruled_out += 1,
+                Ok(LookedInto::Index(rows, _)) => {
                     stats.segments_indexed += 1;
                     found.rows.extend(rows);
                 }
@@ -128,36 +127,27 @@ fn tell(
     told: &mut Vec<PlannedSource>,
     work: &Candidates,
     source: &Source,
-    found: &Result<Found, Gap>,
+    found: &Result<LookedInto, Gap>,
     took: Duration,
 ) {
-    match source {
-        Source::Memory(_) => {
-            let found = match found {
-                Ok(Found::Memory(traces)) => Some(traces.len()),
-                _ => None,
-            };
-            match told.iter_mut().find(|one| one.is_memory()) {
-                Some(memory) => memory.add(found, took),
-                None => {
-                    let mut memory = PlannedSource::memory();
-                    memory.add(found, took);
-                    told.push(memory);
-                }
-            }
-        }
+    let (name, by_rows) = match source {
+        Source::Memory(_) => (MEMORY, SourceHow::Memory),
         Source::Segment(segment) => {
-            let path = work.entry(*segment).map(|entry| entry.path.as_str()).unwrap_or_default();
-            told.push(match found {
-                Ok(Found::Scanned(traces, pieces)) => {
-                    PlannedSource::looked_into(path, SourceHow::Scan, *pieces, traces.len(), took)
-                }
-                Ok(Found::Indexed(rows, parts)) => {
-                    PlannedSource::looked_into(path, SourceHow::Index, *parts, rows.len(), took)
-                }
-                Ok(Found::RuledOut) => PlannedSource::not_read(path, NotRead::Filters, took),
-                Ok(Found::Memory(_)) | Err(_) => PlannedSource::not_read(path, NotRead::Unreadable, took),
-            });
+            (work.entry(*segment).map(|entry| entry.path.as_str()).unwrap_or_default(), SourceHow::Scan)
         }
+    };
+    let planned = match found {
+        Ok(LookedInto::Rows(traces, pieces)) => {
+            PlannedSource::looked_into(name, by_rows, *pieces, traces.len(), took)
+        }
+        Ok(LookedInto::Index(rows, parts)) => {
+            PlannedSource::looked_into(name, SourceHow::Index, *parts, rows.len(), took)
+        }
+        Ok(LookedInto::RuledOut) => PlannedSource::not_read(name, NotRead::Filters, took),
+        Err(_) => PlannedSource::not_read(name, NotRead::Unreadable, took),
+    };
+    match told.iter_mut().find(|one| name == MEMORY && one.source == MEMORY) {
+        Some(memory) => memory.add(&planned),
+        None => told.push(planned),
     }
 }

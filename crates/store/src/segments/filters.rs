@@ -19,18 +19,25 @@ const READS_AT_ONCE: usize = 16;
 /// few wait for another's.
 const LOCKS: u128 = 64;
 
-/// What a filter takes in memory.
-pub(super) trait HeapBytes {
+/// A filter that is kept.
+pub(super) trait Filter {
+    /// What it is called where it is damaged.
+    const WHAT: &'static str;
+
     fn heap_bytes(&self) -> usize;
 }
 
-impl HeapBytes for KeyFilter {
+impl Filter for KeyFilter {
+    const WHAT: &'static str = "filter of trace IDs";
+
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
 }
 
-impl HeapBytes for ValueFilters {
+impl Filter for ValueFilters {
+    const WHAT: &'static str = "filters of values";
+
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
@@ -54,7 +61,7 @@ impl<F> Clone for Known<F> {
     }
 }
 
-impl<F: HeapBytes> Known<F> {
+impl<F: Filter> Known<F> {
     /// Whether the filter says so, or says nothing.
     pub(super) fn may(&self, says: impl FnOnce(&F) -> bool) -> bool {
         match self {
@@ -95,7 +102,7 @@ pub(super) struct Turn<'f> {
     _of_few: Option<SemaphorePermit<'f>>,
 }
 
-impl<F: HeapBytes> Filters<F> {
+impl<F: Filter> Filters<F> {
     pub(super) fn new(bytes_max: u64) -> Self {
         Self {
             resident: RwLock::new(Resident { filters: HashMap::default(), bytes: 0, is_full: false }),

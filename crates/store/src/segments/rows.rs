@@ -90,11 +90,13 @@ impl Segments {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         let mut rows = trace.first_row..trace.first_row + trace.rows.min(rows_max);
         while !rows.is_empty() && bytes < bytes_max {
-            let rows_left = slice::from_ref(&rows);
-            let groups_max = GROUPS_AT_ONCE;
-            let wanted = Wanted { rows: rows_left, filled: trace.columns, projection, groups_max };
-            let read = self.read(entry, wanted, Some(&cache), bytes_max - bytes, report);
-            let read = read.await?;
+            let wanted = Wanted {
+                rows: slice::from_ref(&rows),
+                filled: trace.columns,
+                projection,
+                groups_max: GROUPS_AT_ONCE,
+            };
+            let read = self.read(entry, wanted, Some(&cache), bytes_max - bytes, report).await?;
             let batch = &read.batch;
             if batch.is_empty() || batch.trace_ids().any(|other| *other != trace.trace_id) {
                 return Err(other_trace(entry, &trace.trace_id));
